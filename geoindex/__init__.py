@@ -1,0 +1,66 @@
+"""Where on Earth was this photo taken? An embedding database with retrieval-based geolocation.
+
+Example::
+
+    import geoindex
+
+    report = geoindex.build_index("photos/", out="indexes/mine")
+    index = geoindex.open_index(report.path)
+    print(index.query_image("beach.jpg"))
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from geoindex.errors import GeoindexError as GeoindexError
+    from geoindex.evaluation.protocol import evaluate as evaluate
+    from geoindex.index import GeoIndex as GeoIndex
+    from geoindex.index import open_index as open_index
+    from geoindex.index import query_image as query_image
+    from geoindex.pipeline import BuildReport as BuildReport
+    from geoindex.pipeline import build_index as build_index
+    from geoindex.pipeline import rebuild_index as rebuild_index
+    from geoindex.prediction import Prediction as Prediction
+    from geoindex.recipe import Recipe as Recipe
+    from geoindex.search.answer import QueryOptions as QueryOptions
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "BuildReport": "pipeline",
+    "GeoIndex": "index",
+    "GeoindexError": "errors",
+    "Prediction": "prediction",
+    "QueryOptions": "search.answer",
+    "Recipe": "recipe",
+    "build_index": "pipeline",
+    "evaluate": "evaluation.protocol",
+    "open_index": "index",
+    "query_image": "index",
+    "rebuild_index": "pipeline",
+}
+
+__all__ = [
+    "BuildReport",
+    "GeoIndex",
+    "GeoindexError",
+    "Prediction",
+    "QueryOptions",
+    "Recipe",
+    "build_index",
+    "evaluate",
+    "open_index",
+    "query_image",
+    "rebuild_index",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'geoindex' has no attribute {name!r}")
+    return getattr(import_module(f"geoindex.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -1,0 +1,171 @@
+"""The two-stage index: a FAISS IVF whose inverted lists are the geocells.
+
+The coarse quantiser holds the geo-embeddings of the cells, list c holds those of the clusters of cell c. All
+entries of a probed cell come back, so that p(cluster | cell) is exact (architecture, section on search).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoindex.errors import IndexDamagedError
+
+NO_CLUSTER = -1
+"""Fills rows of `Hits.clusters` behind the last entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """What a search found for Q queries.
+
+    Attributes:
+        cell_scores: inner product with every cell, (Q, C).
+        cells: the probed cells by falling score, (Q, k).
+        clusters: every cluster of the probed cells by falling score, (Q, K), filled up with `NO_CLUSTER`.
+        cluster_scores: their inner products, (Q, K).
+    """
+
+    cell_scores: NDArray[np.float32]
+    cells: NDArray[np.int64]
+    clusters: NDArray[np.int64]
+    cluster_scores: NDArray[np.float32]
+
+
+class TwoStageIndex:
+    """Geo-embeddings of cells and clusters, searched in two stages by inner product."""
+
+    def __init__(self, ivf: Any) -> None:
+        import faiss
+
+        self._ivf = ivf
+        lists = ivf.invlists
+        self._list_sizes = np.array([lists.list_size(c) for c in range(ivf.nlist)], np.int64)
+        quantizer: Any = faiss.downcast_index(ivf.quantizer)
+        # a view of the quantiser's own memory, which lives as long as self._ivf does
+        flat: NDArray[np.float32] = faiss.rev_swig_ptr(quantizer.get_xb(), ivf.nlist * ivf.d)
+        self._cells = flat.reshape(ivf.nlist, ivf.d)
+
+    @classmethod
+    def build(
+        cls, cells: NDArray[np.float32], clusters: NDArray[np.float32], cell_of: NDArray[np.int64]
+    ) -> "TwoStageIndex":
+        """Build from geo-embeddings: cells (C, D), clusters (M, D), and the cell of each cluster (M,).
+
+        Raises:
+            ValueError: if shapes do not fit, a value is not finite, or a cell is not 0..C-1.
+        """
+        import faiss
+        from faiss.contrib.ivf_tools import add_preassigned
+
+        _check(cells, clusters, cell_of)
+        cells, clusters = np.ascontiguousarray(cells, np.float32), np.ascontiguousarray(clusters, np.float32)
+        # named arrays: FAISS keeps only pointers while it reads them
+        labels, ids = np.ascontiguousarray(cell_of, np.int64), np.arange(len(clusters), dtype=np.int64)
+        count, dim = cells.shape
+        quantizer = faiss.IndexFlatIP(dim)
+        quantizer.add(cells)
+        ivf = faiss.IndexIVFFlat(quantizer, dim, count, faiss.METRIC_INNER_PRODUCT)
+        ivf.is_trained = True
+        add_preassigned(ivf, clusters, labels, ids)
+        return cls(ivf)
+
+    @classmethod
+    def load(cls, path: Path) -> "TwoStageIndex":
+        """Read from a file.
+
+        Raises:
+            IndexDamagedError: if FAISS cannot read it or it is another kind of index.
+        """
+        import faiss
+
+        try:
+            return cls(faiss.read_index(str(path)))
+        except (RuntimeError, AttributeError) as error:
+            raise IndexDamagedError(
+                f"'{path}' is not a search index that FAISS can read; run 'geoindex rebuild' to make it again."
+            ) from error
+
+    def save(self, path: Path) -> None:
+        """Write to a file."""
+        import faiss
+
+        faiss.write_index(self._ivf, str(path))
+
+    @property
+    def n_cells(self) -> int:
+        """Number of cells."""
+        return int(self._ivf.nlist)
+
+    @property
+    def n_clusters(self) -> int:
+        """Number of clusters, as the lists hold them."""
+        return int(self._list_sizes.sum())
+
+    @property
+    def dim(self) -> int:
+        """Length of an embedding."""
+        return int(self._ivf.d)
+
+    def cell_scores(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the inner product of each query, (Q, D), with every cell, (Q, C)."""
+        return np.asarray(queries @ self._cells.T)
+
+    def clusters_in(
+        self, queries: NDArray[np.float32], cells: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return every cluster in the given cells of each query, (Q, k), by falling score.
+
+        Returns:
+            Clusters and their inner products, (Q, K); K is the longest row, others end in `NO_CLUSTER`.
+
+        Raises:
+            ValueError: if a cell is not 0..C-1.
+        """
+        import faiss
+
+        if cells.size and not (cells.min() >= 0 and cells.max() < self.n_cells):
+            raise ValueError(f"cells must be 0..{self.n_cells - 1}")
+        queries, cells = np.ascontiguousarray(queries, np.float32), np.ascontiguousarray(cells, np.int64)
+        count, probes = cells.shape
+        width = int(self._list_sizes[cells].sum(axis=1).max(initial=0))
+        coarse = np.zeros(cells.shape, np.float32)
+        scores, clusters = np.empty((count, width), np.float32), np.empty((count, width), np.int64)
+        parameters: Any = faiss.SearchParametersIVF
+        if count and width:
+            self._ivf.search_preassigned_c(
+                count, faiss.swig_ptr(queries), width, faiss.swig_ptr(cells), faiss.swig_ptr(coarse),
+                faiss.swig_ptr(scores), faiss.swig_ptr(clusters), False, parameters(nprobe=probes),
+            )  # fmt: skip
+        return clusters, scores
+
+    def search(self, queries: NDArray[np.float32], top_cells: int) -> Hits:
+        """Find the best cells for each query, (Q, D), and every cluster in them."""
+        cell_scores = self.cell_scores(queries)
+        cells = _top(cell_scores, min(top_cells, self.n_cells))
+        clusters, scores = self.clusters_in(queries, cells)
+        return Hits(cell_scores, cells, clusters, scores)
+
+
+def _top(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+    """Return the columns of the `count` largest scores of each row, largest first, ties to the lowest column."""
+    if count < scores.shape[1]:
+        columns = np.sort(np.argpartition(-scores, count - 1, axis=1)[:, :count], axis=1)
+    else:
+        columns = np.broadcast_to(np.arange(scores.shape[1]), scores.shape)
+    order = np.argsort(-np.take_along_axis(scores, columns, axis=1), axis=1, kind="stable")
+    return np.ascontiguousarray(np.take_along_axis(columns, order, axis=1), np.int64)
+
+
+def _check(cells: NDArray[np.float32], clusters: NDArray[np.float32], cell_of: NDArray[np.int64]) -> None:
+    if cells.ndim != 2 or clusters.ndim != 2 or cells.shape[1] != clusters.shape[1] or len(cells) == 0:
+        raise ValueError(f"cells {cells.shape} and clusters {clusters.shape} must be (C, D) and (M, D)")
+    if cell_of.shape != (len(clusters),):
+        raise ValueError(f"cell_of {cell_of.shape} must be ({len(clusters)},)")
+    # FAISS writes outside its memory for a label beyond the last list
+    if len(cell_of) and not (cell_of.min() >= 0 and cell_of.max() < len(cells)):
+        raise ValueError(f"cells of clusters must be 0..{len(cells) - 1}")
+    if not (np.isfinite(cells).all() and np.isfinite(clusters).all()):
+        raise ValueError("geo-embeddings must be finite")

@@ -1,0 +1,1 @@
+"""Stored images -> a generation: cells, clusters, geo-embeddings, search index, fitted posterior."""

@@ -1,0 +1,142 @@
+"""The steps from a version of the images table to a published generation.
+
+The same steps serve a first build and every rebuild; none of them looks at a pixel.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from geoindex.ann import TwoStageIndex
+from geoindex.assembly.division import Division, divide
+from geoindex.assembly.gallery import describe, fit_projection, group_tables, write_gallery, write_sidecar
+from geoindex.assembly.verification import record_canaries, verify_generation
+from geoindex.encoder.projection import Projection
+from geoindex.progress import Stages
+from geoindex.prototypes import Groups
+from geoindex.recipe import Recipe, recipe_to_dict
+from geoindex.search.fitting import Fitted, Validation, fit_posterior
+from geoindex.search.posterior import Geography
+from geoindex.search.searcher import Searcher
+from geoindex.store.durable import storage_errors
+from geoindex.store.generations import Generation, IndexFolder, seal
+from geoindex.store.images import StoredImages
+from geoindex.store.manifest import Manifest
+
+MAX_VALIDATION = 20_000
+"""Validation images that are fitted on; more sharpen one or two numbers by nothing that counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the images of a generation come from.
+
+    Attributes:
+        source: URI of the samples.
+        encoder: spec, fingerprint, feature_dim, and whether the weights are kept in the index.
+        left_out: samples that were not taken, by reason.
+        parent: name of the generation that is replaced, or empty.
+    """
+
+    source: str
+    encoder: dict[str, Any]
+    left_out: dict[str, Any]
+    parent: str = ""
+
+
+def assemble(index: IndexFolder, recipe: Recipe, version: int, origin: Origin, stages: Stages) -> Generation:
+    """Make the next generation from a version of the images table, verify it, and publish it.
+
+    Raises:
+        GeoindexError: if a step fails; the live generation is then as it was.
+    """
+    with storage_errors(index.root):
+        name, folder = index.begin()
+        try:
+            draft = _draft(index, name, folder, recipe, version, origin, stages)
+            with stages("verify"):
+                verify_generation(draft)
+            timings = {step: round(seconds, 3) for step, seconds in stages.seconds.items()}
+            with stages("publish"):
+                return index.publish(replace(draft, manifest=replace(draft.manifest, timings_s=timings)))
+        except BaseException:
+            index.abandon(folder)
+            raise
+
+
+def _draft(
+    index: IndexFolder, name: str, folder: Path, recipe: Recipe, version: int, origin: Origin, stages: Stages
+) -> Generation:
+    with stages("read images"):
+        images = StoredImages.read(index.tables, version)
+    with stages("geocells and clusters"):
+        division = divide(images, recipe)
+    with stages("geo-embeddings"):
+        projection = fit_projection(images, recipe, origin.encoder["feature_dim"])
+        projection.save(folder / "projection.safetensors")
+        embeddings = write_gallery(folder / "gallery.npy", images, division, projection)
+        cells, clusters = describe(images, division, embeddings)
+    with stages("store"):
+        versions = {"images": version, **_write_groups(index, folder, images, division, cells, clusters)}
+    with stages("search index"):
+        ann = TwoStageIndex.build(cells.embedding, clusters.embedding, division.clusters.cell)
+        ann.save(folder / "index.faiss")
+    with stages("validation"):
+        validation = validation_set(images, division, projection)
+        fitted = fit_posterior(ann, _geography(cells, clusters, division), validation, recipe.search)
+    manifest = Manifest(
+        generation=name, parent=origin.parent, created=datetime.now(UTC).isoformat(timespec="seconds"),
+        recipe=recipe_to_dict(recipe), source=origin.source, encoder=origin.encoder, dim=projection.dim,
+        counts=_counts(images, division), tables=versions, posterior=_posterior(fitted), rule=fitted.rule,
+        geocells=division.fitted.to_dict(), canaries=[], left_out=origin.left_out, timings_s={},
+    )  # fmt: skip
+    return _with_canaries(seal(folder, manifest), recipe.search.top_cells)
+
+
+def _write_groups(
+    index: IndexFolder, folder: Path, images: StoredImages, division: Division, cells: Groups, clusters: Groups
+) -> dict[str, int]:
+    """Write cells and clusters to Lance and the sidecar; return the versions of their tables."""
+    cell_table, cluster_table = group_tables(division, cells, clusters)
+    write_sidecar(folder, images, division, cell_table, cluster_table)
+    return {
+        "cells": index.tables.write("cells", cell_table.schema, cell_table.to_batches()),
+        "clusters": index.tables.write("clusters", cluster_table.schema, cluster_table.to_batches()),
+    }
+
+
+def _geography(cells: Groups, clusters: Groups, division: Division) -> Geography:
+    return Geography(
+        cells.lat, cells.lon, cells.n_images, clusters.lat, clusters.lon, clusters.n_images, division.clusters.cell
+    )
+
+
+def validation_set(images: StoredImages, division: Division, projection: Projection) -> Validation:
+    """Return the validation split with its true cells and clusters, ordered by row."""
+    parts = [(rows, projection.apply(f.astype(np.float32))) for rows, f in images.features("val")]
+    rows = np.concatenate([np.zeros(0, np.int64), *(rows for rows, _ in parts)])
+    queries = np.concatenate([np.zeros((0, projection.dim), np.float32), *(queries for _, queries in parts)])
+    order = np.argsort(rows)[:MAX_VALIDATION]
+    lat, lon = images.lat[rows[order]], images.lon[rows[order]]
+    cell = division.partition.assign(lat, lon)
+    return Validation(lat, lon, cell, division.clusters.assign(lat, lon, cell), queries[order])
+
+
+def _posterior(fitted: Fitted) -> dict[str, Any]:
+    scales = fitted.scales
+    numbers = {"cell_scale": scales.cell, "cluster_scale": scales.cluster, "prior": scales.prior}
+    return numbers | fitted.posterior
+
+
+def _counts(images: StoredImages, division: Division) -> dict[str, int]:
+    splits = {name: len(images.rows(split)) for name, split in (("gallery", "train"), ("val", "val"), ("test", "test"))}
+    groups = {"cells": len(division.partition), "clusters": len(division.clusters)}
+    return {"images": images.facts.num_rows, **splits, **groups}
+
+
+def _with_canaries(generation: Generation, top_cells: int) -> Generation:
+    canaries = record_canaries(Searcher.open(generation), top_cells)
+    return replace(generation, manifest=replace(generation.manifest, canaries=canaries))

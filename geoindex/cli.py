@@ -1,0 +1,218 @@
+"""The command line: parse, call, print. Results go to stdout, all else to stderr.
+
+Exit codes: 0 all fine, 1 failed, 2 wrong usage, 3 some inputs failed and the others were done, 130 interrupted.
+"""
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+from cyclopts.config import Toml
+
+from geoindex import __version__
+from geoindex.errors import ConfigError, GeoindexError, UnreadableImageError
+from geoindex.recipe import Recipe
+
+if TYPE_CHECKING:
+    from geoindex.pipeline import BuildReport
+    from geoindex.presentation import Outcome
+
+SOME_FAILED = 3
+INTERRUPTED = 130
+
+Format = Literal["table", "json", "jsonl", "geojson", "csv"]
+Flags = Annotated[Recipe, Parameter(name="*")]
+Report = Literal["table", "json"]
+
+app = App(
+    name="geoindex", version=__version__, help="Where on Earth was this photo taken?", result_action="return_value"
+)
+
+
+@app.command
+def demo(*, out: Path = Path("geoindex-demo"), images: int = 4000, seed: int = 0) -> int:
+    """Build an index of a synthetic Earth, measure it, and show one answer on a map.
+
+    Args:
+        out: Folder for the index and the pictures.
+        images: Scenes to render.
+        seed: Seed of the synthetic Earth.
+    """
+    from geoindex.demo import run_demo
+
+    for line in run_demo(out, images, seed):
+        print(line, flush=True)
+    return 0
+
+
+@app.command
+def build(source: str = "", /, *, recipe: Flags = Recipe(), format: Report = "table") -> int:  # noqa: B008, A002
+    """Build an index from geotagged photos. An index that is there goes on answering until the new one is ready.
+
+    Args:
+        source: A recipe (.toml), a folder of photos, a table, or a URI such as osv5m:ROOT?split=train.
+        recipe: Every key of a recipe is a flag, and overrides the file.
+        format: How to print what was built.
+    """
+    from dataclasses import replace
+
+    from geoindex.pipeline import build_index, default_folder
+
+    wanted = recipe if source.endswith(".toml") or not source else replace(recipe, source=source)
+    out = wanted.out or default_folder(source or wanted, wanted)
+    return _print_build(build_index(wanted, out=out), format)
+
+
+@app.command
+def rebuild(index: Path, /, *, recipe: Path | None = None, format: Report = "table") -> int:  # noqa: A002
+    """Make new cells, clusters and search files from the stored images, without embedding one again.
+
+    Args:
+        index: Folder of the index.
+        recipe: Recipe (.toml) for everything but the images; without one, the stored recipe.
+        format: How to print what was built.
+    """
+    from geoindex.pipeline import rebuild_index
+
+    return _print_build(rebuild_index(index, recipe=recipe), format)
+
+
+@app.command
+def query(
+    images: list[str],
+    /,
+    *,
+    index: Path | None = None,
+    top_k: int = 5,
+    top_cells: int | None = None,
+    rule: Literal["nearest", "posterior", "distance", "score"] | None = None,
+    evidence: int = 5,
+    max_precision_km: float | None = None,
+    format: Format = "table",  # noqa: A002
+    device: str = "auto",
+) -> int:
+    """Say where photos were taken. GPS in their EXIF is never used.
+
+    Args:
+        images: Photos, folders, patterns such as 'trip/*.jpg', or - for a photo on stdin.
+        index: Folder of the index; without one $GEOINDEX_HOME, else indexes/default.
+        top_k: Candidates to name.
+        top_cells: Cells that are probed; without it the index's own number.
+        rule: Rule of estimation; without it the index's own.
+        evidence: Stored images to name.
+        max_precision_km: Round every point to this, for uses that must not pinpoint.
+        format: How to print the answers.
+        device: auto, cpu, cuda, mps.
+    """
+    from geoindex.index import GeoIndex, open_index
+    from geoindex.inputs import expand_inputs
+    from geoindex.presentation import FORMATS, Outcome
+    from geoindex.progress import track
+
+    opened: GeoIndex = open_index(index, device=device)
+    inputs = expand_inputs(images)
+    answers = opened.query_images(
+        (item.image for item in inputs), on_error="return",
+        top_k=top_k, top_cells=top_cells, rule=rule, evidence=evidence, max_precision_km=max_precision_km,
+    )  # fmt: skip
+    failed: list[str] = []
+
+    def outcomes() -> "Iterator[Outcome]":
+        for item, answer in zip(inputs, track(answers, "locating", total=len(inputs), unit="photo"), strict=True):
+            if isinstance(answer, UnreadableImageError):
+                failed.append(item.name)
+                _complain(str(answer))
+            yield Outcome(item.name, answer)
+
+    for text in FORMATS[format](outcomes()):
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    return 0 if not failed else 1 if len(failed) == len(inputs) else SOME_FAILED
+
+
+@app.command(name="eval")
+def eval_(
+    index: Path,
+    /,
+    *,
+    split: Literal["test", "val", "train"] = "test",
+    source: str | None = None,
+    column: tuple[str, ...] = (),
+    seed: int = 0,
+    format: Report = "table",  # noqa: A002
+) -> int:
+    """Measure an index, beside random pairing, the best constant point and 1-NN over the same embeddings.
+
+    Args:
+        index: Folder of the index.
+        split: Which of its own images ask; ignored with --source.
+        source: Other photos with known positions: a folder, a table, or a URI.
+        column: Columns of a table by meaning, as lat=NAME.
+        seed: Seed of the random floors.
+        format: How to print the report.
+    """
+    from geoindex.evaluation.protocol import evaluate
+
+    report = evaluate(index, split=split, source=source, columns=Recipe(column=column).columns, seed=seed)
+    print(report.to_text() if format == "table" else json.dumps(report.to_dict(), ensure_ascii=False, indent=1))
+    return SOME_FAILED if report.unreadable else 0
+
+
+@app.command
+def info(index: Path, /, *, format: Report = "table") -> int:  # noqa: A002
+    """Say what an index holds.
+
+    Args:
+        index: Folder of the index.
+        format: How to print it.
+    """
+    from geoindex.inspection import inspect_index
+
+    report = inspect_index(index)
+    print(report.to_text() if format == "table" else json.dumps(report.to_dict(), ensure_ascii=False, indent=1))
+    return 0
+
+
+def _print_build(report: "BuildReport", format: Report) -> int:  # noqa: A002
+    print(report.to_text() if format == "table" else json.dumps(report.to_dict(), ensure_ascii=False, indent=1))
+    return SOME_FAILED if report.failed else 0
+
+
+def _complain(message: str) -> None:
+    print(f"geoindex: {message}", file=sys.stderr)
+
+
+def _read_recipe_file(tokens: list[str]) -> None:
+    """Let `build FILE.toml` take its flags' defaults from the file."""
+    files = [token for token in tokens[1:] if token.endswith(".toml")]
+    if tokens[:1] == ["build"] and files and tokens[tokens.index(files[0]) - 1][:2] != "--":
+        if not Path(files[0]).is_file():
+            raise ConfigError(f"No recipe at '{files[0]}'; see indexes/*.toml for examples.")
+        app["build"].config = (Toml(files[0], search_parents=False, use_commands_as_keys=False),)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="geoindex: %(message)s")
+    # read by Lance when it is loaded: it warns of every table that it creates
+    os.environ.setdefault("LANCEDB_LOG", "error")
+    tokens = sys.argv[1:] if arguments is None else arguments
+    try:
+        _read_recipe_file(tokens)
+        return int(app(tokens, exit_on_error=False, print_error=True) or 0)
+    except CycloptsError:
+        return 2
+    except GeoindexError as error:
+        _complain(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        _complain("interrupted; nothing was published, and a build goes on where it stopped when it is run again.")
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1

@@ -1,0 +1,11 @@
+"""Turns images into features, and features into embeddings.
+
+`load_encoder` makes an `Encoder` out of a name; `Projection` is the linear map from features to unit vectors.
+torch and the model libraries are imported by the first call, not by importing this package.
+"""
+
+from geoindex.encoder.encoder import Encoder
+from geoindex.encoder.loading import load_encoder
+from geoindex.encoder.projection import Projection, fit_whitening
+
+__all__ = ["Encoder", "Projection", "fit_whitening", "load_encoder"]

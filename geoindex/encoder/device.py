@@ -1,0 +1,55 @@
+"""Which device computes, and with what arithmetic."""
+
+from typing import TYPE_CHECKING
+
+from geoindex.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def choose_device(name: str) -> "torch.device":
+    """Return the device of this name; auto is cuda, then mps, then cpu.
+
+    Raises:
+        ConfigError: if there is no such device here.
+    """
+    import torch
+
+    if name == "auto":
+        return torch.device(_best())
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"Device {name!r} is unknown; give auto, cpu, cuda, cuda:1 or mps.") from error
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise ConfigError(f"Device {name!r} is not supported; give auto, cpu, cuda, cuda:1 or mps.")
+    count = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if (device.index or 0) >= count[device.type]:
+        raise ConfigError(f"Device {name!r} is not on this machine ({count[device.type]} found); give auto or cpu.")
+    return device
+
+
+def _best() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def choose_dtype(name: str, device: "torch.device") -> "torch.dtype":
+    """Return the arithmetic of this name; auto is bfloat16 on a GPU that has it, float32 elsewhere.
+
+    Raises:
+        ConfigError: if the name is unknown.
+    """
+    import torch
+
+    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if name == "auto":
+        fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if fast else torch.float32
+    if name not in dtypes:
+        raise ConfigError(f"Arithmetic {name!r} is unknown; give auto, {', '.join(dtypes)}.")
+    return dtypes[name]

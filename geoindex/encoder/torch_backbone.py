@@ -1,0 +1,80 @@
+"""The forward pass with torch: uint8 pixels in, float32 features out."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoindex.encoder.preprocessing import Preprocessing
+from geoindex.errors import EncoderError
+
+if TYPE_CHECKING:
+    import torch
+
+
+class TorchBackbone:
+    """A model on its device, with the normalisation that it wants.
+
+    Pixels travel to the device as bytes and become floats there. Safe in threads.
+
+    Attributes:
+        module: the model, in evaluation mode.
+        device: where it computes.
+        dtype: arithmetic of the forward pass; features are float32 in any case.
+        dim: length of a feature vector.
+    """
+
+    def __init__(
+        self, module: "torch.nn.Module", preprocessing: Preprocessing, device: "torch.device", dtype: "torch.dtype"
+    ) -> None:
+        import torch
+
+        self.module = module.to(device).eval().requires_grad_(False)
+        self.device, self.dtype = device, dtype
+        self._size = preprocessing.size
+        self._mean = torch.tensor(preprocessing.mean, device=device).view(3, 1, 1)
+        self._std = torch.tensor(preprocessing.std, device=device).view(3, 1, 1)
+        self.dim = self._probe()
+
+    def features(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the features of pixels (B, 3, S, S) as (B, dim), in one forward pass.
+
+        Raises:
+            EncoderError: if the batch does not fit into memory, or features are not finite.
+        """
+        import torch
+
+        # torch refuses to share memory that numpy may not write to
+        pixels = np.require(batch, np.uint8, ["C", "W"])
+        try:
+            features = self._forward(torch.from_numpy(pixels))
+        except torch.OutOfMemoryError as error:
+            cure = "lower batch_size"
+            raise EncoderError(f"A batch of {len(batch)} images does not fit on {self.device}; {cure}.") from error
+        if not np.isfinite(features).all():
+            raise EncoderError(f"Features are not finite with {self.dtype}; take dtype float32 or bfloat16.")
+        return features
+
+    def _forward(self, pixels: "torch.Tensor") -> NDArray[np.float32]:
+        import torch
+
+        reduced = self.dtype != torch.float32
+        with torch.inference_mode(), torch.autocast(self.device.type, self.dtype, enabled=reduced):
+            inputs = pixels.to(self.device, non_blocking=True).float().div_(255).sub_(self._mean).div_(self._std)
+            outputs = self.module(inputs)
+        pooled = outputs[0] if isinstance(outputs, tuple) else outputs  # captioning towers add their tokens
+        features: NDArray[np.float32] = pooled.float().cpu().numpy()
+        return features
+
+    def _probe(self) -> int:
+        """Return the length of the features of a black image."""
+        black = np.zeros((1, 3, self._size, self._size), np.uint8)
+        try:
+            features = self.features(black)
+        except (RuntimeError, AssertionError) as error:
+            raise EncoderError(
+                f"The model takes no images of {self._size} pixels a side ({str(error).rstrip('.')})."
+            ) from error
+        if features.ndim != 2:
+            raise EncoderError(f"The model gives {features.shape[1:]} for an image; take one with pooled output.")
+        return int(features.shape[1])

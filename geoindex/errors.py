@@ -1,0 +1,127 @@
+"""Every error that geoindex raises on purpose, in one tree.
+
+* GeoindexError
+  x ConfigError                a recipe or an option that cannot be meant
+  x CoordinateError            a position that is not on Earth
+  x MissingExtraError          an optional package that is not installed
+  x DatasetError
+    + DatasetNotFoundError     no such folder, table or scheme
+    + TableError               a table without the columns that are needed
+    + EmptyDatasetError        nothing usable was left
+  x ImageError
+    + UnreadableImageError     one image that cannot be decoded
+  x EncoderError
+    + WeightsNotFoundError     weights that are not at hand
+    + WeightsError             weights that do not fit the model
+  x StoreError
+    + IndexNotFoundError       no index at this path
+    + IndexVersionError        an index of another format version
+    + IndexDamagedError        files that do not hold what was written
+    + IndexLockedError         another process is writing
+    + StorageError             the disk is full or refuses writing
+    + ModelMismatchError       a query with another encoder than the index has
+
+Each message says what failed, with its value, and what to do about it::
+
+    try:
+        geoindex.query_image("beach.jpg", index="indexes/world")
+    except geoindex.GeoindexError as error:
+        print(error)
+"""
+
+
+class GeoindexError(Exception):
+    """Base of all errors of geoindex; `exit_code` is what the command line returns for it."""
+
+    exit_code = 1
+
+
+class ConfigError(GeoindexError):
+    """A recipe or an option that cannot be meant."""
+
+    exit_code = 2
+
+
+class CoordinateError(GeoindexError, ValueError):
+    """A position that is not on Earth."""
+
+
+class MissingExtraError(GeoindexError):
+    """An optional package that is not installed."""
+
+
+class DatasetError(GeoindexError):
+    """A source of samples that cannot be used."""
+
+
+class DatasetNotFoundError(DatasetError):
+    """No folder, table or scheme of this name."""
+
+
+class TableError(DatasetError):
+    """A table without the columns that are needed."""
+
+
+class EmptyDatasetError(DatasetError):
+    """A source with nothing usable in it."""
+
+
+class ImageError(GeoindexError):
+    """An image that cannot be used."""
+
+
+class UnreadableImageError(ImageError):
+    """An image that cannot be decoded.
+
+    Attributes:
+        name: the file or object that was read.
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"Cannot read image {name!r}: {reason}.")
+        self.name = name
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type["UnreadableImageError"], tuple[str, str]]:
+        return UnreadableImageError, (self.name, self.reason)
+
+
+class EncoderError(GeoindexError):
+    """An encoder that cannot be made."""
+
+
+class WeightsNotFoundError(EncoderError):
+    """Weights that are not at hand."""
+
+
+class WeightsError(EncoderError):
+    """Weights that do not fit the model."""
+
+
+class StoreError(GeoindexError):
+    """An index that cannot be read or written."""
+
+
+class IndexNotFoundError(StoreError):
+    """No index at this path."""
+
+
+class IndexVersionError(StoreError):
+    """An index of another format version."""
+
+
+class IndexDamagedError(StoreError):
+    """Files that do not hold what was written."""
+
+
+class IndexLockedError(StoreError):
+    """Another process is writing to this index."""
+
+
+class StorageError(StoreError):
+    """The disk is full or refuses writing."""
+
+
+class ModelMismatchError(StoreError):
+    """A query with another encoder than the one that built the index."""

@@ -1,0 +1,114 @@
+"""Candidates -> one point and a radius: rules of estimation, and the choice among them.
+
+* nearest: centroid of the cluster with the closest geo-embedding (the paper, section 3.5).
+* posterior: centroid of the most probable cluster, argmax p(m).
+* distance: the point, out of all that carry probability, with the least expected km.
+* score: the same with the largest expected GeoScore.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoindex.errors import ConfigError
+from geoindex.geo import haversine_km
+from geoindex.metrics import geoscore
+
+Floats = NDArray[np.float64]
+
+MAX_POINTS = 512
+"""Points that a rule weighs against each other; those beyond carry the least probability."""
+
+
+@dataclass(frozen=True, slots=True)
+class Posterior:
+    """Where a photo may have been taken: points with probabilities that sum to 1.
+
+    Clusters of the probed cells come first, by falling probability; then the centroids of the other cells.
+
+    Attributes:
+        lat, lon: the points in degrees, (P,).
+        probability: of each point, (P,).
+        score: cosine with the cluster's geo-embedding, (K,), K <= P: only the clusters have one.
+    """
+
+    lat: Floats
+    lon: Floats
+    probability: Floats
+    score: Floats
+
+    def heaviest(self, count: int) -> tuple[Floats, Floats, Floats]:
+        """Return lat, lon and probability of the `count` most probable points."""
+        order = np.argsort(-self.probability, kind="stable")[:count]
+        return self.lat[order], self.lon[order], self.probability[order]
+
+
+Rule = Callable[[Posterior], tuple[float, float]]
+
+
+def nearest_point(posterior: Posterior) -> tuple[float, float]:
+    """Return the centroid of the cluster with the closest geo-embedding."""
+    best = int(np.argmax(posterior.score))
+    return float(posterior.lat[best]), float(posterior.lon[best])
+
+
+def posterior_point(posterior: Posterior) -> tuple[float, float]:
+    """Return the centroid of the most probable cluster."""
+    best = int(np.argmax(posterior.probability[: len(posterior.score)]))
+    return float(posterior.lat[best]), float(posterior.lon[best])
+
+
+def distance_point(posterior: Posterior) -> tuple[float, float]:
+    """Return the point with the least expected distance."""
+    return _best_point(posterior, lambda distance_km: -distance_km)
+
+
+def score_point(posterior: Posterior) -> tuple[float, float]:
+    """Return the point with the largest expected GeoScore."""
+    return _best_point(posterior, geoscore)
+
+
+def _best_point(posterior: Posterior, gain: Callable[[Floats], Floats]) -> tuple[float, float]:
+    lat, lon, probability = posterior.heaviest(MAX_POINTS)
+    distance_km = haversine_km(lat[:, None], lon[:, None], lat[None], lon[None])  # (P, P)
+    best = int(np.argmax(gain(distance_km) @ probability))
+    return float(lat[best]), float(lon[best])
+
+
+RULES: Mapping[str, Rule] = {
+    "nearest": nearest_point,
+    "posterior": posterior_point,
+    "distance": distance_point,
+    "score": score_point,
+}
+
+
+def estimate_point(posterior: Posterior, rule: str) -> tuple[float, float]:
+    """Return the point that a rule chooses.
+
+    Raises:
+        ConfigError: if there is no such rule.
+    """
+    if rule not in RULES:
+        raise ConfigError(f"No rule of estimation '{rule}'; choose one of {', '.join(RULES)}.")
+    return RULES[rule](posterior)
+
+
+def mass_radius_km(posterior: Posterior, lat: float, lon: float, share: float = 0.5) -> float:
+    """Return the radius around a point that holds `share` of the probability."""
+    distance_km = haversine_km(lat, lon, posterior.lat, posterior.lon)
+    order = np.argsort(distance_km)
+    held = np.cumsum(posterior.probability[order])
+    row = min(int(np.searchsorted(held, share * held[-1])), len(order) - 1)
+    return float(distance_km[order[row]])
+
+
+def choose_rule(posteriors: list[Posterior], lat: Floats, lon: Floats) -> tuple[str, dict[str, float]]:
+    """Return the rule with the largest mean GeoScore on validation positions, and the score of each."""
+    scores = {}
+    for name, rule in RULES.items():
+        points = np.array([rule(p) for p in posteriors])
+        scores[name] = float(geoscore(haversine_km(points[:, 0], points[:, 1], lat, lon)).mean())
+    return max(scores, key=lambda name: scores[name]), scores

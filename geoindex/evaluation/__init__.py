@@ -1,0 +1,1 @@
+"""How good is an index? Its answers beside the floors that they must be read against."""

@@ -1,0 +1,131 @@
+"""Queries with known positions -> a report: the index's own rules beside the floors, over the same embeddings."""
+
+import tempfile
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoindex.embed import embed_samples
+from geoindex.errors import ConfigError, EmptyDatasetError
+from geoindex.estimate import RULES, estimate_point
+from geoindex.evaluation.report import Report, Row
+from geoindex.evaluation.rivals import best_constant, nearest_image, random_pairing_km
+from geoindex.geo import haversine_km
+from geoindex.index import GeoIndex, open_index
+from geoindex.metrics import measure
+from geoindex.sources import open_source
+from geoindex.sources.source import EmbeddedSource
+from geoindex.store.generations import IndexFolder
+from geoindex.store.images import StoredImages
+
+SPLITS = ("train", "val", "test")
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Queries:
+    """Queries with known positions.
+
+    Attributes:
+        name: where they come from.
+        ids: of the images, (Q,).
+        lat, lon: true positions in degrees, (Q,).
+        embeddings: unit vectors, (Q, D).
+        unreadable: images that could not be read.
+    """
+
+    name: str
+    ids: list[str]
+    lat: Floats
+    lon: Floats
+    embeddings: NDArray[np.float32]
+    unreadable: int = 0
+
+
+def evaluate(
+    index: GeoIndex | str | PathLike[str], *, split: str = "test", source: str | None = None,
+    columns: dict[str, str] | None = None, seed: int = 0,
+) -> Report:  # fmt: skip
+    """Measure an index on its own held-out split, or on another source.
+
+    Args:
+        index: an open index or its folder.
+        split: val or test (train tells how well it remembers); ignored with a source.
+        source: where other queries come from; their positions are used for measuring alone.
+        columns: columns of a table by meaning.
+        seed: of the random floors.
+
+    Raises:
+        EmptyDatasetError: if there are no queries.
+        GeoindexError: if the index or the source cannot be used.
+    """
+    opened = index if isinstance(index, GeoIndex) else open_index(index)
+    queries = _from_source(opened, source, columns or {}) if source else _from_split(opened, split)
+    return _report(opened, queries, seed)
+
+
+def _from_split(index: GeoIndex, split: str) -> Queries:
+    if split not in SPLITS:
+        raise ConfigError(f"No split '{split}'; choose one of {', '.join(SPLITS)}.")
+    images = StoredImages.read(IndexFolder(index.path).tables, index.manifest.tables["images"])
+    parts = [(rows, index.projection.apply(f.astype(np.float32))) for rows, f in images.features(split)]
+    if not sum(len(rows) for rows, _ in parts):
+        raise EmptyDatasetError(
+            f"The index at '{index.path}' has no images in its {split} split; "
+            "build it with --split-by ratio, author, ..., or name other queries with --source."
+        )
+    rows, vectors = np.concatenate([r for r, _ in parts]), np.concatenate([v for _, v in parts])
+    order = np.argsort(rows)
+    rows = rows[order]
+    ids = images.facts["id"].take(rows).to_pylist()
+    return Queries(f"split {split}", ids, images.lat[rows], images.lon[rows], vectors[order])
+
+
+def _from_source(index: GeoIndex, uri: str, columns: dict[str, str]) -> Queries:
+    source = open_source(uri, columns=columns)
+    samples = source.scan().samples
+    encoder = None if isinstance(source, EmbeddedSource) else index.encoder
+    with tempfile.TemporaryDirectory() as folder:
+        embedded = embed_samples(source, samples, encoder, Path(folder))
+        features = np.concatenate(list(embedded.features())).astype(np.float32)
+    kept = samples.take(embedded.rows)
+    vectors = index.projection.apply(features)
+    return Queries(source.uri, kept.ids, kept.lat, kept.lon, vectors, embedded.left_out.total)
+
+
+def _report(index: GeoIndex, queries: Queries, seed: int) -> Report:
+    gallery = index.searcher.sidecar.gallery
+    lat, lon = gallery["lat"].to_numpy(), gallery["lon"].to_numpy()
+    constant = best_constant(lat, lon, seed)
+    nearest = nearest_image(queries.embeddings, index.searcher.sidecar.embeddings)
+    floors = {
+        "random pairing": random_pairing_km(queries.lat, queries.lon, lat, lon, seed),
+        f"best constant ({constant[0]:.1f}, {constant[1]:.1f})": haversine_km(*constant, queries.lat, queries.lon),
+        "1-NN, same embeddings": haversine_km(lat[nearest], lon[nearest], queries.lat, queries.lon),
+    }
+    own = str(index.manifest.rule["name"])
+    rows = [Row(name, measure(distance_km), "floor") for name, distance_km in floors.items()]
+    for rule, distance_km in _distances(index, queries).items():
+        rows.append(Row(f"geoindex, {rule}", measure(distance_km), "own" if rule == own else "other rule"))
+    return Report(
+        index=str(index.path), generation=index.manifest.generation, encoder=index.manifest.encoder["spec"],
+        queries=queries.name, count=len(queries.lat), unreadable=queries.unreadable, gallery=len(lat),
+        cells=index.searcher.ann.n_cells, clusters=index.searcher.ann.n_clusters, rule=own,
+        in_gallery=len(set(queries.ids) & set(gallery["id"].to_pylist())), rows=tuple(rows),
+    )  # fmt: skip
+
+
+def _distances(index: GeoIndex, queries: Queries) -> dict[str, Floats]:
+    """Return the error of every rule of estimation, (Q,) km each, from one search."""
+    top_cells = int(index.manifest.recipe["search"]["top_cells"])
+    rankings = index.searcher.rank(queries.embeddings, top_cells)
+
+    def error_km(rule: str) -> Floats:
+        points = np.array([estimate_point(ranking.posterior, rule) for ranking in rankings])
+        return haversine_km(points[:, 0], points[:, 1], queries.lat, queries.lon)
+
+    return {rule: error_km(rule) for rule in RULES}

@@ -1,0 +1,129 @@
+"""The map page: lines on the sphere unrolled for drawing, the world as background, and pages of one size.
+
+Maps are equirectangular; whatever crosses the antimeridian is unrolled and drawn once more a full turn away.
+"""
+
+import math
+import warnings
+from collections.abc import Iterable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoindex.geo import destination, haversine_km
+from geoindex.places import world_outline
+
+ANSWER, TRUTH, CANDIDATE = "#D55E00", "#0072B2", "#E69F00"
+"""Colours of Okabe and Ito, which colour-blind readers can tell apart."""
+
+SEA, LAND, BORDER, INK, QUIET = "#EEF3F6", "#DAD7CF", "#FFFFFF", "#22272B", "#667078"
+
+PAGE_INCHES, DPI = (16.0, 9.0), 100
+
+_STEP_KM = 50.0
+
+Extent: TypeAlias = tuple[float, float, float, float]
+"""South, north, west, east in degrees; west and east may run past 180."""
+
+
+def great_circle(lat1: float, lon1: float, lat2: float, lon2: float, n: int = 100) -> list[NDArray[np.float64]]:
+    """Return the shortest way between two positions for drawing, split where it crosses the antimeridian.
+
+    Args:
+        lat1: latitude of the start in degrees.
+        lon1: longitude of the start in degrees.
+        lat2: latitude of the end in degrees.
+        lon2: longitude of the end in degrees.
+        n: points along the way, both ends included; at least 2.
+
+    Returns:
+        One or more lines, each (K, 2) degrees (lat, lon).
+    """
+    line = unrolled(way(lat1, lon1, lat2, lon2, n))
+    inside = np.abs(line[:, 1]) <= 180.0
+    if inside.all():
+        return [line]
+    edge = math.copysign(180.0, line[~inside, 1][0])  # longitude is monotone along a great circle: one crossing
+    order = np.argsort(line[:, 1])
+    crossing = float(np.interp(edge, line[order, 1], line[order, 0]))
+    beyond = line[~inside] - [0.0, 2.0 * edge]
+    return [np.vstack([line[inside], [crossing, edge]]), np.vstack([[crossing, -edge], beyond])]
+
+
+def way(lat1: float, lon1: float, lat2: float, lon2: float, n: int) -> NDArray[np.float64]:
+    """Return `n` positions along the shortest way, evenly spaced, (n, 2) degrees (lat, lon)."""
+    phi1, phi2, turn = math.radians(lat1), math.radians(lat2), math.radians(lon2 - lon1)
+    north = math.cos(phi1) * math.sin(phi2) - math.sin(phi1) * math.cos(phi2) * math.cos(turn)
+    bearing = math.degrees(math.atan2(math.sin(turn) * math.cos(phi2), north))
+    steps = np.linspace(0.0, float(haversine_km(lat1, lon1, lat2, lon2)), n)
+    return np.stack(destination(lat1, lon1, bearing, steps), axis=-1)
+
+
+def unrolled(line: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Let longitudes run on past 180 instead of jumping, (K, 2)."""
+    return np.stack([line[:, 0], np.unwrap(line[:, 1], period=360.0)], axis=-1)
+
+
+def outline_of(polygon: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a cell's outline along great circles, unrolled; one around a pole ends a full turn away."""
+    ends = np.concatenate([polygon, polygon[:1]])
+    steps = (haversine_km(*ends[:-1].T, *ends[1:].T) / _STEP_KM).astype(int) + 2
+    sides = [way(a[0], a[1], b[0], b[1], n) for (a, b), n in zip(pairwise(ends), steps, strict=True)]
+    return unrolled(np.concatenate(sides))
+
+
+def turns(line: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    """Return a line and its copies one full turn to the west and to the east."""
+    return [line + np.array([0.0, turn]) for turn in (-360.0, 0.0, 360.0)]
+
+
+def new_figure() -> Any:
+    """Return an empty page of `PAGE_INCHES`."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=PAGE_INCHES, dpi=DPI, facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save(figure: Any, path: str | Path) -> Path:
+    """Write the page; folders are made, and the suffix chooses the format."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a name in a script without a font: boxes
+        figure.savefig(path)
+    return path
+
+
+def write(parent: Any, x: float, y: float, text: str, size: float = 12, **style: Any) -> Any:
+    """Write text as it is: a dollar sign in a name does not start a formula."""
+    return parent.text(x, y, text, fontsize=size, parse_math=False, **({"color": INK} | style))
+
+
+def world_extent(lats: Iterable[float]) -> Extent:
+    """Return the part of the world to draw: without the polar regions unless something lies there."""
+    values = np.fromiter(lats, float)
+    south = -58.0 if values.min(initial=0.0) > -56.0 else -90.0
+    return south, 84.0 if values.max(initial=0.0) < 76.0 else 90.0, -180.0, 180.0
+
+
+def draw_world(axes: Any, extent: Extent, zoomed: bool = False) -> None:
+    """Draw sea, land, lakes and borders, and show this part of them."""
+    from matplotlib.collections import LineCollection, PolyCollection
+
+    world = world_outline()
+    for rings, colour in ((world.land, LAND), (world.lakes, SEA)):
+        copies = [ring[:, ::-1] for land in rings for ring in turns(land)]
+        axes.add_collection(PolyCollection(copies, facecolors=colour, edgecolors=colour, linewidths=0.3, zorder=1))
+    lines = [line[:, ::-1] for border in world.borders for line in turns(border)]
+    axes.add_collection(LineCollection(lines, colors=BORDER, linewidths=1.2 if zoomed else 0.6, zorder=2))
+    south, north, west, east = extent
+    axes.set(xlim=(west, east), ylim=(south, north), xticks=[], yticks=[], facecolor=SEA)
+    axes.set_aspect("auto" if zoomed else "equal", anchor="NW")
+    for spine in axes.spines.values():
+        spine.set(color="#C3CBD1", linewidth=0.8)

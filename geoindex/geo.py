@@ -1,0 +1,154 @@
+"""The sphere: degrees outside, unit vectors inside.
+
+Every distance of geoindex comes from here, with one Earth radius. Angles are degrees (lat, lon), arrays
+broadcast, and results are float64. Formulas: haversine (paper section 3.2, in its standard form).
+"""
+
+import math
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from geoindex.errors import CoordinateError
+
+EARTH_RADIUS_KM = 6371.0088
+"""Mean radius of the Earth (IUGG); a sphere of it is within 0.56 % of WGS84 everywhere."""
+
+EARTH_AREA_KM2 = 4.0 * math.pi * EARTH_RADIUS_KM**2
+HALF_CIRCUMFERENCE_KM = math.pi * EARTH_RADIUS_KM
+
+Floats: TypeAlias = NDArray[np.float64]
+
+
+def check_position(lat: float, lon: float) -> None:
+    """Refuse a position that is not on Earth.
+
+    Raises:
+        CoordinateError: if a number is not finite, |lat| > 90 or |lon| > 180.
+    """
+    if not (math.isfinite(lat) and math.isfinite(lon)):
+        raise CoordinateError(f"Position ({lat}, {lon}) is not a number; leave the row out or correct it.")
+    if abs(lat) > 90.0:
+        raise CoordinateError(f"Latitude {lat} is outside -90..90; are latitude and longitude swapped?")
+    if abs(lon) > 180.0:
+        raise CoordinateError(f"Longitude {lon} is outside -180..180; subtract or add 360.")
+
+
+def valid_positions(lat: ArrayLike, lon: ArrayLike) -> NDArray[np.bool_]:
+    """Tell for each position whether it is on Earth, (N,)."""
+    with np.errstate(invalid="ignore"):
+        lat_fits = np.abs(np.asarray(lat, float)) <= 90.0
+        lon_fits = np.abs(np.asarray(lon, float)) <= 180.0
+    return np.asarray(lat_fits & lon_fits)
+
+
+def to_unit(lat: ArrayLike, lon: ArrayLike) -> Floats:
+    """Turn degrees into unit vectors, (..., 3)."""
+    phi, lam = np.radians(np.asarray(lat, float)), np.radians(np.asarray(lon, float))
+    return np.stack([np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)], axis=-1)
+
+
+def from_unit(xyz: ArrayLike) -> tuple[Floats, Floats]:
+    """Turn vectors of any positive length, (..., 3), into degrees (lat, lon)."""
+    x, y, z = np.moveaxis(np.asarray(xyz, float), -1, 0)
+    return np.degrees(np.arctan2(z, np.hypot(x, y))), np.degrees(np.arctan2(y, x))
+
+
+def haversine_km(lat1: ArrayLike, lon1: ArrayLike, lat2: ArrayLike, lon2: ArrayLike) -> Floats:
+    """Return great-circle distances in km; inputs broadcast."""
+    phi1, lam1 = np.radians(np.asarray(lat1, float)), np.radians(np.asarray(lon1, float))
+    phi2, lam2 = np.radians(np.asarray(lat2, float)), np.radians(np.asarray(lon2, float))
+    a = np.sin((phi2 - phi1) / 2) ** 2 + np.cos(phi1) * np.cos(phi2) * np.sin((lam2 - lam1) / 2) ** 2
+    return np.asarray(2.0 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.clip(a, 0.0, 1.0))))
+
+
+def chord_to_km(chord: ArrayLike) -> Floats:
+    """Turn straight distances between unit vectors (0 to 2) into km along the sphere."""
+    return np.asarray(2.0 * EARTH_RADIUS_KM * np.arcsin(np.clip(np.asarray(chord, float) / 2.0, 0.0, 1.0)))
+
+
+def km_to_chord(distance_km: ArrayLike) -> Floats:
+    """Turn km along the sphere into straight distances between unit vectors."""
+    angle = np.clip(np.asarray(distance_km, float) / EARTH_RADIUS_KM, 0.0, math.pi)
+    return np.asarray(2.0 * np.sin(angle / 2.0))
+
+
+def mean_position(lat: ArrayLike, lon: ArrayLike, weights: ArrayLike | None = None) -> tuple[float, float]:
+    """Return the mean of positions as a position: the normalised mean of unit vectors.
+
+    Positions whose mean has no direction (two antipodes) give the first of them.
+
+    Raises:
+        CoordinateError: if there is no position.
+    """
+    xyz = to_unit(lat, lon).reshape(-1, 3)
+    if len(xyz) == 0:
+        raise CoordinateError("The mean of no positions is undefined; pass at least one.")
+    total = np.average(xyz, axis=0, weights=None if weights is None else np.asarray(weights, float))
+    if np.linalg.norm(total) < 1e-12:
+        total = xyz[0]
+    mean_lat, mean_lon = from_unit(total)
+    return float(mean_lat), float(mean_lon)
+
+
+def group_means(lat: ArrayLike, lon: ArrayLike, group: NDArray[np.int64], count: int) -> tuple[Floats, Floats]:
+    """Return the mean position of each group 0..count-1, each (count,).
+
+    A group without members, or whose mean has no direction, gives NaN: callers decide what stands there.
+    """
+    xyz = to_unit(lat, lon).reshape(-1, 3)
+    total = np.stack([np.bincount(group, weights=axis, minlength=count) for axis in xyz.T], axis=-1)
+    total[np.linalg.norm(total, axis=1) < 1e-12] = np.nan
+    return from_unit(total)
+
+
+def nearest(
+    site_lat: ArrayLike, site_lon: ArrayLike, lat: ArrayLike, lon: ArrayLike
+) -> tuple[NDArray[np.int64], Floats]:
+    """Return for each position the row of the nearest site and its distance in km, each (N,)."""
+    from scipy.spatial import KDTree
+
+    tree = KDTree(to_unit(site_lat, site_lon).reshape(-1, 3))
+    chord, row = tree.query(to_unit(lat, lon).reshape(-1, 3), workers=-1)
+    return np.asarray(row, np.int64), chord_to_km(chord)
+
+
+def destination(
+    lat: ArrayLike, lon: ArrayLike, bearing_deg: ArrayLike, distance_km: ArrayLike
+) -> tuple[Floats, Floats]:
+    """Return where one arrives after `distance_km` along a great circle; inputs broadcast."""
+    phi, lam = np.radians(np.asarray(lat, float)), np.radians(np.asarray(lon, float))
+    theta, delta = (
+        np.radians(np.asarray(bearing_deg, float)),
+        np.asarray(distance_km, float) / EARTH_RADIUS_KM,
+    )
+    sin_phi = np.sin(phi) * np.cos(delta) + np.cos(phi) * np.sin(delta) * np.cos(theta)
+    phi2 = np.arcsin(np.clip(sin_phi, -1.0, 1.0))
+    lam2 = lam + np.arctan2(np.sin(theta) * np.sin(delta) * np.cos(phi), np.cos(delta) - np.sin(phi) * sin_phi)
+    return np.degrees(phi2), wrap_lon(np.degrees(lam2))
+
+
+def wrap_lon(lon: ArrayLike) -> Floats:
+    """Bring longitudes into -180 (excluded) to 180 (included)."""
+    return np.asarray(180.0 - np.mod(180.0 - np.asarray(lon, float), 360.0))
+
+
+def coarsen(lat: float, lon: float, precision_km: float) -> tuple[float, float]:
+    """Move a position to the middle of its tile in a grid whose tiles are about `precision_km` wide.
+
+    Every position of a tile gives the same answer, so the answer does not tell them apart.
+
+    Raises:
+        CoordinateError: if `precision_km` is not positive or the position is not on Earth.
+    """
+    check_position(lat, lon)
+    if not precision_km > 0:
+        raise CoordinateError(f"Precision {precision_km} km must be positive.")
+    rows = max(1, math.floor(HALF_CIRCUMFERENCE_KM / precision_km))
+    row = min(math.floor((lat + 90.0) / 180.0 * rows), rows - 1)
+    tile_lat = (row + 0.5) * 180.0 / rows - 90.0
+    circle_km = 2.0 * HALF_CIRCUMFERENCE_KM * math.cos(math.radians(tile_lat))
+    columns = max(1, math.floor(circle_km / precision_km))
+    column = math.floor((lon + 180.0) / 360.0 * columns) % columns
+    return tile_lat, (column + 0.5) * 360.0 / columns - 180.0

@@ -1,0 +1,197 @@
+"""Which OPTICS setting divides positions best: every setting is scored as the cells that it would give.
+
+One OPTICS run per `min_samples` serves every `xi`. Outliers go to the nearest centroid, centroids are recomputed
+(paper section 3.3), and the scores are taken on nearest-centroid cells: haversine silhouette, haversine
+Davies-Bouldin index and error floor.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from geoindex import geo
+from geoindex.geocells.optics import optics, xi_labels
+from geoindex.geocells.positions import Floats, Rows, centroids, checked_positions, nearest_site, occupied_sites
+
+SILHOUETTE_ROWS = 1000
+"""Positions whose silhouette is taken, each against all others; their mean has a standard error of about 0.01."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """An OPTICS neighbourhood size and the steepness that bounds a cluster."""
+
+    min_samples: int
+    xi: float
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How well a setting divides the positions.
+
+    Attributes:
+        setting: what was tried.
+        n_clusters: cells that hold a position.
+        share_outliers: share of positions that OPTICS left out, before they went to the nearest centroid.
+        silhouette: mean haversine silhouette, -1 to 1, higher is better; None for a single cell.
+        silhouette_error: its standard error from sampling.
+        n_silhouette: positions whose silhouette was taken.
+        davies_bouldin: haversine Davies-Bouldin index, lower is better; None for a single cell.
+        error_floor_km: median distance from a position to its site.
+        site_xyz: unit vectors of the sites, (n_clusters, 3).
+    """
+
+    setting: Setting
+    n_clusters: int
+    share_outliers: float
+    silhouette: float | None
+    silhouette_error: float | None
+    n_silhouette: int
+    davies_bouldin: float | None
+    error_floor_km: float
+    site_xyz: Floats = field(repr=False, compare=False)
+
+    def to_dict(self) -> dict[str, float | int | None]:
+        """Return setting and figures as a flat row of the sweep's table."""
+        return {
+            "min_samples": self.setting.min_samples,
+            "xi": self.setting.xi,
+            "n_clusters": self.n_clusters,
+            "share_outliers": self.share_outliers,
+            "silhouette": self.silhouette,
+            "silhouette_error": self.silhouette_error,
+            "n_silhouette": self.n_silhouette,
+            "davies_bouldin": self.davies_bouldin,
+            "error_floor_km": self.error_floor_km,
+        }
+
+
+def sweep(lat: ArrayLike, lon: ArrayLike, min_samples: Sequence[int], xi: Sequence[float], seed: int) -> list[Score]:
+    """Score every pair of `min_samples` and `xi` on these positions (one or more).
+
+    Raises:
+        CoordinateError: if a position is not on Earth.
+        ConfigError: if a `min_samples` is under 2.
+    """
+    lats, lons = checked_positions(lat, lon)
+    xyz = geo.to_unit(lats, lons)
+    gauge = Silhouette(xyz, seed)
+    scores = []
+    for size in min_samples:
+        ordering = optics(lats, lons, size)
+        for steepness in xi:
+            labels = xi_labels(ordering, steepness, size)
+            scores.append(_score(Setting(size, steepness), xyz, labels, gauge))
+    return scores
+
+
+def choose(scores: Sequence[Score], min_cells: int, max_cells: int) -> Score:
+    """Choose among the settings whose count of cells lies in `min_cells`..`max_cells`.
+
+    They are ranked by silhouette and by Davies-Bouldin index; the lowest mean rank wins, then the lower error floor,
+    then the one tried first. If no count lies inside, the one nearest to the range (as a ratio) wins, then the lower
+    error floor.
+    """
+    inside = [s for s in scores if min_cells <= s.n_clusters <= max_cells]
+    if not inside:
+        return min(scores, key=lambda s: (_ratio_to_range(s.n_clusters, min_cells, max_cells), s.error_floor_km))
+    by_silhouette = _ranks([-1.0 if s.silhouette is None else s.silhouette for s in inside], descending=True)
+    by_index = _ranks([math.inf if s.davies_bouldin is None else s.davies_bouldin for s in inside])
+    keys = [(a + b, s.error_floor_km) for a, b, s in zip(by_silhouette, by_index, inside, strict=True)]
+    return inside[keys.index(min(keys))]
+
+
+class Silhouette:
+    """Haversine silhouettes of a seeded sample of positions, each against all positions.
+
+    Distances are taken once for all settings: float32, (N, S), at most 4 KB a position.
+    """
+
+    def __init__(self, xyz: Floats, seed: int) -> None:
+        count = min(len(xyz), SILHOUETTE_ROWS)
+        self.rows = np.sort(np.random.default_rng(seed).choice(len(xyz), count, replace=False))
+        self._km = np.empty((len(xyz), count), np.float32)
+        for start in range(0, len(xyz), 1024):
+            self._km[start : start + 1024] = _pairwise_km(xyz[start : start + 1024], xyz[self.rows])
+
+    def measure(self, cell: Rows, count: int) -> Floats:
+        """Return the silhouette of each sampled position in a division into cells 0..count-1, (S,).
+
+        A position that is alone in its cell has silhouette 0; `count` must be 2 or more and no cell empty.
+        """
+        from scipy.sparse import csr_array
+
+        size = np.bincount(cell, minlength=count)
+        starts = np.concatenate([[0], np.cumsum(size)])
+        members = csr_array((np.ones(len(cell), np.float32), np.argsort(cell, kind="stable"), starts))
+        total = np.asarray(members @ self._km, float)  # (C, S) summed km to the members of each cell
+        own, columns = cell[self.rows], np.arange(len(self.rows))
+        inner = total[own, columns] / np.maximum(size[own] - 1, 1)
+        mean = total / size[:, None]
+        mean[own, columns] = np.inf
+        outer = mean.min(axis=0)
+        scale = np.maximum(inner, outer)
+        return np.where((size[own] > 1) & (scale > 0), (outer - inner) / np.where(scale > 0, scale, 1.0), 0.0)
+
+
+def davies_bouldin(xyz: Floats, cell: Rows, count: int) -> float:
+    """Return the Davies-Bouldin index (1979) with haversine distances; `count` 2 or more, no cell empty.
+
+    Cells whose centroids coincide count as a metre apart.
+    """
+    centre = centroids(xyz, cell, count)
+    to_centre = geo.chord_to_km(np.linalg.norm(xyz - centre[cell], axis=1))
+    spread = np.bincount(cell, weights=to_centre, minlength=count) / np.bincount(cell, minlength=count)
+    apart = np.maximum(_pairwise_km(centre, centre), 1e-3)
+    likeness = (spread[:, None] + spread[None, :]) / apart
+    np.fill_diagonal(likeness, -np.inf)
+    return float(likeness.max(axis=1).mean())
+
+
+def _score(setting: Setting, xyz: Floats, labels: Rows, gauge: Silhouette) -> Score:
+    sites, cell, distance_km = occupied_sites(_label_centroids(xyz, labels), xyz)
+    several = len(sites) > 1
+    values = gauge.measure(cell, len(sites)) if several else None
+    return Score(
+        setting=setting,
+        n_clusters=len(sites),
+        share_outliers=float(np.mean(labels < 0)),
+        silhouette=None if values is None else float(values.mean()),
+        silhouette_error=None if values is None else float(values.std() / math.sqrt(len(values))),
+        n_silhouette=len(gauge.rows),
+        davies_bouldin=davies_bouldin(xyz, cell, len(sites)) if several else None,
+        error_floor_km=float(np.median(distance_km)),
+        site_xyz=sites,
+    )
+
+
+def _label_centroids(xyz: Floats, labels: Rows) -> Floats:
+    """Return centroids of labels 0, 1, ... after each outlier joined the nearest one."""
+    count = int(labels.max()) + 1
+    if count == 0:
+        return centroids(xyz, np.zeros(len(xyz), np.int64), 1)
+    inlier = labels >= 0
+    if inlier.all():
+        return centroids(xyz, labels, count)
+    group = labels.copy()
+    group[~inlier] = nearest_site(centroids(xyz[inlier], labels[inlier], count), xyz[~inlier])[0]
+    return centroids(xyz, group, count)
+
+
+def _pairwise_km(a: Floats, b: Floats) -> Floats:
+    from scipy.spatial.distance import cdist
+
+    return geo.chord_to_km(cdist(a, b))
+
+
+def _ranks(values: Sequence[float], descending: bool = False) -> NDArray[np.int64]:
+    """Return ranks from 0; equal values share one."""
+    keys = -np.asarray(values) if descending else np.asarray(values)
+    return np.searchsorted(np.sort(keys), keys)
+
+
+def _ratio_to_range(count: int, low: int, high: int) -> float:
+    return max(low / count, count / high)

@@ -1,0 +1,51 @@
+"""What a person names on the command line -> images to locate."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from glob import glob, has_magic
+from pathlib import Path
+
+from geoindex.errors import DatasetNotFoundError
+from geoindex.images import IMAGE_SUFFIXES
+
+STDIN = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """An image to locate.
+
+    Attributes:
+        name: as results call it.
+        image: its path, or its encoded bytes.
+    """
+
+    name: str
+    image: Path | bytes
+
+
+def expand_inputs(names: Sequence[str]) -> list[Input]:
+    """Return the images that paths, folders, patterns and - (stdin) stand for, in that order.
+
+    Raises:
+        DatasetNotFoundError: if a folder holds no image or a pattern fits none.
+    """
+    return [item for name in names for item in _expand(name)]
+
+
+def _expand(name: str) -> list[Input]:
+    path = Path(name)
+    if name == STDIN:
+        return [Input("stdin", sys.stdin.buffer.read())]
+    if path.is_dir():
+        return _paths(name, [p for p in path.rglob("*") if p.is_file() and p.suffix.lower() in IMAGE_SUFFIXES])
+    if has_magic(name) and not path.exists():
+        return _paths(name, [p for p in map(Path, glob(name, recursive=True)) if p.is_file()])  # noqa: PTH207
+    return [Input(name, path)]
+
+
+def _paths(name: str, paths: list[Path]) -> list[Input]:
+    if not paths:
+        raise DatasetNotFoundError(f"No image in '{name}'; give photos ({', '.join(sorted(IMAGE_SUFFIXES))}).")
+    return [Input(str(path), path) for path in sorted(paths)]

@@ -1,0 +1,244 @@
+"""From a source of samples to a published index: the steps in order.
+
+source -> embed -> images table -> cells and clusters -> geo-embeddings -> search index -> publish.
+Everything before the last step happens beside the live index; whatever stops it leaves that as it was.
+"""
+
+import logging
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoindex.assembly.generation import Origin, assemble
+from geoindex.embed import Embedded, embed_samples
+from geoindex.errors import ConfigError
+from geoindex.progress import Stages
+from geoindex.recipe import Recipe, load_recipe, recipe_from_dict, recipe_to_dict
+from geoindex.sources import Source, open_source
+from geoindex.sources.sampling import sample_rows
+from geoindex.sources.source import EmbeddedSource, LeftOut
+from geoindex.splits import split_samples
+from geoindex.store.generations import Generation, IndexFolder
+from geoindex.store.tables import image_schema, vectors_to_arrow
+from geoindex.types import Samples
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from geoindex.encoder import Encoder
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class BuildReport:
+    """What a build or rebuild published.
+
+    Attributes:
+        path: folder of the index.
+        generation: name of the new generation.
+        counts: images, gallery, val, test, cells, clusters.
+        left_out: samples that were not taken: count and examples by reason.
+        rule: rule of estimation that answers by default.
+        timings_s: time of each step.
+    """
+
+    path: Path
+    generation: str
+    counts: dict[str, int]
+    left_out: dict[str, Any]
+    rule: dict[str, Any]
+    timings_s: dict[str, float]
+
+    @property
+    def failed(self) -> int:
+        """Number of samples that are broken, not merely none of ours."""
+        return sum(entry["count"] for entry in self.left_out.values() if entry["broken"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain JSON types."""
+        return {"schema": 1, **asdict(self), "path": str(self.path), "failed": self.failed}
+
+    def to_text(self) -> str:
+        """Return the report as lines for people."""
+        counts = self.counts
+        lines = [
+            f"{self.path}: generation {self.generation}, {counts['gallery']} gallery images "
+            f"({counts['val']} val, {counts['test']} test) in {counts['cells']} cells and {counts['clusters']} clusters"
+        ]
+        for reason, entry in self.left_out.items():
+            lines.append(f"left out {entry['count']}: {reason} (such as {', '.join(entry['examples'][:3])})")
+        steps = ", ".join(f"{step} {seconds:.1f}" for step, seconds in self.timings_s.items())
+        return "\n".join([*lines, f"{sum(self.timings_s.values()):.1f} s: {steps}"])
+
+
+def build_index(
+    source: str | PathLike[str] | Recipe, *, out: str | PathLike[str] | None = None, **keys: Any
+) -> BuildReport:
+    """Build an index from geotagged images, or bring an existing one to a new generation.
+
+    Args:
+        source: a source (see `Recipe.source`), a recipe file (.toml), or a recipe.
+        out: folder of the index; None: the recipe's, else indexes/ and the source's name.
+        keys: keys of the recipe that override it, such as `encoder=...` or `geocells={"min_cells": 100}`.
+
+    Returns:
+        What was built; open it with `geoindex.open_index(report.path)`.
+
+    Raises:
+        GeoindexError: if anything fails; a live index at `out` is then as it was.
+    """
+    recipe = resolve_recipe(source, keys)
+    index = IndexFolder(Path(out or recipe.out or default_folder(source, recipe)))
+    stages = Stages()
+    with index.writing():
+        opened = open_source(recipe.source, columns=recipe.columns)
+        with stages("scan"):
+            samples, left_out = _gather(opened, recipe)
+        encoder = _encoder_for(opened, recipe)
+        with stages("embed"):
+            embedded = embed_samples(opened, samples, encoder, index.work)
+        with stages("store"):
+            version = _write_images(index, samples, embedded, recipe)
+            entry = _encoder_entry(opened, encoder, index)
+        parent = index.current().manifest.generation if index.exists() else ""
+        excluded = left_out.to_dict() | embedded.left_out.to_dict()
+        origin = Origin(opened.uri, entry, excluded, parent)
+        generation = assemble(index, recipe, version, origin, stages)
+        shutil.rmtree(index.work, ignore_errors=True)
+    return _report(index, generation, stages)
+
+
+def rebuild_index(
+    index: str | PathLike[str], *, recipe: str | PathLike[str] | Recipe | None = None, **keys: Any
+) -> BuildReport:
+    """Make new cells, clusters, geo-embeddings and search files from the stored images.
+
+    Args:
+        index: folder of the index.
+        recipe: replaces the stored one for everything but the images: source, encoder and splits stay.
+        keys: keys of the recipe that override it.
+
+    Raises:
+        GeoindexError: if anything fails; the live generation is then as it was.
+    """
+    folder, stages = IndexFolder(Path(index)), Stages()
+    live = folder.current().manifest
+    with folder.writing():
+        given = recipe_from_dict(live.recipe) if recipe is None else resolve_recipe(recipe, {})
+        wanted = _merge(given, keys)
+        origin = Origin(live.source, live.encoder, live.left_out, live.generation)
+        generation = assemble(folder, wanted, live.tables["images"], origin, stages)
+    return _report(folder, generation, stages)
+
+
+def resolve_recipe(source: str | PathLike[str] | Recipe, keys: dict[str, Any]) -> Recipe:
+    """Return the recipe that a source, a recipe file or a recipe stands for, with `keys` on top.
+
+    Raises:
+        ConfigError: if a key is none that a recipe has, or no source is named.
+    """
+    if isinstance(source, Recipe):
+        recipe = source
+    elif str(source).endswith(".toml"):
+        recipe = load_recipe(source)
+    else:
+        recipe = Recipe(source=str(source))
+    recipe = _merge(recipe, keys)
+    if not recipe.source:
+        raise ConfigError(
+            "The recipe names no source; give a folder of photos, a table, or a URI such as synthetic:1000."
+        )
+    return recipe
+
+
+def _merge(recipe: Recipe, keys: dict[str, Any]) -> Recipe:
+    if not keys:
+        return recipe
+    values = recipe_to_dict(recipe)
+    for key, value in keys.items():
+        values[key] = {**values.get(key, {}), **value} if isinstance(value, dict) else value
+    return recipe_from_dict(values)
+
+
+def default_folder(source: str | PathLike[str] | Recipe, recipe: Recipe) -> Path:
+    """Return where an index lands if nobody says: beside its recipe file, else below indexes/."""
+    if not isinstance(source, Recipe) and str(source).endswith(".toml"):
+        return Path(source).with_suffix("")
+    scheme, _, rest = recipe.source.rpartition(":")
+    path = Path(rest.partition("?")[0])
+    name = path.parent.name if path.stem == "metadata" else path.stem
+    return Path("indexes") / (name if path.exists() else f"{scheme}-{name}".strip("-"))
+
+
+def _gather(source: Source, recipe: Recipe) -> tuple[Samples, LeftOut]:
+    scan = source.scan()
+    samples = scan.samples
+    if recipe.sample is not None:
+        rows = sample_rows(samples.lat, samples.lon, recipe.sample, balance=recipe.balance, seed=recipe.seed)
+        samples = samples.take(rows)
+    log.info("%s: %d samples, %d left out", source.uri, len(samples), scan.left_out.total)
+    return samples, scan.left_out
+
+
+def _encoder_for(source: Source, recipe: Recipe) -> "Encoder | None":
+    if isinstance(source, EmbeddedSource):
+        return None
+    from geoindex.encoder import load_encoder
+
+    return load_encoder(recipe.encoder, weights=recipe.weights, recipe=recipe.encoding)
+
+
+def _encoder_entry(source: Source, encoder: "Encoder | None", index: IndexFolder) -> dict[str, Any]:
+    """Describe the encoder for the manifest; keep weights that no name stands for in the index."""
+    if encoder is None:
+        assert isinstance(source, EmbeddedSource)
+        return {"spec": "", "fingerprint": source.fingerprint, "feature_dim": source.dim, "kept": False}
+    kept = not encoder.named
+    if kept:
+        folder = index.encoder_folder(encoder.fingerprint)
+        if not folder.exists():
+            encoder.save(folder)
+    return {
+        "spec": encoder.spec, "fingerprint": encoder.fingerprint, "feature_dim": encoder.dim, "kept": kept,
+    }  # fmt: skip
+
+
+def _write_images(index: IndexFolder, samples: Samples, embedded: Embedded, recipe: Recipe) -> int:
+    """Write the images table and return its version; the split is decided for the images that could be read."""
+    import pyarrow as pa
+
+    kept = samples.take(embedded.rows)
+    split = split_samples(
+        kept, by=recipe.split_by, ratio=recipe.split_ratio, block_km=recipe.block_km, seed=recipe.seed
+    )
+    table = kept.table.append_column("split", pa.array(split.tolist(), pa.string()))
+    table = table.append_column("row", pa.array(np.arange(len(kept))))
+    first = next(embedded.features())
+    schema = image_schema(first.shape[1])
+    return index.tables.write("images", schema, _image_batches(table, embedded.features(), schema))
+
+
+def _image_batches(
+    table: "pa.Table", features: Iterator[NDArray[np.float16]], schema: "pa.Schema"
+) -> Iterator["pa.RecordBatch"]:
+    import pyarrow as pa
+
+    start = 0
+    for part in features:
+        facts = table.slice(start, len(part)).combine_chunks()
+        columns = [vectors_to_arrow(part) if f.name == "features" else facts[f.name].combine_chunks() for f in schema]
+        yield pa.RecordBatch.from_arrays(columns, schema=schema)
+        start += len(part)
+
+
+def _report(index: IndexFolder, generation: Generation, stages: Stages) -> BuildReport:
+    manifest = generation.manifest
+    timings = {step: round(seconds, 3) for step, seconds in stages.seconds.items()}
+    return BuildReport(index.root, manifest.generation, manifest.counts, manifest.left_out, manifest.rule, timings)

@@ -1,0 +1,122 @@
+"""Predictions -> text: table, JSON, JSON Lines, GeoJSON, CSV."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from geoindex.errors import UnreadableImageError
+from geoindex.prediction import Prediction
+
+COLUMNS = ("input", "lat", "lon", "place", "radius_km", "confidence", "probability", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one input.
+
+    Attributes:
+        input: its name.
+        result: a prediction, or why there is none.
+    """
+
+    input: str
+    result: Prediction | UnreadableImageError
+
+    @property
+    def failed(self) -> bool:
+        """Whether there is no prediction."""
+        return isinstance(self.result, UnreadableImageError)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return input and prediction, or input and error, as plain JSON types."""
+        if isinstance(self.result, UnreadableImageError):
+            return {"input": self.input, "error": {"type": "UnreadableImageError", "message": str(self.result)}}
+        return {"input": self.input, **self.result.to_dict()}
+
+
+Outcomes = Iterable[Outcome]
+
+
+def json_text(outcomes: Outcomes) -> Iterator[str]:
+    """Yield one JSON list."""
+    yield json.dumps([outcome.to_dict() for outcome in outcomes], ensure_ascii=False, indent=1) + "\n"
+
+
+def jsonl_text(outcomes: Outcomes) -> Iterator[str]:
+    """Yield one JSON object a line, each as soon as it is known."""
+    for outcome in outcomes:
+        yield json.dumps(outcome.to_dict(), ensure_ascii=False) + "\n"
+
+
+def geojson_text(outcomes: Outcomes) -> Iterator[str]:
+    """Yield one FeatureCollection; every feature names its input; failed inputs have no feature."""
+    features = []
+    for outcome in outcomes:
+        if isinstance(outcome.result, Prediction):
+            for feature in outcome.result.to_geojson()["features"]:
+                feature["properties"] = {"input": outcome.input, **feature["properties"]}
+                features.append(feature)
+    yield json.dumps({"type": "FeatureCollection", "features": features}, ensure_ascii=False) + "\n"
+
+
+def csv_text(outcomes: Outcomes) -> Iterator[str]:
+    """Yield a header and one line an input."""
+    yield _csv_line(COLUMNS)
+    for outcome in outcomes:
+        result = outcome.result
+        if isinstance(result, Prediction):
+            confidence = "" if result.confidence is None else f"{result.confidence:.4f}"
+            point = [f"{result.lat:.6f}", f"{result.lon:.6f}", result.place, f"{result.radius_km:.1f}", confidence]
+            yield _csv_line([outcome.input, *point, f"{result.candidates[0].probability:.4f}", ""])
+        else:
+            yield _csv_line([outcome.input, *[""] * 6, str(result)])
+
+
+def _csv_line(values: Iterable[str]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(values)
+    return line.getvalue()
+
+
+def table_text(outcomes: Outcomes) -> Iterator[str]:
+    """Yield a paragraph an input, for people."""
+    for outcome in outcomes:
+        yield f"{outcome.input}\n"
+        if isinstance(outcome.result, Prediction):
+            yield from (f"  {line}\n" for line in prediction_lines(outcome.result))
+        else:
+            yield f"  not answered: {outcome.result.reason}\n"
+        yield "\n"
+
+
+def prediction_lines(prediction: Prediction) -> list[str]:
+    """Return a prediction as lines of text: the answer, then candidates and evidence as columns."""
+    sure = "not calibrated" if prediction.confidence is None else f"{prediction.confidence:.0%}"
+    lines = [
+        f"{prediction.lat:.4f}, {prediction.lon:.4f}   {prediction.place}",
+        f"half of the probability lies within {prediction.radius_km:,.0f} km   confidence {sure}   rule {prediction.rule}",
+        "candidates",
+    ]
+    for c in prediction.candidates:
+        lines.append(
+            f"  {c.rank:>2}  p {c.probability:.3f}  cos {c.score:+.3f}  {c.lat:>9.4f} {c.lon:>10.4f}"
+            f"  {c.n_images:>5} images within {c.radius_km:,.0f} km  {c.place}"
+        )
+    lines += ["evidence"] * bool(prediction.evidence)
+    for e in prediction.evidence:
+        lines.append(
+            f"      cos {e.similarity:+.3f}  {e.lat:>9.4f} {e.lon:>10.4f}  {e.distance_km:>8,.0f} km away  {e.id}"
+        )
+    return lines
+
+
+FORMATS: Mapping[str, Callable[[Outcomes], Iterator[str]]] = {
+    "table": table_text,
+    "json": json_text,
+    "jsonl": jsonl_text,
+    "geojson": geojson_text,
+    "csv": csv_text,
+}

@@ -1,0 +1,67 @@
+"""The one progress bar: on stderr, with rate and remaining time, silent when nobody watches."""
+
+import sys
+from collections.abc import Iterable, Iterator, Sized
+from contextlib import contextmanager
+from time import perf_counter
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Progress:
+    """A counter that draws itself; use it as a context manager and call `advance`."""
+
+    def __init__(self, label: str, total: int | None, unit: str, done: int = 0) -> None:
+        from tqdm import tqdm
+
+        self._bar = tqdm(
+            desc=label,
+            total=total,
+            unit=f" {unit}",
+            initial=done,
+            file=sys.stderr,
+            disable=not sys.stderr.isatty(),
+            dynamic_ncols=True,
+            leave=True,
+        )
+
+    def advance(self, count: int = 1) -> None:
+        """Count `count` more units as done."""
+        self._bar.update(count)
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._bar.close()
+
+
+def track(items: Iterable[T], label: str, *, total: int | None = None, unit: str = "item") -> Iterator[T]:
+    """Yield `items` while a bar counts them."""
+    if total is None and isinstance(items, Sized):
+        total = len(items)
+    with Progress(label, total, unit) as bar:
+        for item in items:
+            yield item
+            bar.advance()
+
+
+class Stages:
+    """Times of named steps, in the order in which they first ran; a step that runs again adds up."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        """Time one step."""
+        started = perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - started
+
+    def milliseconds(self) -> dict[str, float]:
+        """Return the times in ms."""
+        return {name: round(1000.0 * seconds, 3) for name, seconds in self.seconds.items()}

@@ -1,0 +1,300 @@
+"""What an index is made of, as dataclasses; TOML in and out.
+
+Every field is a key of a recipe file and a flag of `geoindex build`; its docstring is the flag's help.
+"""
+
+import difflib
+import json
+import tomllib
+import types
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from geoindex.errors import ConfigError
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class EncoderRecipe:
+    """How images become features; None means what the model's own configuration says."""
+
+    image_size: int | None = None
+    """Side of the square input in pixels (the paper: 224)."""
+
+    mean: tuple[float, float, float] | None = None
+    """Channel means to subtract, of pixels in 0..1 (ImageNet: 0.485 0.456 0.406)."""
+
+    std: tuple[float, float, float] | None = None
+    """Channel deviations to divide by (ImageNet: 0.229 0.224 0.225)."""
+
+    projection: Literal["none", "whiten"] = "none"
+    """Linear map from features to embeddings, fitted on the gallery: none, or centre and whiten."""
+
+    dim: int | None = None
+    """Dimensions that the projection keeps; None: as many as the features have."""
+
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps."""
+
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Arithmetic of the forward pass; auto: bfloat16 on a GPU that has it, float32 elsewhere."""
+
+    batch_size: int = 32
+    """Images a forward pass."""
+
+    def __post_init__(self) -> None:
+        _require(self.batch_size >= 1, "encoder.batch_size", self.batch_size, "at least 1")
+        _require(self.dim is None or self.dim >= 1, "encoder.dim", self.dim, "at least 1")
+        _require(
+            self.image_size is None or self.image_size >= 8,
+            "encoder.image_size",
+            self.image_size,
+            "8 or more",
+        )
+
+
+@dataclass(frozen=True)
+class GeocellRecipe:
+    """How the Earth is divided: OPTICS over positions, then Voronoi (paper section 3.3)."""
+
+    source: str = ""
+    """Source of the positions (the paper: another 100k images); empty: the gallery's own."""
+
+    min_samples: tuple[int, ...] = (3, 5, 10, 20)
+    """OPTICS neighbourhood sizes to try."""
+
+    xi: tuple[float, ...] = (0.01, 0.03, 0.05, 0.1, 0.2)
+    """OPTICS steepness thresholds to try."""
+
+    min_cells: int | None = None
+    """Fewest cells to accept; None: half the square root of the number of positions."""
+
+    max_cells: int | None = None
+    """Most cells to accept; None: twice the square root of the number of positions."""
+
+    max_positions: int = 20_000
+    """Positions that OPTICS sees; of more, a seeded sample, and the rest goes to the nearest centroid."""
+
+    def __post_init__(self) -> None:
+        _require(
+            bool(self.min_samples) and min(self.min_samples) >= 2,
+            "geocells.min_samples",
+            self.min_samples,
+            "2 or more",
+        )
+        _require(bool(self.xi) and min(self.xi) > 0 and max(self.xi) < 1, "geocells.xi", self.xi, "between 0 and 1")
+        _require(self.max_positions >= 1, "geocells.max_positions", self.max_positions, "at least 1")
+        low = 1 if self.min_cells is None else self.min_cells
+        high = low if self.max_cells is None else self.max_cells
+        _require(1 <= low <= high, "geocells.min_cells", self.min_cells, "at least 1 and at most max_cells")
+
+
+@dataclass(frozen=True)
+class ClusterRecipe:
+    """How a cell is divided into clusters: the same method again (paper section 3.3)."""
+
+    min_samples: tuple[int, ...] = (2, 3, 5)
+    """OPTICS neighbourhood sizes to try."""
+
+    xi: tuple[float, ...] = (0.01, 0.05, 0.15)
+    """OPTICS steepness thresholds to try."""
+
+    min_clusters: int = 5
+    """Fewest clusters of a cell that has the images for it."""
+
+    max_clusters: int = 100
+    """Most clusters of a cell."""
+
+    images_per_cluster: int = 3
+    """A cell has the images for a cluster when it holds this many for each."""
+
+    def __post_init__(self) -> None:
+        _require(
+            bool(self.min_samples) and min(self.min_samples) >= 2,
+            "clusters.min_samples",
+            self.min_samples,
+            "2 or more",
+        )
+        _require(bool(self.xi) and min(self.xi) > 0 and max(self.xi) < 1, "clusters.xi", self.xi, "between 0 and 1")
+        _require(
+            1 <= self.min_clusters <= self.max_clusters,
+            "clusters.min_clusters",
+            self.min_clusters,
+            "1..max_clusters",
+        )
+        _require(self.images_per_cluster >= 1, "clusters.images_per_cluster", self.images_per_cluster, "at least 1")
+
+
+@dataclass(frozen=True)
+class SearchRecipe:
+    """How a query is answered."""
+
+    top_cells: int = 16
+    """Cells that the first stage hands to the second."""
+
+    rule: Literal["auto", "nearest", "posterior", "distance", "score"] = "auto"
+    """Which point answers: see geoindex.estimate; auto: the best on validation, posterior without one."""
+
+    prior: Literal["auto", "on", "off"] = "auto"
+    """Weigh cells by their share of the gallery; auto: chosen on validation, off without one."""
+
+    def __post_init__(self) -> None:
+        _require(self.top_cells >= 1, "search.top_cells", self.top_cells, "at least 1")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What an index is made of."""
+
+    source: str = ""
+    """A folder, a table, photos:DIR, osv5m:ROOT?split=train, synthetic:N?seed=S, planted:N?dim=D."""
+
+    column: tuple[str, ...] = ()
+    """Columns of a table by meaning: lat=NAME, lon=NAME, image=NAME, id=NAME, author=NAME, ..."""
+
+    sample: int | None = None
+    """Use only this many samples of the source."""
+
+    balance: Literal["uniform", "area"] = "uniform"
+    """Draw them uniformly, or evenly over the area that the source covers."""
+
+    split_by: str = "ratio"
+    """ratio, none, block (geographic), or a label: author, sequence, country, city, ..."""
+
+    split_ratio: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    """Shares of gallery (train), validation and test."""
+
+    block_km: float = 100.0
+    """Size of a block for split_by = block."""
+
+    seed: int = 0
+    """Seed of every random choice."""
+
+    encoder: str = "open_clip:ViT-B-32/laion2b_s34b_b79k"
+    """open_clip:MODEL/PRETRAINED, timm:MODEL, or a folder with config.json and model.safetensors."""
+
+    weights: str = ""
+    """Checkpoint file (.safetensors, .pt) for the encoder; empty: the weights that its name stands for."""
+
+    out: str = ""
+    """Folder of the index; empty: beside the recipe file, or indexes/ and the source's name."""
+
+    encoding: EncoderRecipe = field(default_factory=EncoderRecipe)
+    geocells: GeocellRecipe = field(default_factory=GeocellRecipe)
+    clusters: ClusterRecipe = field(default_factory=ClusterRecipe)
+    search: SearchRecipe = field(default_factory=SearchRecipe)
+
+    def __post_init__(self) -> None:
+        _require(self.sample is None or self.sample >= 1, "sample", self.sample, "at least 1")
+        _require(self.block_km > 0, "block_km", self.block_km, "positive")
+        shares = self.split_ratio
+        _require(
+            min(shares) >= 0 and abs(sum(shares) - 1) < 1e-6 and shares[0] > 0,
+            "split_ratio",
+            shares,
+            "three shares that sum to 1, the first above 0",
+        )
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Columns of a table by meaning, parsed from `column`."""
+        pairs = [entry.partition("=") for entry in self.column]
+        for meaning, equals, name in pairs:
+            _require(bool(meaning and equals and name), "column", meaning + equals + name, "MEANING=NAME, as lat=y")
+        return {meaning.strip(): name.strip() for meaning, _, name in pairs}
+
+
+def load_recipe(path: str | PathLike[str]) -> Recipe:
+    """Read a recipe from a TOML file.
+
+    Raises:
+        ConfigError: if the file is missing, is not TOML, or has a key or value that no recipe has.
+    """
+    path = Path(path)
+    try:
+        return recipe_from_dict(tomllib.loads(path.read_text("utf-8")))
+    except FileNotFoundError:
+        raise ConfigError(f"No recipe at '{path}'; see indexes/*.toml for examples.") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"Recipe '{path}' is not readable TOML: {error}.") from error
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
+    """Build a recipe from nested plain types, as TOML or JSON give them.
+
+    Raises:
+        ConfigError: if a key or value is none that a recipe has.
+    """
+    return _parse_dataclass(Recipe, values, "")
+
+
+def recipe_to_dict(recipe: Recipe) -> dict[str, Any]:
+    """Return the recipe as nested plain types; keys that are None are left out."""
+    return _without_none(asdict(recipe))
+
+
+def recipe_to_toml(recipe: Recipe) -> str:
+    """Return the recipe as TOML that `load_recipe` reads back to an equal recipe."""
+    values = recipe_to_dict(recipe)
+    lines = [_toml_line(key, value) for key, value in values.items() if not isinstance(value, dict)]
+    for section, keys in values.items():
+        if isinstance(keys, dict):
+            lines += ["", f"[{section}]"] + [_toml_line(key, value) for key, value in keys.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _toml_line(key: str, value: Any) -> str:
+    # JSON's text for strings, numbers, booleans and arrays is also TOML's, but for DEL
+    return f"{key} = {json.dumps(value, ensure_ascii=False)}".replace("\x7f", "\\u007f")
+
+
+def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    nested = {k: _without_none(v) if isinstance(v, dict) else v for k, v in values.items()}
+    return {key: value for key, value in nested.items() if value is not None}
+
+
+def _parse_dataclass(kind: type[R], values: Mapping[str, Any], prefix: str) -> R:
+    hints = get_type_hints(kind)
+    known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
+    for key in values:
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            advice = f"did you mean '{close[0]}'?" if close else f"known keys: {', '.join(sorted(known))}."
+            raise ConfigError(f"No recipe key '{prefix}{key}'; {advice}")
+    return kind(**{key: _parse_value(hints[key], value, prefix + key) for key, value in values.items()})
+
+
+def _parse_value(hint: Any, value: Any, key: str) -> Any:
+    origin, args = get_origin(hint), get_args(hint)
+    if is_dataclass(hint) and isinstance(hint, type):
+        _require(isinstance(value, Mapping), key, value, "a section")
+        return _parse_dataclass(hint, value, key + ".")
+    if origin in (Union, types.UnionType):
+        return _parse_value(next(a for a in args if a is not type(None)), value, key)
+    if origin is Literal:
+        _require(value in args, key, value, "one of " + ", ".join(map(str, args)))
+        return value
+    if origin is tuple:
+        return _parse_tuple(args, value, key)
+    wanted = (int, float) if hint is float else hint
+    fits = isinstance(value, wanted) and not (isinstance(value, bool) and hint is not bool)
+    _require(fits, key, value, f"of type {hint.__name__}")
+    return hint(value)
+
+
+def _parse_tuple(args: tuple[Any, ...], value: Any, key: str) -> tuple[Any, ...]:
+    _require(isinstance(value, list | tuple), key, value, "a list")
+    if args[-1] is not Ellipsis:
+        _require(len(value) == len(args), key, value, f"a list of {len(args)}")
+    return tuple(_parse_value(args[0], item, key) for item in value)
+
+
+def _require(holds: bool, key: str, value: object, wanted: str) -> None:
+    if not holds:
+        raise ConfigError(f"Recipe key '{key}' is {value!r}; it must be {wanted}.")

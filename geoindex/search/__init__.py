@@ -1,0 +1,1 @@
+"""Query vector -> ranked candidates: top-k geocells, then every cluster in them."""

@@ -1,0 +1,135 @@
+"""Turns a URI into a source: photos:DIR, table:PATH, osv5m:ROOT, synthetic:N, planted:N, or a plain path."""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+from urllib.parse import parse_qsl
+
+from geoindex.errors import ConfigError, DatasetNotFoundError
+from geoindex.sources.source import Source
+from geoindex.sources.tabular import READERS
+
+GRAMMAR = "photos:DIR, table:PATH, osv5m:ROOT?split=train, synthetic:N?seed=S, planted:N?dim=D&seed=S"
+
+_Columns: TypeAlias = Mapping[str, str]
+
+# at least two letters, because one is a drive of Windows
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9_+.-]+):(.*)", re.DOTALL)
+
+
+def open_source(uri: str | os.PathLike[str], *, columns: Mapping[str, str] | None = None) -> Source:
+    """Open a source of samples.
+
+    Args:
+        uri: `photos:DIR`, `table:PATH`, `osv5m:ROOT?split=train`, `synthetic:N?seed=S`,
+            `planted:N?dim=D&seed=S&...`, a folder of photos, or a table (.csv, .tsv, .parquet, .jsonl).
+        columns: columns of a table by meaning (lat, lon, id, image, author, ...) where names do not tell.
+
+    Raises:
+        DatasetNotFoundError: if there is no such path or scheme.
+        ConfigError: if an option cannot be meant, or `columns` is given for another source than a table.
+    """
+    text = os.fspath(uri)
+    match = None if isinstance(uri, os.PathLike) or Path(text).exists() else _SCHEME.fullmatch(text)
+    if match is None:
+        return _open_path(text, columns or {})
+    scheme, rest = match[1].lower(), match[2]
+    if scheme not in OPENERS:
+        raise DatasetNotFoundError(f"Unknown source '{text}'; give a folder, a table or one of {GRAMMAR}.")
+    return OPENERS[scheme](rest, columns or {})
+
+
+def _open_path(text: str, columns: _Columns) -> Source:
+    path = Path(text).expanduser()
+    if not text or not path.exists():
+        raise DatasetNotFoundError(f"There is no folder or table '{text}'; check the path, or give one of {GRAMMAR}.")
+    return _open_photos(text, columns) if path.is_dir() else _open_table(text, columns)
+
+
+def _open_photos(rest: str, columns: _Columns) -> Source:
+    from geoindex.sources.photos import PhotosSource
+
+    root = Path(rest).expanduser()
+    _refuse_columns(f"photos:{rest}", columns)
+    if not rest or not root.is_dir():
+        raise DatasetNotFoundError(f"There is no folder '{rest}'; check the path (photos:DIR).")
+    return PhotosSource(root)
+
+
+def _open_table(rest: str, columns: _Columns) -> Source:
+    from geoindex.sources.table import TableSource
+
+    path = Path(rest).expanduser()
+    if not rest or not path.is_file():
+        raise DatasetNotFoundError(f"There is no table '{rest}'; check the path (table:PATH).")
+    if path.suffix.lower() not in READERS:
+        raise DatasetNotFoundError(f"Table '{rest}' is of no known kind; it must end in {', '.join(READERS)}.")
+    return TableSource(path, dict(columns))
+
+
+def _open_osv5m(rest: str, columns: _Columns) -> Source:
+    from geoindex.sources.osv5m import Osv5m
+
+    uri = f"osv5m:{rest}"
+    _refuse_columns(uri, columns)
+    root, options = _options(uri, rest, {"split": str})
+    path = Path(root).expanduser()
+    if not root or not path.is_dir():
+        raise DatasetNotFoundError(f"There is no folder '{root}'; check the path (osv5m:ROOT?split=train).")
+    return Osv5m(path, **options)
+
+
+def _open_synthetic(rest: str, columns: _Columns) -> Source:
+    from geoindex.sources.synthetic import SyntheticEarth
+
+    uri = f"synthetic:{rest}"
+    _refuse_columns(uri, columns)
+    count, options = _options(uri, rest, {"seed": int})
+    return SyntheticEarth(_count(uri, count), **{"seed": 0, **options})
+
+
+def _open_planted(rest: str, columns: _Columns) -> Source:
+    from geoindex.sources.planted import PlantedEmbeddings
+
+    uri = f"planted:{rest}"
+    _refuse_columns(uri, columns)
+    kinds = {"dim": int, "seed": int, "positions": str, "noise": float, "ambiguous": float}
+    count, options = _options(uri, rest, kinds)
+    return PlantedEmbeddings(_count(uri, count), **{"seed": 0, **options})
+
+
+def _options(uri: str, rest: str, kinds: Mapping[str, Callable[[str], Any]]) -> tuple[str, dict[str, Any]]:
+    """Return what stands before `?`, and the options after it by name."""
+    subject, _, query = rest.partition("?")
+    options: dict[str, Any] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name not in kinds:
+            raise ConfigError(f"Unknown option {name!r} in '{uri}'; choose among {', '.join(kinds)}.")
+        try:
+            options[name] = kinds[name](value)
+        except ValueError:
+            raise ConfigError(f"Option {name}={value!r} in '{uri}' must be a number, as in {GRAMMAR}.") from None
+    return subject, options
+
+
+def _count(uri: str, text: str) -> int:
+    if not re.fullmatch(r"[0-9]+(_[0-9]+)*", text) or int(text) < 1:
+        raise ConfigError(f"Source '{uri}' needs a positive number of samples after the colon, not {text!r}.")
+    return int(text)
+
+
+def _refuse_columns(uri: str, columns: _Columns) -> None:
+    if columns:
+        raise ConfigError(f"Columns ({', '.join(columns)}) can be named for a table only, and '{uri}' is none.")
+
+
+OPENERS: Mapping[str, Callable[[str, _Columns], Source]] = {
+    "photos": _open_photos,
+    "table": _open_table,
+    "osv5m": _open_osv5m,
+    "synthetic": _open_synthetic,
+    "planted": _open_planted,
+}
+"""What opens a URI, by its scheme."""

@@ -1,0 +1,104 @@
+"""What a source is: something that lists samples and hands out their images."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoindex.images import ImageInput
+from geoindex.types import Samples
+
+EXAMPLES_KEPT = 5
+
+
+@dataclass(slots=True)
+class LeftOut:
+    """What a scan did not take, by reason, with the first few names of each.
+
+    Attributes:
+        counts: number left out by reason.
+        examples: up to `EXAMPLES_KEPT` names by reason.
+        harmless: reasons that say "none of ours" rather than "broken".
+    """
+
+    counts: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, list[str]] = field(default_factory=dict)
+    harmless: set[str] = field(default_factory=set)
+
+    def add(self, reason: str, name: str, count: int = 1, *, broken: bool = True) -> None:
+        """Count `name` as left out for `reason`."""
+        if not broken:
+            self.harmless.add(reason)
+        self.counts[reason] = self.counts.get(reason, 0) + count
+        names = self.examples.setdefault(reason, [])
+        if len(names) < EXAMPLES_KEPT:
+            names.append(name)
+
+    @property
+    def total(self) -> int:
+        """Number left out for any reason."""
+        return sum(self.counts.values())
+
+    def summary(self) -> str:
+        """Return one line, as `3 x position is missing, 1 x id appears twice`; empty if none was left out."""
+        return ", ".join(f"{count} x {reason}" for reason, count in self.counts.items())
+
+    def to_dict(self) -> dict[str, Mapping[str, object]]:
+        """Return counts and examples as plain JSON types."""
+        return {
+            reason: {"count": n, "examples": self.examples.get(reason, []), "broken": reason not in self.harmless}
+            for reason, n in self.counts.items()
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What a source found.
+
+    Attributes:
+        samples: the usable samples; ids are unique, positions valid.
+        left_out: the others, by reason.
+    """
+
+    samples: Samples
+    left_out: LeftOut
+
+
+class Source(Protocol):
+    """Where samples come from. Implementations can be pickled, and `read` may be called from many threads."""
+
+    @property
+    def uri(self) -> str:
+        """The URI that opens this source again."""
+
+    def scan(self) -> Scan:
+        """List the samples without decoding their images.
+
+        Raises:
+            DatasetError: if the source is missing, malformed, or holds nothing usable.
+        """
+
+    def read(self, image: str) -> ImageInput:
+        """Return the image that a sample's `image` names, for `geoindex.images.load_image`.
+
+        Raises:
+            UnreadableImageError: if it is missing or cannot be read.
+        """
+
+
+@runtime_checkable
+class EmbeddedSource(Source, Protocol):
+    """A source whose samples come as features already, so that no encoder is needed.
+
+    Attributes:
+        dim: length of a feature vector.
+        fingerprint: stands for the encoder that made them.
+    """
+
+    dim: int
+    fingerprint: str
+
+    def features(self, samples: Samples) -> NDArray[np.float32]:
+        """Return the features of these samples, (N, dim)."""

@@ -1,0 +1,1 @@
+"""The index on disk: durable files, Lance tables, generations."""

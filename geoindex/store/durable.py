@@ -1,0 +1,80 @@
+"""Files that are either whole and on the disk, or not there: write aside, sync, rename.
+
+Neither Lance nor FAISS syncs what it writes, so everything that a generation names passes through here.
+"""
+
+import errno
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from geoindex.errors import StorageError
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn a refusal of the disk into one sentence with the cure.
+
+    Raises:
+        StorageError: if the disk is full, read-only or not permitted.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise _full(path) from error
+        if error.errno not in REFUSED:
+            raise
+        raise StorageError(
+            f"Cannot write to '{path}': {error.strerror}; choose another folder with --out or change its permissions."
+        ) from error
+    except RuntimeError as error:  # Lance and FAISS pass the system's message on as text
+        if "No space left" not in str(error):
+            raise
+        raise _full(path) from error
+
+
+def _full(path: Path) -> StorageError:
+    return StorageError(f"The disk of '{path}' is full; free some space and run the same command again.")
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Replace the file at `path` by `data`, at once and for good."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with aside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file or the entries of a folder are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(folder: Path) -> None:
+    """Wait until every file and folder below `folder` is on the disk."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            sync(Path(parent, name))
+        sync(Path(parent))
+
+
+def file_digest(path: Path) -> str:
+    """Return the sha256 of a file in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

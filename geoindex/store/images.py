@@ -1,0 +1,56 @@
+"""The images of an index as one version of their table holds them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoindex.store.tables import LanceTables, vectors_from_arrow
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FACTS = ["row", "id", "image", "split", "lat", "lon"]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImages:
+    """The images table without its features.
+
+    Attributes:
+        tables: where it lies.
+        version: of the table.
+        facts: columns row, id, image, split, lat, lon; ordered by row, which counts from 0.
+    """
+
+    tables: LanceTables
+    version: int
+    facts: "pa.Table"
+
+    @classmethod
+    def read(cls, tables: LanceTables, version: int) -> "StoredImages":
+        """Read all but the features."""
+        return cls(tables, version, tables.read("images", version, FACTS))
+
+    @property
+    def lat(self) -> NDArray[np.float64]:
+        """Latitudes in degrees, (N,)."""
+        lat: NDArray[np.float64] = self.facts["lat"].to_numpy()
+        return lat
+
+    @property
+    def lon(self) -> NDArray[np.float64]:
+        """Longitudes in degrees, (N,)."""
+        lon: NDArray[np.float64] = self.facts["lon"].to_numpy()
+        return lon
+
+    def rows(self, split: str) -> NDArray[np.int64]:
+        """Return the rows of one split."""
+        return np.flatnonzero(np.array(self.facts["split"].to_pylist()) == split)
+
+    def features(self, split: str) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float16]]]:
+        """Stream rows and features of one split, in no particular order."""
+        for batch in self.tables.features(self.version, f"split = '{split}'"):
+            yield batch["row"].to_numpy(), vectors_from_arrow(batch["features"])

@@ -1,0 +1,116 @@
+"""The manifest: what one generation is, and the size and sha256 of each of its files."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from geoindex.errors import IndexDamagedError, IndexVersionError
+from geoindex.store.durable import file_digest
+
+FORMAT_VERSION = 1
+"""Version of the layout on disk; raised when older code could misread it."""
+
+MANIFEST_NAME = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """Size and sha256 of one file of a generation."""
+
+    bytes: int
+    sha256: str
+
+    @classmethod
+    def of(cls, path: Path) -> "FileRecord":
+        """Measure a file."""
+        return cls(path.stat().st_size, file_digest(path))
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """One generation, in words and numbers.
+
+    Attributes:
+        generation: its name, six digits.
+        parent: the generation that it replaced; empty for the first.
+        created: UTC time, ISO 8601.
+        recipe: what it was made of, as `recipe_to_dict` gives it.
+        source: URI of the samples.
+        encoder: spec, fingerprint, feature_dim, and folder if the weights are kept in the index.
+        dim: length of embeddings.
+        counts: images, gallery, val, test, cells, clusters.
+        tables: version of each Lance table.
+        posterior: logit scales and prior, as `Scales` has them, and how they were found.
+        rule: the rule of estimation that answers by default, with the scores that chose it.
+        geocells: the sweep of settings and the chosen one.
+        canaries: embeddings with the clusters that they must find.
+        left_out: samples that were not taken, by reason.
+        timings_s: time of each step of the build.
+        calibration: fitted confidence; None if never calibrated.
+        files: size and sha256 by file name.
+        format_version: version of this layout.
+    """
+
+    generation: str
+    parent: str
+    created: str
+    recipe: dict[str, Any]
+    source: str
+    encoder: dict[str, Any]
+    dim: int
+    counts: dict[str, int]
+    tables: dict[str, int]
+    posterior: dict[str, Any]
+    rule: dict[str, Any]
+    geocells: dict[str, Any]
+    canaries: list[dict[str, Any]]
+    left_out: dict[str, Any]
+    timings_s: dict[str, float]
+    calibration: dict[str, Any] | None = None
+    files: dict[str, FileRecord] = field(default_factory=dict)
+    format_version: int = FORMAT_VERSION
+
+    def to_json(self) -> bytes:
+        """Return the manifest as JSON text."""
+        return (json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def parse_manifest(data: bytes, path: Path) -> Manifest:
+    """Read a manifest back.
+
+    Raises:
+        IndexVersionError: if it was written by a later format.
+        IndexDamagedError: if it is not a manifest.
+    """
+    try:
+        values = json.loads(data)
+        version = values["format_version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(path, "is not a manifest") from error
+    if version != FORMAT_VERSION:
+        raise IndexVersionError(
+            f"The index at '{path.parent}' has format {version}, this geoindex reads format {FORMAT_VERSION}; "
+            "install the geoindex that wrote it, or build it again."
+        )
+    return _from_values(values, path)
+
+
+def _from_values(values: Mapping[str, Any], path: Path) -> Manifest:
+    try:
+        files = {name: FileRecord(**record) for name, record in values["files"].items()}
+        known = {f.name for f in fields(Manifest)}
+        return Manifest(**{k: v for k, v in values.items() if k in known} | {"files": files})
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _damaged(path, f"lacks a part ({error})") from error
+
+
+def digest(data: bytes) -> str:
+    """Return the sha256 of a manifest's text in hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def _damaged(path: Path, fault: str) -> IndexDamagedError:
+    return IndexDamagedError(f"'{path}' {fault}; restore it from a copy or run 'geoindex rebuild' on the index.")

@@ -1,0 +1,140 @@
+"""The system of record: three Lance tables with explicit schemas.
+
+`images` holds what never changes when cells are made anew (position, labels, split, features);
+`cells` and `clusters` hold what one generation decided. A generation names the version of each.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoindex.errors import IndexDamagedError
+from geoindex.store.durable import storage_errors, sync_tree
+from geoindex.types import LABELS
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TABLES = ("images", "cells", "clusters")
+
+
+def image_schema(dim: int) -> "pa.Schema":
+    """Return the schema of the images: `row` counts from 0, features are (dim,) float16."""
+    import pyarrow as pa
+
+    fields = [("row", pa.int64()), ("id", pa.string()), ("split", pa.string()), ("image", pa.string())]
+    fields += [("lat", pa.float64()), ("lon", pa.float64()), ("heading_deg", pa.float32())]
+    fields += [(label, pa.string()) for label in LABELS]
+    return pa.schema([*fields, ("features", pa.list_(pa.float16(), dim))])
+
+
+def cell_schema(dim: int) -> "pa.Schema":
+    """Return the schema of the geocells; `embedding` is the geo-embedding, (dim,) float32."""
+    import pyarrow as pa
+
+    return pa.schema([("cell", pa.int32()), *_place_fields(), *_embedding_fields(dim)])
+
+
+def cluster_schema(dim: int) -> "pa.Schema":
+    """Return the schema of the clusters, ordered by cell."""
+    import pyarrow as pa
+
+    return pa.schema([("cluster", pa.int32()), ("cell", pa.int32()), *_place_fields(), *_embedding_fields(dim)])
+
+
+def _place_fields() -> list[tuple[str, "pa.DataType"]]:
+    import pyarrow as pa
+
+    positions = [(name, pa.float64()) for name in ("site_lat", "site_lon", "lat", "lon")]
+    radii = [("radius_km", pa.float64()), ("radius95_km", pa.float64())]
+    return [*positions, ("n_images", pa.int64()), *radii, ("place", pa.string())]
+
+
+def _embedding_fields(dim: int) -> list[tuple[str, "pa.DataType"]]:
+    import pyarrow as pa
+
+    # the sum of member embeddings makes later additions and removals exact
+    return [("embedding", pa.list_(pa.float32(), dim)), ("embedding_sum", pa.list_(pa.float64(), dim))]
+
+
+def vectors_to_arrow(vectors: NDArray[Any]) -> "pa.Array":
+    """Turn (N, D) into an Arrow array of N fixed-size lists without copying."""
+    import pyarrow as pa
+
+    flat = pa.array(np.ascontiguousarray(vectors).reshape(-1))
+    return pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
+
+
+def vectors_from_arrow(array: "pa.FixedSizeListArray") -> NDArray[Any]:
+    """Turn an Arrow array of N fixed-size lists into (N, D) without copying."""
+    vectors: NDArray[Any] = array.flatten().to_numpy().reshape(len(array), -1)
+    return vectors
+
+
+@dataclass(frozen=True, slots=True)
+class LanceTables:
+    """The three tables below one folder.
+
+    Attributes:
+        folder: holds `images.lance`, `cells.lance`, `clusters.lance`.
+    """
+
+    folder: Path
+
+    def write(self, name: str, schema: "pa.Schema", batches: Iterable["pa.RecordBatch"]) -> int:
+        """Write a new version of a table, wait until it is on the disk, and return the version.
+
+        Readers of earlier versions are not disturbed.
+
+        Raises:
+            StorageError: if the disk refuses.
+        """
+        import pyarrow as pa
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        reader = pa.RecordBatchReader.from_batches(schema, batches)
+        with storage_errors(self.folder):
+            table = self._connect().create_table(name, reader, mode="overwrite")
+            sync_tree(self.folder / f"{name}.lance")
+        return int(table.version)
+
+    def tag(self, name: str, version: int, tag: str) -> None:
+        """Keep a version of a table from being cleaned up."""
+        tags = self._connect().open_table(name).tags
+        (tags.update if tag in tags.list() else tags.create)(tag, version)
+        sync_tree(self.folder / f"{name}.lance" / "_refs")
+
+    def read(self, name: str, version: int, columns: list[str], where: str | None = None) -> "pa.Table":
+        """Read columns of one version, ordered by the table's first column.
+
+        Raises:
+            IndexDamagedError: if the table or this version of it cannot be read.
+        """
+        try:
+            query = self._connect().open_table(name, version=version).search().select(columns)
+            query = query.where(where) if where else query
+            return query.limit(None).to_arrow().sort_by(columns[0])
+        except (OSError, RuntimeError, ValueError) as error:
+            raise IndexDamagedError(
+                f"Table '{self.folder / name}.lance' cannot be read at version {version} ({_first_line(error)}); "
+                "restore the folder from a copy or build the index again."
+            ) from error
+
+    def features(self, version: int, where: str, batch_rows: int = 8192) -> Iterator["pa.RecordBatch"]:
+        """Stream `row` and `features` of the images that fulfil `where`, in no particular order."""
+        table = self._connect().open_table("images", version=version)
+        query = table.search().select(["row", "features"]).where(where).limit(None)
+        yield from query.to_batches(batch_rows)
+
+    def _connect(self) -> Any:
+        import lancedb
+
+        return lancedb.connect(self.folder)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

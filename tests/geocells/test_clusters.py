@@ -1,0 +1,131 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from geoindex import geo
+from geoindex.errors import ConfigError, CoordinateError
+from geoindex.geocells.clusters import Clusters, fit_clusters
+from geoindex.geocells.partition import fit_partition
+from geoindex.recipe import ClusterRecipe, GeocellRecipe
+
+points = st.lists(
+    st.tuples(st.floats(-90, 90) | st.sampled_from([-90.0, 90.0]), st.floats(-180, 180), st.integers(0, 5)),
+    min_size=1,
+    max_size=40,
+)
+
+
+def columns(rows):
+    lat, lon, cell = np.array(rows, float).reshape(-1, 3).T
+    return lat, lon, cell.astype(np.int64)
+
+
+def world(count: int, seed: int = 0):
+    rng = np.random.default_rng(seed)
+    spread = 10.0 ** rng.uniform(-3, -1, size=(count, 1))
+    towns = rng.normal(size=(20, 3))[rng.integers(0, 20, count)]
+    lat, lon = geo.from_unit(towns + spread * rng.normal(size=(count, 3)))
+    partition = fit_partition(lat, lon, GeocellRecipe(min_samples=(10,), xi=(0.1,)), 0).partition
+    return lat, lon, partition.assign(lat, lon), len(partition)
+
+
+@settings(deadline=None)
+@given(points, points)
+def test_assign_is_the_nearest_cluster_of_the_own_cell(sites, samples):
+    site_lat, site_lon, site_cell = columns(sorted(sites, key=lambda row: row[2]))
+    lat, lon, cell = columns(samples)
+    found = Clusters(site_lat, site_lon, site_cell).assign(lat, lon, cell)
+    km = geo.haversine_km(lat[:, None], lon[:, None], site_lat, site_lon)
+    km[cell[:, None] != site_cell] = np.inf
+    assert ((found == -1) == np.isinf(km.min(axis=1))).all()
+    held = found >= 0
+    assert (site_cell[found[held]] == cell[held]).all()
+    np.testing.assert_allclose(km[np.arange(len(lat)), found][held], km.min(axis=1)[held], atol=1e-3)
+
+
+@settings(max_examples=30, deadline=None)
+@given(points)
+def test_any_positions_give_valid_clusters(rows):
+    lat, lon, cell = columns(rows)
+    clusters = fit_clusters(lat, lon, cell, 6, ClusterRecipe(images_per_cluster=1), 0)
+    found = clusters.assign(lat, lon, cell)
+    assert set(found) == set(range(len(clusters)))  # everybody has one, and no cluster is empty
+    assert (clusters.cell[found] == cell).all()
+    assert (np.diff(clusters.cell) >= 0).all()
+    assert np.isfinite(clusters.site_lat).all()
+    assert np.isfinite(clusters.site_lon).all()
+
+
+def test_counts_stay_in_range_and_no_cluster_is_empty():
+    lat, lon, cell, n_cells = world(1500)
+    recipe = ClusterRecipe(min_clusters=4, max_clusters=12, images_per_cluster=3)
+    clusters = fit_clusters(lat, lon, cell, n_cells, recipe, 0)
+    room = np.bincount(cell, minlength=n_cells) // 3
+    count = np.bincount(clusters.cell, minlength=n_cells)
+    assert (count >= np.maximum(1, np.minimum(4, room))).all()
+    assert (count <= np.maximum(1, np.minimum(12, room))).all()
+    assert np.bincount(clusters.assign(lat, lon, cell), minlength=len(clusters)).min() >= 1
+    assert clusters.cell.dtype == np.int64
+
+
+def test_clusters_are_the_same_each_time():
+    lat, lon, cell, n_cells = world(600)
+    first, again = (fit_clusters(lat, lon, cell, n_cells, ClusterRecipe(), 3) for _ in range(2))
+    np.testing.assert_array_equal(first.site_lat, again.site_lat)
+    np.testing.assert_array_equal(first.cell, again.cell)
+
+
+def test_clusters_come_nearer_than_cells():
+    lat, lon, cell, n_cells = world(1500)
+    clusters = fit_clusters(lat, lon, cell, n_cells, ClusterRecipe(), 0)
+    at = clusters.assign(lat, lon, cell)
+    to_cluster = geo.haversine_km(lat, lon, clusters.site_lat[at], clusters.site_lon[at])
+    cell_lat, cell_lon = geo.group_means(lat, lon, cell, n_cells)
+    assert np.median(to_cluster) < 0.5 * np.median(geo.haversine_km(lat, lon, cell_lat[cell], cell_lon[cell]))
+
+
+def test_cells_are_divided_independently():
+    lat, lon, cell, n_cells = world(600)
+    clusters = fit_clusters(lat, lon, cell, n_cells, ClusterRecipe(), 0)
+    alone = fit_clusters(lat[cell == 2], lon[cell == 2], cell[cell == 2], n_cells, ClusterRecipe(), 0)
+    np.testing.assert_array_equal(clusters.site_lat[clusters.cell == 2], alone.site_lat)
+
+
+def test_equal_positions_are_one_cluster():
+    clusters = fit_clusters(np.full(50, 5.0), np.full(50, 6.0), np.zeros(50, int), 1, ClusterRecipe(), 0)
+    assert len(clusters) == 1
+    assert (clusters.site_lat[0], clusters.site_lon[0]) == pytest.approx((5.0, 6.0))
+
+
+def test_cells_without_positions_have_no_cluster():
+    clusters = fit_clusters([1.0, 2.0], [1.0, 2.0], [3, 3], 5, ClusterRecipe(), 0)
+    assert clusters.cell.tolist() == [3]
+    assert clusters.assign([1.0, 1.0], [1.0, 1.0], [0, 3]).tolist() == [-1, 0]
+
+
+def test_nothing_is_nothing():
+    clusters = fit_clusters([], [], [], 4, ClusterRecipe(), 0)
+    assert len(clusters) == 0
+    assert clusters.assign([1.0], [2.0], [0]).tolist() == [-1]
+    assert fit_clusters([1.0], [2.0], [0], 1, ClusterRecipe(), 0).assign([], [], []).shape == (0,)
+
+
+def test_wrong_cells_and_positions_are_refused():
+    with pytest.raises(ConfigError, match="3 of the partition"):
+        fit_clusters([1.0], [1.0], [3], 3, ClusterRecipe(), 0)
+    with pytest.raises(ConfigError, match="one cell a position"):
+        fit_clusters([1.0, 2.0], [1.0, 2.0], [0], 3, ClusterRecipe(), 0)
+    with pytest.raises(CoordinateError):
+        fit_clusters([95.0], [1.0], [0], 3, ClusterRecipe(), 0)
+
+
+def test_threads_change_nothing():
+    rng = np.random.default_rng(0)
+    site_lat, site_lon = geo.from_unit(rng.normal(size=(3000, 3)))
+    cells = np.sort(rng.integers(0, 300, 3000))
+    lat, lon = geo.from_unit(rng.normal(size=(30_000, 3)))
+    own = rng.integers(0, 300, 30_000)
+    clusters = Clusters(site_lat, site_lon, cells)
+    threaded, plain = clusters.assign(lat, lon, own), clusters.assign(lat[:500], lon[:500], own[:500])
+    np.testing.assert_array_equal(threaded[:500], plain)

@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+
+from geoindex.errors import ConfigError
+from geoindex.estimate import Posterior, choose_rule, estimate_point, mass_radius_km
+from geoindex.geo import haversine_km
+
+EUROPE = [(48.0, 2.0), (50.0, 4.0), (52.0, 5.0)]
+
+
+def posterior(points, probability, score=None):
+    lat, lon = np.array(points, float).T
+    probability = np.array(probability, float)
+    return Posterior(lat, lon, probability, np.array(probability if score is None else score, float))
+
+
+def test_nearest_takes_the_closest_embedding_and_posterior_the_likeliest():
+    p = posterior(EUROPE, [0.2, 0.5, 0.3], score=[0.9, 0.1, 0.2])
+    assert estimate_point(p, "nearest") == EUROPE[0]
+    assert estimate_point(p, "posterior") == EUROPE[1]
+
+
+def test_posterior_never_answers_with_an_unprobed_cell():
+    p = posterior([*EUROPE, (0.0, 0.0)], [0.1, 0.1, 0.2, 0.6], score=[0.5, 0.4, 0.3])
+    assert estimate_point(p, "posterior") == EUROPE[2]
+
+
+def test_weak_evidence_moves_the_answer_to_where_most_mass_is_near():
+    p = posterior([*EUROPE, (-33.0, 151.0)], [0.2, 0.2, 0.2, 0.4])
+    assert estimate_point(p, "posterior") == (-33.0, 151.0)
+    assert estimate_point(p, "score") == EUROPE[1]
+    assert estimate_point(p, "distance") in EUROPE
+
+
+def test_a_certain_posterior_gives_every_rule_the_same_point():
+    p = posterior(EUROPE, [0.0, 1.0, 0.0])
+    assert {estimate_point(p, rule) for rule in ("nearest", "posterior", "distance", "score")} == {EUROPE[1]}
+
+
+def test_the_distance_rule_minimises_expected_km():
+    rng = np.random.default_rng(0)
+    lat, lon, mass = rng.uniform(-80, 80, 30), rng.uniform(-180, 180, 30), rng.dirichlet(np.ones(30))
+    p = posterior(np.stack([lat, lon], 1), mass)
+    expected = [(haversine_km(a, b, lat, lon) * mass).sum() for a, b in zip(lat, lon, strict=True)]
+    best = int(np.argmin(expected))
+    assert estimate_point(p, "distance") == (lat[best], lon[best])
+
+
+def test_the_radius_holds_half_of_the_mass():
+    p = posterior([(0.0, 0.0), (0.0, 1.0), (0.0, 90.0)], [0.4, 0.2, 0.4])
+    assert mass_radius_km(p, 0.0, 0.0) == pytest.approx(111.195, abs=0.01)
+    assert mass_radius_km(p, 0.0, 0.0, share=0.9) == pytest.approx(10007.5, abs=0.1)
+
+
+def test_an_unknown_rule_lists_the_known():
+    with pytest.raises(ConfigError, match="nearest, posterior, distance, score"):
+        estimate_point(posterior(EUROPE, [1, 0, 0]), "best")
+
+
+def test_the_rule_is_chosen_by_geoscore():
+    far = [posterior([*EUROPE, (-33.0, 151.0)], [0.2, 0.2, 0.2, 0.4])] * 3
+    rule, scores = choose_rule(far, np.full(3, 50.0), np.full(3, 4.0))
+    assert rule in ("distance", "score")
+    assert scores[rule] == pytest.approx(5000)
+    assert scores["posterior"] < 10
