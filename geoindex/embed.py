@@ -1,7 +1,8 @@
 """Images -> features in bulk, shard by shard, so that a stopped run goes on where it was.
 
 A shard is a fixed run of samples. Its features are written durably as soon as they are complete; a later run
-with the same encoder and the same samples reads them back and never embeds an image twice.
+with the same encoder and the same samples reads them back, never embeds an image twice, and tries again those
+that could not be read.
 """
 
 import hashlib
@@ -109,9 +110,12 @@ def _key(samples: Samples, uri: str, fingerprint: str) -> str:
 def _finish_shard(
     path: Path, rows: NDArray[np.int64], source: Source, samples: Samples, encoder: "Encoder | None", bar: Progress
 ) -> Shard:
-    if path.exists():
-        bar.advance(len(rows))
-        return _load_shard(path)
+    done = _load_shard(path) if path.exists() else None
+    if done is not None:
+        bar.advance(len(done.rows))
+        if not done.failures:
+            return done
+        rows = np.array(sorted(done.failures))  # what could not be read may have been mended since
     part = samples.take(rows)
     if encoder is None:
         assert isinstance(source, EmbeddedSource)
@@ -119,8 +123,16 @@ def _finish_shard(
         bar.advance(len(rows))
     else:
         shard = _embed_shard(rows, part, source, encoder, bar)
+    shard = shard if done is None else _merge(done, shard)
     _save_shard(path, shard)
     return shard
+
+
+def _merge(done: Shard, more: Shard) -> Shard:
+    """Put what an earlier run could read and what could be read since into the order of rows."""
+    rows = np.concatenate([done.rows, more.rows])
+    order = np.argsort(rows)
+    return Shard(rows[order], np.concatenate([done.features, more.features])[order], more.failures)
 
 
 def _embed_shard(rows: NDArray[np.int64], part: Samples, source: Source, encoder: "Encoder", bar: Progress) -> Shard:

@@ -131,7 +131,9 @@ def destination(
 
 def wrap_lon(lon: ArrayLike) -> Floats:
     """Bring longitudes into -180 (excluded) to 180 (included)."""
-    return np.asarray(180.0 - np.mod(180.0 - np.asarray(lon, float), 360.0))
+    wrapped = 180.0 - np.mod(180.0 - np.asarray(lon, float), 360.0)
+    # the remainder of a tiny negative number rounds to 360 itself
+    return np.where(wrapped == -180.0, 180.0, wrapped)
 
 
 def coarsen(lat: float, lon: float, precision_km: float) -> tuple[float, float]:

@@ -5,12 +5,12 @@ image -> images.load_image -> encoder -> search -> estimate -> Prediction; no La
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import lru_cache
 from itertools import islice
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Literal, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from geoindex.images import ImageInput, load_image
 from geoindex.prediction import Prediction
 from geoindex.progress import Stages
 from geoindex.recipe import EncoderRecipe, recipe_from_dict
-from geoindex.search.answer import QueryOptions, answer
+from geoindex.search.answer import QueryKeywords, QueryOptions, answer, query_options
 from geoindex.search.searcher import Searcher
 from geoindex.store.generations import IndexFolder
 from geoindex.store.manifest import Manifest
@@ -32,16 +32,8 @@ if TYPE_CHECKING:
 DEFAULT_INDEX_VARIABLE = "GEOINDEX_HOME"
 DEFAULT_INDEX = "indexes/default"
 BATCH_IMAGES = 32
-
-
-class QueryKeywords(TypedDict, total=False):
-    """Keywords of every query: the fields of `QueryOptions`."""
-
-    top_k: int
-    top_cells: int | None
-    rule: str | None
-    evidence: int
-    max_precision_km: float | None
+UNIT_TOLERANCE = 0.01
+"""How far the length of a query embedding may be from 1; float16 is off by less."""
 
 
 class GeoIndex:
@@ -60,19 +52,29 @@ class GeoIndex:
             StoreError: if there is no index, or it is damaged.
             ModelMismatchError: if `encoder` is not the one that built the index.
         """
-        self._folder, self._device, self._encoder = folder, device, encoder
+        self._folder, self._device = folder, device
+        self._given = self._encoder = encoder
         self._open()
-        if encoder is not None:
-            self._check_encoder(encoder)
 
     def _open(self) -> None:
+        """Open the live generation; whatever is wrong with it leaves this object as it was."""
         generation = self._folder.current()
-        self._searcher = Searcher.open(generation)
-        self._projection = Projection.load(generation.file("projection.safetensors"))
-        self.manifest: Manifest = generation.manifest
+        manifest = generation.manifest
+        if self._given is not None:
+            self._check_encoder(self._given, manifest)
+        searcher = Searcher.open(generation)
+        projection = Projection.load(generation.file("projection.safetensors"))
+        if self._encoder is not None and self._encoder.fingerprint != manifest.encoder["fingerprint"]:
+            self._encoder = None  # the new one is loaded at the next image
+        self._searcher, self._projection = searcher, projection
+        self.manifest: Manifest = manifest
 
     def reload(self) -> bool:
-        """Move on to the live generation; tell whether it is another one."""
+        """Move on to the live generation; tell whether it is another one.
+
+        Raises:
+            StoreError: if it is damaged, or the encoder given at opening is not its own; the old one goes on answering.
+        """
         before = self.manifest.generation
         self._open()
         return self.manifest.generation != before
@@ -102,7 +104,7 @@ class GeoIndex:
         """
         if self._encoder is None:
             encoder = self._load_encoder()
-            self._check_encoder(encoder)
+            self._check_encoder(encoder, self.manifest)
             self._encoder = encoder
         return self._encoder
 
@@ -122,12 +124,12 @@ class GeoIndex:
         values = {name: getattr(recipe, name) for name in ("image_size", "mean", "std", "dtype")}
         return load_encoder(entry["spec"], recipe=EncoderRecipe(**values, device=self._device))
 
-    def _check_encoder(self, encoder: "Encoder") -> None:
-        wanted = self.manifest.encoder["fingerprint"]
+    def _check_encoder(self, encoder: "Encoder", manifest: Manifest) -> None:
+        wanted = manifest.encoder["fingerprint"]
         if encoder.fingerprint != wanted:
             raise ModelMismatchError(
                 f"Encoder '{encoder.spec}' ({encoder.fingerprint[:12]}) is not the one that built '{self.path}' "
-                f"('{self.manifest.encoder['spec']}', {wanted[:12]}); use that one, or build the index again."
+                f"('{manifest.encoder['spec']}', {wanted[:12]}); use that one, or build the index again."
             )
 
     def query_image(self, image: ImageInput, **options: Unpack[QueryKeywords]) -> Prediction:
@@ -193,6 +195,7 @@ class GeoIndex:
 
         Raises:
             ModelMismatchError: if they have another length than the index's.
+            ConfigError: if one is no unit vector.
         """
         embeddings = np.asarray(embeddings, np.float32)
         if embeddings.ndim != 2 or embeddings.shape[1] != self.manifest.dim:
@@ -200,6 +203,7 @@ class GeoIndex:
                 f"Embeddings {embeddings.shape} do not fit the index at '{self.path}': "
                 f"it needs (Q, {self.manifest.dim})."
             )
+        _check_units(embeddings)
         return self._predict(embeddings, query_options(options), Stages())
 
     def _answer(self, features: NDArray[np.float32], options: QueryOptions, stages: Stages) -> list[Prediction]:
@@ -225,6 +229,15 @@ class GeoIndex:
     def __repr__(self) -> str:
         counts = self.manifest.counts
         return f"GeoIndex({str(self.path)!r}, {counts['gallery']} images, {counts['clusters']} clusters)"
+
+
+def _check_units(embeddings: NDArray[np.float32]) -> None:
+    length = np.sqrt(np.einsum("qd,qd->q", embeddings, embeddings, dtype=np.float64))
+    wrong = np.flatnonzero(~(np.abs(length - 1.0) < UNIT_TOLERANCE))
+    if len(wrong):
+        raise ConfigError(
+            f"Embedding {wrong[0]} has length {length[wrong[0]]:.4g} and is no unit vector; divide each by its length."
+        )
 
 
 def open_index(
@@ -269,16 +282,3 @@ def query_image(
         pointer = path / "CURRENT"
         index = _opened(str(path), pointer.read_bytes() if pointer.is_file() else b"")
     return index.query_image(image, **options)
-
-
-def query_options(options: QueryKeywords) -> QueryOptions:
-    """Build query options from keywords.
-
-    Raises:
-        ConfigError: if there is no such option, or it cannot be meant.
-    """
-    known = [f.name for f in fields(QueryOptions)]
-    for name in options:
-        if name not in known:
-            raise ConfigError(f"No query option '{name}'; known options: {', '.join(known)}.")
-    return QueryOptions(**options)

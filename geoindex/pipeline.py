@@ -7,7 +7,7 @@ Everything before the last step happens beside the live index; whatever stops it
 import logging
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,12 @@ if TYPE_CHECKING:
     from geoindex.encoder import Encoder
 
 log = logging.getLogger(__name__)
+
+OF_IMAGES = (
+    "source", "column", "sample", "balance", "split_by", "split_ratio", "block_km", "encoder", "weights",
+)  # fmt: skip
+OF_PIXELS = ("image_size", "mean", "std")
+"""Keys of a recipe, and of its encoding, that made the stored images; a rebuild cannot change them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,16 +132,28 @@ def rebuild_index(
         keys: keys of the recipe that override it.
 
     Raises:
+        ConfigError: if `keys` would change the images.
         GeoindexError: if anything fails; the live generation is then as it was.
     """
     folder, stages = IndexFolder(Path(index)), Stages()
     live = folder.current().manifest
     with folder.writing():
-        given = recipe_from_dict(live.recipe) if recipe is None else resolve_recipe(recipe, {})
-        wanted = _merge(given, keys)
+        wanted = _rebuild_recipe(recipe_from_dict(live.recipe), recipe, keys)
         origin = Origin(live.source, live.encoder, live.left_out, live.generation)
         generation = assemble(folder, wanted, live.tables["images"], origin, stages)
     return _report(folder, generation, stages)
+
+
+def _rebuild_recipe(live: Recipe, given: str | PathLike[str] | Recipe | None, keys: dict[str, Any]) -> Recipe:
+    """Return the recipe of a rebuild: what made the images stays, so that queries are still prepared like them."""
+    fixed = [key for key in keys if key in OF_IMAGES] + [key for key in keys.get("encoding", {}) if key in OF_PIXELS]
+    if fixed:
+        raise ConfigError(f"A rebuild keeps the stored images, so '{fixed[0]}' cannot change; build the index again.")
+    if given is not None and not isinstance(given, Recipe):
+        given = load_recipe(given)
+    wanted = _merge(live if given is None else given, keys)
+    encoding = replace(wanted.encoding, **{key: getattr(live.encoding, key) for key in OF_PIXELS})
+    return replace(wanted, encoding=encoding, **{key: getattr(live, key) for key in OF_IMAGES})
 
 
 def resolve_recipe(source: str | PathLike[str] | Recipe, keys: dict[str, Any]) -> Recipe:

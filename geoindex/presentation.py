@@ -77,8 +77,9 @@ def csv_text(outcomes: Outcomes) -> Iterator[str]:
 
 def _csv_line(values: Iterable[str]) -> str:
     line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(values)
-    return line.getvalue()
+    # only characters of the terminator are sure to be quoted, and a name may hold either
+    csv.writer(line, lineterminator="\r\n").writerow(values)
+    return line.getvalue().removesuffix("\r\n") + "\n"
 
 
 def table_text(outcomes: Outcomes) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Ranked candidates -> a Prediction: the point, the radius, named candidates, evidence."""
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,29 @@ class QueryOptions:
                 raise ConfigError(f"{name} is {value}; it must be at least {least}.")
         if self.max_precision_km is not None and not self.max_precision_km > 0:
             raise ConfigError(f"max_precision_km is {self.max_precision_km}; it must be positive.")
+
+
+class QueryKeywords(TypedDict, total=False):
+    """Keywords of every query: the fields of `QueryOptions`."""
+
+    top_k: int
+    top_cells: int | None
+    rule: str | None
+    evidence: int
+    max_precision_km: float | None
+
+
+def query_options(options: QueryKeywords) -> QueryOptions:
+    """Build query options from keywords.
+
+    Raises:
+        ConfigError: if there is no such option, or it cannot be meant.
+    """
+    known = [f.name for f in fields(QueryOptions)]
+    for name in options:
+        if name not in known:
+            raise ConfigError(f"No query option '{name}'; known options: {', '.join(known)}.")
+    return QueryOptions(**options)
 
 
 def answer(

@@ -87,13 +87,23 @@ class Searcher:
 
 
 def open_sidecar(generation: Generation) -> Sidecar:
-    """Memory-map the sidecar of a generation."""
-    return Sidecar(
-        read_arrow(generation.file("cells.arrow")),
-        read_arrow(generation.file("clusters.arrow")),
-        read_arrow(generation.file("gallery.arrow")),
-        np.load(generation.file("gallery.npy"), mmap_mode="r"),
+    """Memory-map the sidecar of a generation.
+
+    Raises:
+        IndexDamagedError: if a file is missing, has another size, or is not of its kind.
+    """
+    cells, clusters, gallery, embeddings = (
+        generation.file(name) for name in ("cells.arrow", "clusters.arrow", "gallery.arrow", "gallery.npy")
     )
+    try:
+        return Sidecar(
+            read_arrow(cells), read_arrow(clusters), read_arrow(gallery), np.load(embeddings, mmap_mode="r")
+        )  # fmt: skip
+    except (OSError, ValueError) as error:  # Arrow's errors are both
+        raise IndexDamagedError(
+            f"The files in '{generation.folder}' cannot be read ({str(error).splitlines()[0].rstrip('.')}); "
+            "run 'geoindex rebuild' to make them again."
+        ) from error
 
 
 def geography_of(sidecar: Sidecar) -> Geography:

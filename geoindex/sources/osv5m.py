@@ -71,6 +71,7 @@ class Osv5m:
         locators = self._locators(left_out)
         if len(locators) == 0:
             raise DatasetNotFoundError(self._expected())
+        left_out.harmless.add(NO_ARCHIVE)  # a copy of some shards is a fair copy
         samples = clean(_placed(read_columns(table, {}, left_out), locators), left_out, no_image=NO_ARCHIVE)
         if len(samples) == 0:
             raise EmptyDatasetError(f"Table '{table}' has no usable row ({left_out.summary()}); "

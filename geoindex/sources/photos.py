@@ -10,7 +10,7 @@ from pathlib import Path
 from geoindex.errors import DatasetNotFoundError, EmptyDatasetError, UnreadableImageError
 from geoindex.images import IMAGE_SUFFIXES, ImageInput
 from geoindex.progress import Progress
-from geoindex.sources.exif import HEIC_SUFFIXES, NoPositionError, PhotoFacts, read_facts
+from geoindex.sources.exif import HEIC_SUFFIXES, NO_GPS, NoPositionError, PhotoFacts, read_facts
 from geoindex.sources.source import LeftOut, Scan
 from geoindex.sources.tabular import SUFFIXES as TABLE_SUFFIXES
 from geoindex.types import Sample, Samples
@@ -52,7 +52,7 @@ class PhotosSource:
         samples = []
         for name, facts in zip(names, _read_all([self.root / name for name in names]), strict=True):
             if isinstance(facts, str):
-                left_out.add(facts, name)
+                left_out.add(facts, name, broken=facts != NO_GPS)
             else:
                 samples.append(_sample(name, facts))
         if not samples:
@@ -77,7 +77,7 @@ class PhotosSource:
         for path in _walk(self.root):
             name = path.relative_to(self.root).as_posix()
             if path.name.startswith(".") or path.suffix.lower() not in _SUFFIXES:
-                left_out.add(NOT_AN_IMAGE, _printable(name))
+                left_out.add(NOT_AN_IMAGE, _printable(name), broken=False)
             elif name != _printable(name):
                 left_out.add(BAD_NAME, _printable(name))
             else:

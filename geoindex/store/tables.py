@@ -5,6 +5,7 @@
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,9 +96,9 @@ class LanceTables:
         """
         import pyarrow as pa
 
-        self.folder.mkdir(parents=True, exist_ok=True)
         reader = pa.RecordBatchReader.from_batches(schema, batches)
         with storage_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
             table = self._connect().create_table(name, reader, mode="overwrite")
             sync_tree(self.folder / f"{name}.lance")
         return int(table.version)
@@ -109,26 +110,42 @@ class LanceTables:
         sync_tree(self.folder / f"{name}.lance" / "_refs")
 
     def read(self, name: str, version: int, columns: list[str], where: str | None = None) -> "pa.Table":
-        """Read columns of one version, ordered by the table's first column.
+        """Read columns of one version, ordered by the first of `columns`.
 
         Raises:
             IndexDamagedError: if the table or this version of it cannot be read.
         """
-        try:
+        with self._reading(name, version):
             query = self._connect().open_table(name, version=version).search().select(columns)
             query = query.where(where) if where else query
             return query.limit(None).to_arrow().sort_by(columns[0])
+
+    def features(self, version: int, where: str, batch_rows: int = 8192) -> Iterator["pa.RecordBatch"]:
+        """Stream `row` and `features` of the images that fulfil `where`, in no particular order.
+
+        Raises:
+            IndexDamagedError: if the table or this version of it cannot be read.
+        """
+        with self._reading("images", version):
+            table = self._connect().open_table("images", version=version)
+            batches = iter(table.search().select(["row", "features"]).where(where).limit(None).to_batches(batch_rows))
+        while True:
+            # the caller's own errors, raised while a batch is out, are not the table's
+            with self._reading("images", version):
+                batch = next(batches, None)
+            if batch is None:
+                return
+            yield batch
+
+    @contextmanager
+    def _reading(self, name: str, version: int) -> Iterator[None]:
+        try:
+            yield
         except (OSError, RuntimeError, ValueError) as error:
             raise IndexDamagedError(
                 f"Table '{self.folder / name}.lance' cannot be read at version {version} ({_first_line(error)}); "
                 "restore the folder from a copy or build the index again."
             ) from error
-
-    def features(self, version: int, where: str, batch_rows: int = 8192) -> Iterator["pa.RecordBatch"]:
-        """Stream `row` and `features` of the images that fulfil `where`, in no particular order."""
-        table = self._connect().open_table("images", version=version)
-        query = table.search().select(["row", "features"]).where(where).limit(None)
-        yield from query.to_batches(batch_rows)
 
     def _connect(self) -> Any:
         import lancedb

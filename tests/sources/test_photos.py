@@ -85,6 +85,7 @@ def test_good_photos_survive_bad_ones(tmp_path):
     assert scan.left_out.counts == {
         EMPTY: 1, UNREADABLE: 3, NO_GPS: 1, ZERO: 1, OUT_OF_RANGE: 1, NOT_AN_IMAGE: 3,
     }  # fmt: skip
+    assert scan.left_out.harmless == {NO_GPS, NOT_AN_IMAGE}
     assert scan.left_out.examples[UNREADABLE] == ["cut_in_exif.jpg", "gone.jpg", "text.jpg"]
     assert scan.left_out.examples[NOT_AN_IMAGE] == [".hidden.jpg", ".trash", "notes.txt"]
 
@@ -129,7 +130,7 @@ def test_a_name_that_is_not_utf8_is_left_out(tmp_path):
     (tmp_path / "b\udcffd.jpg").write_bytes((tmp_path / "good.jpg").read_bytes())
     scan = PhotosSource(tmp_path).scan()
     assert scan.samples.ids == ["good.jpg"]
-    assert scan.left_out.to_dict() == {"file name is not UTF-8": {"count": 1, "examples": ["b?d.jpg"]}}
+    assert scan.left_out.examples == {"file name is not UTF-8": ["b?d.jpg"]}
 
 
 def test_heic_names_its_extra(tmp_path, monkeypatch):

@@ -1,6 +1,5 @@
 """Sky, clouds, far terrain and ground of a scene as arrays, at image size."""
 
-import math
 from typing import TypeAlias
 
 import numpy as np
@@ -39,17 +38,15 @@ def _sky(scene: Scene, camera: Camera, light: Light, top: int, rng: np.random.Ge
     clear = _rgb(dim(climate.zenith, bright)) * (1 - blend) + _rgb(light.haze) * blend
     sky = np.broadcast_to(clear, (top, camera.side, 3)) + _sun_glow(camera, light, rise)
     dull = n.weather in ("overcast", "rain", "fog")
-    white = dim((205.0, 208.0, 212.0) if dull else (252.0, 250.0, 247.0), bright)
+    white = dim((226.0, 229.0, 233.0) if dull else (252.0, 250.0, 247.0), bright)
     white = mix(white, light.haze, 0.25)
-    grey = dim(white, 0.80 if dull else 0.84)
+    grey = dim(white, 0.84)
     cover, thick = _clouds(camera, top, rise, n.cloud, rng)
     sky = sky + cover[..., None] * (_rgb(white) + thick[..., None] * (_rgb(grey) - _rgb(white)) - sky)
     return np.asarray(sky, np.float32)
 
 
-def _clouds(
-    camera: Camera, top: int, rise: Plane, share: float, rng: np.random.Generator
-) -> tuple[Plane, Plane]:
+def _clouds(camera: Camera, top: int, rise: Plane, share: float, rng: np.random.Generator) -> tuple[Plane, Plane]:
     """Return opacity and thickness of clouds on a flat ceiling, each (top, side)."""
     texture = tile(1, 1.75)
     across = (np.arange(camera.side, dtype=np.float32) - np.float32(camera.vanish)) / np.float32(camera.focal)
@@ -75,12 +72,10 @@ def _sun_glow(camera: Camera, light: Light, rise: Plane) -> Plane:
     return np.asarray(glow[..., None] * _rgb(light.direct) * 1.3, np.float32)
 
 
-def _terrain(
-    picture: Plane, scene: Scene, camera: Camera, light: Light, top: int, rng: np.random.Generator
-) -> None:
+def _terrain(picture: Plane, scene: Scene, camera: Camera, light: Light, top: int, rng: np.random.Generator) -> None:
     """Draw hills or mountains behind the ground, far ones first, and a line of far trees."""
     relief, climate = scene.climate.relief, scene.climate
-    profile = ridge(1, 1.25)
+    profile = ridge(1, 1.45)
     leafy = mix(climate.soil, climate.leaf, climate.density * 1.1)
     columns = np.arange(camera.side) * 448 // camera.side
     for layer, (reach_m, share) in enumerate(((1.6, 1.0), (0.8, 0.55), (0.35, 0.26))):
@@ -89,8 +84,9 @@ def _terrain(
         height = np.maximum(shape, 0.08) * (steep + 0.006 * camera.focal)
         rock = mix(leafy, mix(climate.soil, (120.0, 116.0, 114.0), 0.5), relief * (1.2 - 0.4 * layer))
         colour = light.up(mix(rock, _SNOW, scene.snow * 0.9))
-        depth = min(0.80, reach_m * 0.42 + 0.25 * climate.haze) if light.visibility_m > 300 else 0.96
-        cap = 0.5 * relief * camera.focal * 0.36 if relief > 0.5 and scene.temperature_c < 14.0 else None
+        depth = min(0.80, reach_m * 0.42 + 0.25 * climate.haze) if light.visibility_m > 300.0 else 0.99
+        capped = relief > 0.5 and scene.temperature_c < 14.0 and depth < 0.9
+        cap = 0.5 * relief * camera.focal * 0.36 if capped else None
         _silhouette(picture, top, height, mix(colour, light.haze, depth), cap, light)
     trees = ridge(2, 0.55)[(columns * 3 + int(rng.integers(2048))) % 2048]
     height = np.maximum(1.0 + 0.3 * trees, 0.3) * climate.density * camera.focal * 0.028
@@ -113,9 +109,7 @@ def _silhouette(
     band += cover * (paint - band)
 
 
-def _ground(
-    scene: Scene, camera: Camera, light: Light, road: Road, top: int, rng: np.random.Generator
-) -> Plane:
+def _ground(scene: Scene, camera: Camera, light: Light, road: Road, top: int, rng: np.random.Generator) -> Plane:
     below = np.arange(top, camera.side, dtype=np.float32)[:, None] + np.float32(0.6) - np.float32(camera.horizon)
     z = np.minimum(camera.focal * camera.height_m / np.maximum(below, 0.3), 900.0)
     across = np.arange(camera.side, dtype=np.float32)[None] - np.float32(camera.vanish)

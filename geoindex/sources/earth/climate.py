@@ -37,9 +37,9 @@ _ANCHORS = np.array(
         (23.0, 89.0, 700.0, 0.0, 0.40, -0.6),  # Bengal
         (35.0, 137.0, 700.0, 0.0, 0.35, 0.6),  # Japan
         (33.0, -87.0, 900.0, 1.0, 0.30, -0.4),  # South-east of North America
-        (52.0, 3.0, 1400.0, 6.0, 0.12, -0.4),  # Western Europe, warmed by the sea
+        (56.0, 3.0, 1100.0, 6.0, 0.14, -0.4),  # Western Europe, warmed by the sea
         (64.0, 14.0, 900.0, 9.0, 0.10, 0.4),  # Scandinavia
-        (39.0, 18.0, 1200.0, 2.0, -0.06, 0.3),  # Mediterranean
+        (39.0, 18.0, 1200.0, 1.0, 0.0, 0.3),  # Mediterranean
         (62.0, 110.0, 1900.0, -6.0, 0.0, 0.0),  # Siberia
         (62.0, -95.0, 1500.0, -5.0, 0.0, -0.3),  # Northern Canada
         (32.0, 86.0, 800.0, -11.0, -0.10, 1.6),  # Tibet and Himalaya
@@ -57,13 +57,13 @@ _HABITATS = np.array(
     [
         (11.0, 0.68, 6.0, 0.20, 1.0),
         (1.0, 0.60, 5.0, 0.25, 1.1),
-        (25.0, 0.60, 4.0, 0.28, 0.6),
+        (25.5, 0.65, 4.0, 0.28, 1.0),
         (26.0, 0.88, 4.5, 0.20, 1.1),
-        (24.0, 0.42, 4.5, 0.14, 0.8),
+        (25.0, 0.42, 3.2, 0.14, 0.8),
         (17.0, 0.45, 3.5, 0.17, 0.8),
         (3.0, 0.60, 4.5, 0.25, 0.5),
         (15.0, 0.30, 14.0, 0.16, 0.5),
-        (21.0, 0.14, 5.0, 0.10, 0.5),
+        (21.0, 0.14, 5.0, 0.10, 0.9),
     ]
 )
 
@@ -159,7 +159,7 @@ def _plant_shares(temperature: float, rain: float) -> tuple[float, ...]:
 def _sky(field: dict[str, float], rain: float) -> tuple[Colour, Colour]:
     hue = 212.0 + 13.0 * math.tanh(field["sky_hue"])
     depth = math.tanh(field["sky_depth"])
-    zenith = from_hsv(hue, 0.66 - 0.22 * rain + 0.17 * depth, 0.80 + 0.06 * rain - 0.08 * depth)
+    zenith = from_hsv(hue, 0.56 - 0.20 * rain + 0.14 * depth, 0.88 + 0.05 * rain - 0.06 * depth)
     dust = from_hsv(36.0, 0.20, 0.92)
     mist = from_hsv(hue - 8.0, 0.13 + 0.05 * depth, 0.95)
     return zenith, mix(dust, mist, (rain - 0.10) / 0.35)
@@ -182,9 +182,9 @@ def _soil(field: dict[str, float], rain: float, temperature: float) -> Colour:
 def _greens(field: dict[str, float], rain: float, temperature: float) -> tuple[Colour, Colour]:
     shift, depth = 13.0 * math.tanh(field["green_hue"]), math.tanh(field["green_depth"])
     lush = _unit((rain - 0.2) / 0.6)
-    grass = from_hsv(52.0 + 42.0 * lush + shift, 0.42 + 0.20 * lush + 0.08 * depth, 0.66 - 0.12 * lush - 0.08 * depth)
+    grass = from_hsv(52.0 + 42.0 * lush + shift, 0.40 + 0.14 * lush + 0.08 * depth, 0.66 - 0.14 * lush - 0.07 * depth)
     cold = _unit((6.0 - temperature) / 10.0)
-    leaf = from_hsv(76.0 + 30.0 * lush + 22.0 * cold + shift, 0.40 + 0.26 * lush + 0.08 * depth, 0.52 - 0.10 * depth)
+    leaf = from_hsv(76.0 + 30.0 * lush + 22.0 * cold + shift, 0.38 + 0.18 * lush + 0.08 * depth, 0.50 - 0.08 * depth)
     return grass, leaf
 
 

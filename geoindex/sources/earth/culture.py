@@ -7,7 +7,7 @@ follows its nearest site, so that neighbours resemble each other.
 import math
 import zlib
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,19 +26,24 @@ ROOFS = ("flat", "gable", "hip")
 POLES = ("wood", "concrete", "metal")
 BOARDS = ("green", "blue", "white", "brown")
 
-LEFT_DRIVING = frozenset(
-    "AG AI AU BB BD BM BN BS BT BW CC CK CX CY DM FJ FK GB GD GG GS GY HK ID IE IM IN IO JE JM JP KE KI KN KY LC LK LS "
-    "MO MS MT MU MV MW MY MZ NA NF NP NR NU NZ PG PK PN SB SC SG SH SR SZ TC TH TK TL TO TT TV TZ UG VC VG VI WS ZA "
-    "ZM ZW".split()
+
+def _codes(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+LEFT_DRIVING = _codes(
+    "AG AI AU BB BD BM BN BS BT BW CC CK CX CY DM FJ FK GB GD GG GS GY HK ID IE IM IN IO JE JM JP KE KI KN KY "
+    "LC LK LS MO MS MT MU MV MW MY MZ NA NF NP NR NU NZ PG PK PN SB SC SG SH SR SZ TC TH TK TL TO TT TV TZ UG "
+    "VC VG VI WS ZA ZM ZW"
 )
 """Countries and territories that drive on the left, by ISO 3166-1 code."""
 
-_AMERICAS = frozenset(
-    "US CA MX GT BZ SV HN NI CR PA CO VE EC PE BO CL AR UY PY BR GY SR GF CU DO HT PR JM BS TT BB LC GD VC AG DM KN".split()
+_AMERICAS = _codes(
+    "US CA MX GT BZ SV HN NI CR PA CO VE EC PE BO CL AR UY PY BR GY SR GF CU DO HT PR JM BS TT BB LC GD VC AG DM KN"
 )
-_YELLOW_CENTRE = _AMERICAS | frozenset("JP KR TW CN TH PH IL ZM KE TZ UG ET MN".split())
-_DIAMOND_SIGNS = _AMERICAS | frozenset("AU NZ JP TH ID MY PG PH IE LK TW KH TL".split())
-_SHORT_PLATES = _AMERICAS | frozenset("JP TW PH TH KR AU NZ SA AE OM QA KW BH".split())
+_YELLOW_CENTRE = _AMERICAS | _codes("JP KR TW CN TH PH IL ZM KE TZ UG ET MN")
+_DIAMOND_SIGNS = _AMERICAS | _codes("AU NZ JP TH ID MY PG PH IE LK TW KH TL")
+_SHORT_PLATES = _AMERICAS | _codes("JP TW PH TH KR AU NZ SA AE OM QA KW BH")
 _SCRIPT_OF = {
     code: script
     for script, codes in {
@@ -158,7 +163,7 @@ def _site_xyz() -> NDArray[np.float64]:
     return np.asarray(xyz / np.linalg.norm(xyz, axis=1, keepdims=True))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _habits(site: int) -> _Habits:
     lat, lon = from_unit(_site_xyz()[site])
     climate = climate_at(float(lat), float(lon))

@@ -111,9 +111,7 @@ def _gable_windows(canvas: Canvas, house: House, box: tuple[float, float, float]
             canvas.polygon([(a, low, z), (a, low + 1.3, z), (b, low + 1.3, z), (b, low, z)], glass, z)
 
 
-def _draw_roof(
-    canvas: Canvas, house: House, scene: Scene, box: tuple[float, float, float, float, float]
-) -> None:
+def _draw_roof(canvas: Canvas, house: House, scene: Scene, box: tuple[float, float, float, float, float]) -> None:
     near, far, top, z0, z1 = box
     snow = min(1.0, scene.snow * 1.2)
     colour = mix(house.roof_colour, (236.0, 240.0, 246.0), snow)

@@ -67,9 +67,7 @@ def tile(kind: int, slope: float, side: int = 512) -> NDArray[np.float32]:
     radius[0, 0] = np.inf
     white = rng.standard_normal((side, side // 2 + 1)) + 1j * rng.standard_normal((side, side // 2 + 1))
     texture = np.fft.irfft2(white * radius**-slope, s=(side, side))
-    texture = ((texture - texture.mean()) / texture.std()).astype(np.float32)
-    texture.setflags(write=False)
-    return texture
+    return _standard(texture)
 
 
 @lru_cache(maxsize=4)
@@ -81,6 +79,10 @@ def ridge(kind: int, slope: float, length: int = 2048) -> NDArray[np.float32]:
     white = rng.standard_normal(len(frequency)) + 1j * rng.standard_normal(len(frequency))
     white[:4] = 0.0
     profile = np.fft.irfft(white * frequency**-slope, n=length)
-    profile = ((profile - profile.mean()) / profile.std()).astype(np.float32)
-    profile.setflags(write=False)
-    return profile
+    return _standard(profile)
+
+
+def _standard(values: NDArray[np.float64]) -> NDArray[np.float32]:
+    standard = np.asarray((values - values.mean()) / values.std(), np.float32)
+    standard.setflags(write=False)
+    return standard

@@ -2,14 +2,15 @@
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from geoindex.sources.earth.camera import NEAR_M, Canvas
-from geoindex.sources.earth.colour import Colour, dim, mix
+from geoindex.sources.earth.colour import Colour, dim, ink, mix
 from geoindex.sources.earth.noise import WORLD_SEED
 
 VARIANTS = 4
@@ -42,25 +43,28 @@ HABITS: dict[str, Habit] = {
     "broadleaf": Habit(
         (6.0, 12.0), 0.95, 0.35,
         ((0.5, 0.30, 0.30, 0.27), (0.30, 0.44, 0.25, 0.20), (0.70, 0.44, 0.25, 0.20), (0.5, 0.52, 0.30, 0.16)),
-        0.032, True,
+        0.021, True,
     ),
     "conifer": Habit(
         (8.0, 17.0), 0.48, 0.12,
-        tuple((0.5, 0.07 + 0.105 * k, 0.07 + 0.050 * k, 0.085) for k in range(9)), 0.026,
+        tuple((0.5, 0.07 + 0.105 * k, 0.07 + 0.050 * k, 0.085) for k in range(9)), 0.020,
     ),
     "palm": Habit((7.0, 13.0), 0.75, 0.75, (), 0.0),
     "jungle": Habit(
         (9.0, 17.0), 1.0, 0.25,
         ((0.38, 0.26, 0.26, 0.22), (0.66, 0.32, 0.27, 0.22), (0.26, 0.52, 0.24, 0.22), (0.55, 0.58, 0.40, 0.24),
-         (0.78, 0.60, 0.20, 0.20), (0.5, 0.80, 0.36, 0.16)), 0.045,
+         (0.78, 0.60, 0.20, 0.20), (0.5, 0.80, 0.36, 0.16)), 0.026,
     ),
-    "acacia": Habit((5.0, 8.5), 1.5, 0.62, ((0.38, 0.24, 0.34, 0.10), (0.66, 0.30, 0.30, 0.09)), 0.024),
-    "cypress": Habit((7.0, 13.0), 0.24, 0.06, ((0.5, 0.30, 0.26, 0.28), (0.5, 0.62, 0.40, 0.34)), 0.040),
+    "acacia": Habit((5.0, 8.5), 1.5, 0.62, ((0.38, 0.24, 0.34, 0.10), (0.66, 0.30, 0.30, 0.09)), 0.018),
+    "cypress": Habit((7.0, 13.0), 0.24, 0.06, ((0.5, 0.30, 0.26, 0.28), (0.5, 0.62, 0.40, 0.34)), 0.032),
     "birch": Habit(
         (7.0, 13.0), 0.55, 0.30, ((0.5, 0.22, 0.22, 0.18), (0.42, 0.44, 0.28, 0.18), (0.6, 0.58, 0.28, 0.15)),
-        0.026, True,
+        0.018, True,
     ),
-    "bush": Habit((0.7, 2.0), 1.5, 0.0, ((0.32, 0.70, 0.30, 0.28), (0.68, 0.74, 0.30, 0.25), (0.5, 0.55, 0.28, 0.28)), 0.045),
+    "bush": Habit(
+        (0.7, 2.0), 1.5, 0.0,
+        ((0.32, 0.70, 0.30, 0.28), (0.68, 0.74, 0.30, 0.25), (0.5, 0.55, 0.28, 0.28)), 0.032,
+    ),
     "cactus": Habit((2.0, 4.5), 0.6, 0.0, (), 0.0),
     "bare": Habit((6.0, 11.0), 0.85, 0.0, (), 0.0),
 }  # fmt: skip
@@ -119,11 +123,8 @@ def _paste(
     source, crop, corner = _visible(left, top, size, side, mip)
     shade = shade.resize(crop, Image.Resampling.BILINEAR, box=source)
     alpha = alpha.resize(crop, Image.Resampling.BILINEAR, box=source)
-    channels = []
-    for dark, light in zip(*tones, strict=True):
-        ramp = [int(min(max(dark + (light - dark) * i / 255.0, 0.0), 255.0)) for i in range(256)]
-        channels.append(shade.point(ramp))
-    canvas.image.paste(Image.merge("RGB", channels), corner, alpha)
+    dark, light = (Image.new("RGB", crop, ink(tone)) for tone in tones)
+    canvas.image.paste(Image.composite(light, dark, shade), corner, alpha)
 
 
 def _visible(
@@ -138,15 +139,18 @@ def _visible(
     return box, (x1 - x0, y1 - y0), (x0, y0)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _sprite(kind: str, variant: int, flip: bool, mip: int) -> tuple[Image.Image, Image.Image]:
     shade, alpha = _grown(kind, variant)
     if flip:
-        shade, alpha = shade.transpose(Image.Transpose.FLIP_LEFT_RIGHT), alpha.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        shade, alpha = (
+            shade.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+            alpha.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+        )
     return shade.reduce(_GROWN_PX // mip), alpha.reduce(_GROWN_PX // mip)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _grown(kind: str, variant: int) -> tuple[Image.Image, Image.Image]:
     """Grow a plant as two grey pictures: shade (0 dark to 255 lit) and opacity."""
     rng = np.random.default_rng([WORLD_SEED, 7, list(HABITS).index(kind), variant])
@@ -167,7 +171,7 @@ def _grow_leaves(pens: tuple[Any, Any], habit: Habit, rng: np.random.Generator) 
     clumps = []
     for x, y, rx, ry in habit.lumps:
         x, y = x + rng.normal(0.0, 0.02), y + rng.normal(0.0, 0.02)
-        for _ in range(int(70 + 900 * rx * ry / (habit.leaf * 30.0))):
+        for _ in range(int(40 + 1.1 * rx * ry / habit.leaf**2)):
             angle, reach = rng.uniform(0.0, 2.0 * math.pi), math.sqrt(rng.uniform(0.0, 1.0))
             dx, dy = math.cos(angle) * reach, math.sin(angle) * reach
             tone = 0.48 - 0.30 * dy - 0.22 * dx + rng.normal(0.0, 0.14) - 0.12 * (y - 0.4)
@@ -187,7 +191,7 @@ def _grow_fronds(pens: tuple[Any, Any], rng: np.random.Generator) -> None:
             t = step / 8.0
             drop = 92.0 * t * t * (0.55 + 0.45 * abs(math.cos(angle)))
             points.append((128.0 - math.cos(angle) * reach * t, 66.0 - math.sin(angle) * 62.0 * t * (1.4 - t) + drop))
-        for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+        for (x0, y0), (x1, y1) in pairwise(points):
             hang = 20.0 * (1.0 - abs(x1 - 128.0) / 170.0)
             for pen, fill in zip(pens, (tone, 255), strict=True):
                 pen.polygon([(x0, y0 - 3), (x1, y1 - 2), (x1, y1 + hang * 0.6), (x0 + 3, y0 + hang)], fill=fill)

@@ -84,12 +84,14 @@ class Road:
         rough = (1.0 + 0.055 * fine + 0.035 * coarse)[..., None]
         if self.walk_m:
             joints = 1.0 - 0.10 * _band(np.abs((z % 1.5) - 0.75), 0.0, 0.04, px_per_m) * (z < 25.0)
-            _blend(ground, _band(off, self.half_m, self.clear_m, px_per_m), _rgb(self.pavement) * rough * joints[..., None])
+            _blend(
+                ground, _band(off, self.half_m, self.clear_m, px_per_m), _rgb(self.pavement) * rough * joints[..., None]
+            )
         shade = rough
         if self.paved:
             shade = rough - 0.05 * np.exp(-(((off - self.half_m / 2) ** 2 - 0.6) ** 2) * 4.0)[..., None]
         else:
-            shade = rough + 0.10 * np.exp(-(((np.abs(x - self.lane_m * 0.0) - 0.9) / 0.35) ** 2))[..., None]
+            shade = rough + 0.10 * np.exp(-(((off - 0.9) / 0.35) ** 2))[..., None]
         edge = self.half_m if self.paved else self.half_m + 0.25 * coarse
         _blend(ground, _band(off, 0.0, edge, px_per_m), _rgb(self.surface) * shade)
         self._paint_lines(ground, x, z, coarse, px_per_m)
@@ -97,8 +99,9 @@ class Road:
             _blend(ground, _band(off, self.half_m, self.half_m + 0.18, px_per_m), _rgb(self.kerb))
         share, white = self.snow
         if share > 0.05:
-            cover = np.clip(share * 2.2 - 0.9 + 0.5 * coarse + 0.25 * np.cos(off * 3.0), 0.0, 0.9)
-            _blend(ground, cover * _band(off, 0.0, self.clear_m, px_per_m), _rgb(white))
+            cover: Plane = np.clip(share * 2.2 - 0.9 + 0.5 * coarse + 0.25 * np.cos(off * 3.0), 0.0, 0.9)
+            cover *= _band(off, 0.0, self.clear_m, px_per_m)
+            _blend(ground, cover, _rgb(white))
 
     def _paint_lines(self, ground: Plane, x: Plane, z: Plane, coarse: Plane, px_per_m: Plane) -> None:
         worn = np.clip(0.92 + 0.12 * coarse, 0.45, 0.95)

@@ -149,7 +149,7 @@ def _nuisance(lat: float, climate: Climate, heading_deg: float, rng: np.random.G
         exposure=float(np.exp(rng.normal(0.0, 0.05))),
         contrast=float(rng.normal(1.0, 0.04)),
         warmth=float(rng.normal(0.0, 0.015)),
-        grain=float(rng.uniform(1.0, 5.0)),
+        grain=float(rng.uniform(0.5, 3.5)),
         traffic=float(rng.uniform(0.3, 2.5)),
     )
 

@@ -1,0 +1,102 @@
+import errno
+import hashlib
+import os
+
+import pytest
+
+from geoindex.errors import StorageError
+from geoindex.store.durable import file_digest, storage_errors, sync, sync_tree, write_durably
+
+
+def refuse(code):
+    def fail(*_):
+        raise OSError(code, os.strerror(code))
+
+    return fail
+
+
+def test_a_file_is_written_and_replaced(tmp_path):
+    path = tmp_path / "CURRENT"
+    for data in (b"first", b"second, and longer", b""):
+        write_durably(path, data)
+        assert path.read_bytes() == data
+    assert [p.name for p in tmp_path.iterdir()] == ["CURRENT"]
+
+
+def test_the_data_is_synced_before_the_name_and_the_name_after(tmp_path, monkeypatch):
+    steps, fsync, replace = [], os.fsync, type(tmp_path).replace
+    monkeypatch.setattr(os, "fsync", lambda fd: (steps.append(os.readlink(f"/proc/self/fd/{fd}")), fsync(fd)))
+    monkeypatch.setattr(type(tmp_path), "replace", lambda a, b: (steps.append("replace"), replace(a, b))[1])
+    write_durably(tmp_path / "CURRENT", b"data")
+    assert steps[0].endswith(".tmp")
+    assert steps[1:] == ["replace", str(tmp_path)]
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_leaves_the_old_content(tmp_path, monkeypatch, step, code):
+    path = tmp_path / "CURRENT"
+    write_durably(path, b"old")
+    monkeypatch.setattr(os, step, refuse(code))
+    with pytest.raises(StorageError, match=r"is full; free some space and run the same command again\.$"), storage_errors(path):  # fmt: skip
+        write_durably(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["CURRENT"]
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM, errno.EROFS])
+def test_a_disk_that_refuses_is_one_sentence_with_the_cure(tmp_path, monkeypatch, code):
+    path = tmp_path / "CURRENT"
+    monkeypatch.setattr(os, "fsync", refuse(code))
+    with pytest.raises(StorageError) as caught, storage_errors(path):
+        write_durably(path, b"new")
+    wanted = f"Cannot write to '{path}': {os.strerror(code)}; choose another folder with --out or change its permissions."  # fmt: skip
+    assert str(caught.value) == wanted
+    assert caught.value.__cause__.errno == code
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_where_a_folder_should_be_is_refused(tmp_path):
+    blocking = tmp_path / "index"
+    blocking.write_bytes(b"a file")
+    for folder in (blocking, blocking / "below"):
+        with pytest.raises(StorageError, match="choose another folder"), storage_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+
+
+def test_errors_that_are_not_the_disks_pass(tmp_path):
+    for error in (OSError(errno.EMFILE, "too many files"), OSError("no number"), RuntimeError("other"), KeyError("k")):
+        with pytest.raises(type(error)) as caught, storage_errors(tmp_path):
+            raise error
+        assert caught.value is error
+
+
+def test_a_full_disk_that_a_library_reports_as_text(tmp_path):
+    with pytest.raises(StorageError, match="is full"), storage_errors(tmp_path):
+        raise RuntimeError("lance error: LanceError(IO): No space left on device (os error 28)")
+
+
+def test_sync_tree_reaches_every_file_and_folder(tmp_path, monkeypatch):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    files = [tmp_path / "one", tmp_path / "a" / "two", tmp_path / "a" / "b" / "three"]
+    for path in files:
+        path.write_bytes(b"x")
+    synced, fsync = [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(os.readlink(f"/proc/self/fd/{fd}")), fsync(fd)))
+    sync_tree(tmp_path)
+    assert sorted(synced) == sorted(str(p) for p in [*files, tmp_path, tmp_path / "a", tmp_path / "a" / "b"])
+
+
+def test_descriptors_are_closed_even_when_syncing_fails(tmp_path, monkeypatch):
+    closed, close = [], os.close
+    monkeypatch.setattr(os, "fsync", refuse(errno.EIO))
+    monkeypatch.setattr(os, "close", lambda fd: (closed.append(fd), close(fd))[1])
+    with pytest.raises(OSError, match="rror"):
+        sync(tmp_path)
+    assert len(closed) == 1
+
+
+def test_digest(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(bytes(range(256)) * 5000)
+    assert file_digest(path) == hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,158 @@
+"""Images -> features in bulk: order, failures, resumption."""
+
+import numpy as np
+import pytest
+
+import geoindex.embed
+from geoindex.embed import embed_samples
+from geoindex.errors import EmptyDatasetError, UnreadableImageError
+from geoindex.sources import open_source
+from tiles import save_tile, world_rows, write_table, write_world
+
+
+class Counting:
+    """A source that remembers what was read, and can stop."""
+
+    def __init__(self, source, stop_after=None):
+        self.source, self.reads, self.stop_after = source, [], stop_after
+
+    @property
+    def uri(self):
+        return self.source.uri
+
+    def scan(self):
+        return self.source.scan()
+
+    def read(self, image):
+        if self.stop_after is not None and len(self.reads) >= self.stop_after:
+            raise KeyboardInterrupt
+        self.reads.append(image)
+        return self.source.read(image)
+
+
+@pytest.fixture
+def small_shards(monkeypatch):
+    monkeypatch.setattr(geoindex.embed, "SHARD_SAMPLES", 16)
+
+
+def all_features(embedded):
+    return np.concatenate(list(embedded.features()))
+
+
+def test_features_are_those_of_the_encoder_in_order(world, tiny_encoder, tmp_path, small_shards):
+    source = open_source(world)
+    samples = source.scan().samples
+    embedded = embed_samples(source, samples, tiny_encoder, tmp_path)
+    wanted = tiny_encoder.encode([world.parent / name for name in samples.images])
+    assert np.array_equal(embedded.rows, np.arange(len(samples)))
+    assert np.allclose(all_features(embedded), wanted, atol=2e-3)
+    assert embedded.left_out.total == 0
+
+
+def test_the_size_of_shards_does_not_matter(world, tiny_encoder, tmp_path, monkeypatch):
+    source = open_source(world)
+    samples = source.scan().samples
+    whole = all_features(embed_samples(source, samples, tiny_encoder, tmp_path / "a"))
+    monkeypatch.setattr(geoindex.embed, "SHARD_SAMPLES", 7)
+    parts = all_features(embed_samples(source, samples, tiny_encoder, tmp_path / "b"))
+    assert np.allclose(whole, parts, atol=2e-3)
+
+
+def test_a_stopped_run_goes_on_and_reads_nothing_twice(world, tiny_encoder, tmp_path, small_shards):
+    source = open_source(world)
+    samples = source.scan().samples
+    first = Counting(source, stop_after=70)
+    with pytest.raises(KeyboardInterrupt):
+        embed_samples(first, samples, tiny_encoder, tmp_path)
+    finished = len(list(tmp_path.rglob("shard-*.npz"))) * 16
+    assert 0 < finished <= 70
+    second = Counting(source)
+    embedded = embed_samples(second, samples, tiny_encoder, tmp_path)
+    assert sorted(second.reads) == sorted(samples.images[finished:])
+    whole = embed_samples(source, samples, tiny_encoder, tmp_path / "other")
+    assert np.array_equal(all_features(embedded), all_features(whole))
+    third = Counting(source)
+    embed_samples(third, samples, tiny_encoder, tmp_path)
+    assert third.reads == []
+
+
+def test_other_samples_or_another_encoder_start_anew(world, tiny_encoder, tmp_path):
+    source = open_source(world)
+    samples = source.scan().samples
+    embed_samples(source, samples, tiny_encoder, tmp_path)
+    fewer = Counting(source)
+    embed_samples(fewer, samples.take(np.arange(10)), tiny_encoder, tmp_path)
+    assert len(fewer.reads) == 10
+
+
+def test_unreadable_images_are_left_out_with_reasons(tiny_encoder, tmp_path, small_shards):
+    rows = world_rows(per_hub=3)
+    table = write_world(tmp_path / "world", rows)
+    (table.parent / rows[0][0]).write_bytes(b"")
+    cut = table.parent / rows[1][0]
+    cut.write_bytes(cut.read_bytes()[:300])
+    (table.parent / rows[2][0]).unlink()
+    source = open_source(table)
+    samples = source.scan().samples
+    embedded = embed_samples(source, samples, tiny_encoder, tmp_path / "work")
+    assert embedded.rows.tolist() == list(range(3, len(rows)))
+    assert len(all_features(embedded)) == len(rows) - 3
+    left_out = embedded.left_out.to_dict()
+    assert {entry["examples"][0] for entry in left_out.values()} == {row[0] for row in rows[:3]}
+    assert len(left_out) == 3
+    assert all(entry["broken"] and entry["count"] == 1 for entry in left_out.values())
+
+
+def test_images_that_were_mended_are_tried_again(tiny_encoder, tmp_path, small_shards):
+    rows = world_rows(per_hub=3)
+    table = write_table(tmp_path / "world" / "metadata.csv", rows)
+    source = open_source(table)
+    samples = source.scan().samples
+    with pytest.raises(EmptyDatasetError, match="None of the 24 images could be read"):
+        embed_samples(source, samples, tiny_encoder, tmp_path / "work")
+    for name, lat, lon, *_ in rows[4:]:
+        save_tile(table.parent / name, lat, lon)
+    embedded = embed_samples(source, samples, tiny_encoder, tmp_path / "work")
+    assert embedded.rows.tolist() == list(range(4, 24))
+    assert embedded.left_out.total == 4
+    for name, lat, lon, *_ in rows[:4]:
+        save_tile(table.parent / name, lat, lon)
+    again = Counting(source)
+    embedded = embed_samples(again, samples, tiny_encoder, tmp_path / "work")
+    assert sorted(again.reads) == sorted(row[0] for row in rows[:4])
+    wanted = tiny_encoder.encode([table.parent / name for name in samples.images])
+    assert np.allclose(all_features(embedded), wanted, atol=2e-3)
+    assert embedded.left_out.total == 0
+
+
+def test_an_error_of_ours_in_a_thread_is_not_a_bad_image(world, tiny_encoder, tmp_path):
+    class Broken(Counting):
+        def read(self, image):
+            raise ZeroDivisionError
+
+    source = Broken(open_source(world))
+    with pytest.raises(ZeroDivisionError):
+        embed_samples(source, source.scan().samples, tiny_encoder, tmp_path)
+    assert not list(tmp_path.rglob("shard-*"))
+
+
+def test_a_source_that_fails_one_image_loses_that_one_only(world, tiny_encoder, tmp_path):
+    class Picky(Counting):
+        def read(self, image):
+            if image.startswith("us-"):
+                raise UnreadableImageError(image, "it is American")
+            return super().read(image)
+
+    source = Picky(open_source(world))
+    samples = source.scan().samples
+    embedded = embed_samples(source, samples, tiny_encoder, tmp_path)
+    assert embedded.left_out.counts == {"it is American": 12}
+    assert [samples.images[row][:2] for row in embedded.rows].count("us") == 0
+
+
+def test_a_source_of_embeddings_needs_no_encoder(tmp_path):
+    source = open_source("planted:50?dim=8")
+    samples = source.scan().samples
+    embedded = embed_samples(source, samples, None, tmp_path)
+    assert all_features(embedded).shape == (50, 8)
+    assert np.allclose(all_features(embedded), source.features(samples), atol=1e-3)

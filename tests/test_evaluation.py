@@ -1,0 +1,150 @@
+"""An index beside its floors."""
+
+import json
+
+import numpy as np
+import pytest
+
+import geoindex
+from geoindex.errors import ConfigError, EmptyDatasetError
+from geoindex.evaluation.protocol import evaluate
+from geoindex.evaluation.rivals import best_constant, nearest_image, random_pairing_km
+from geoindex.geo import haversine_km
+from geoindex.metrics import geoscore
+from geoindex.store.generations import IndexFolder
+from geoindex.store.images import StoredImages
+from tiles import HUBS, KEYS, save_tile, world_rows, write_table, write_world
+
+
+@pytest.fixture(scope="module")
+def report(index):
+    return evaluate(index)
+
+
+def gallery(index):
+    table = index.searcher.sidecar.gallery
+    return table["lat"].to_numpy(), table["lon"].to_numpy()
+
+
+def queries(index, split):
+    images = StoredImages.read(IndexFolder(index.path).tables, index.manifest.tables["images"])
+    parts = list(images.features(split))
+    rows, features = np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+    return images.lat[rows], images.lon[rows], index.projection.apply(features.astype(np.float32))
+
+
+def test_rows_are_the_floors_then_every_rule(report, index):
+    names = [row.name for row in report.rows]
+    assert [name.split(" (")[0] for name in names[:3]] == ["random pairing", "best constant", "1-NN, same embeddings"]
+    assert names[3:] == [f"geoindex, {rule}" for rule in ("nearest", "posterior", "distance", "score")]
+    assert [row.kind for row in report.rows].count("own") == 1
+    assert report.own is report.row(f"geoindex, {index.manifest.rule['name']}")
+    assert (report.count, report.in_gallery, report.unreadable) == (index.manifest.counts["test"], 0, 0)
+    assert report.gallery == index.manifest.counts["gallery"]
+
+
+def test_the_index_beats_what_never_looks_at_the_photo(report):
+    assert report.own.median_km < 500
+    assert report.row("random").median_km > 3000
+    assert report.own.geoscore > report.row("best constant").geoscore + 1000
+
+
+def test_the_nearest_image_is_that_of_brute_force(report, index):
+    lat, lon, vectors = queries(index, "test")
+    nearest = (vectors @ np.array(index.searcher.sidecar.embeddings, np.float32).T).argmax(axis=1)
+    own_lat, own_lon = gallery(index)
+    distance_km = haversine_km(own_lat[nearest], own_lon[nearest], lat, lon)
+    assert report.row("1-NN").median_km == pytest.approx(float(np.median(distance_km)))
+    assert report.row("1-NN").geoscore == pytest.approx(float(geoscore(distance_km).mean()))
+
+
+def test_chunks_do_not_change_the_nearest_image(monkeypatch):
+    rng = np.random.default_rng(0)
+    asked, stored = rng.normal(size=(50, 6)).astype(np.float32), rng.normal(size=(300, 6)).astype(np.float16)
+    wanted = (asked @ stored.astype(np.float32).T).argmax(axis=1)
+    monkeypatch.setattr("geoindex.evaluation.rivals.MAX_WITNESSES", 37)
+    monkeypatch.setattr("geoindex.evaluation.rivals.CHUNK_QUERIES", 11)
+    assert np.array_equal(nearest_image(asked, stored), wanted)
+
+
+def test_the_best_constant_is_the_best_of_the_gallery(report, index):
+    lat, lon = gallery(index)
+    means = [geoscore(haversine_km(a, b, lat, lon)).mean() for a, b in zip(lat, lon, strict=True)]
+    best = int(np.argmax(means))
+    assert best_constant(lat, lon, seed=3) == (lat[best], lon[best])
+    test_lat, test_lon, _ = queries(index, "test")
+    wanted = geoscore(haversine_km(lat[best], lon[best], test_lat, test_lon)).mean()
+    assert report.row("best constant").geoscore == pytest.approx(float(wanted))
+
+
+def test_random_pairing_draws_from_the_gallery():
+    lat, lon = np.array([0.0, 0.0]), np.array([0.0, 90.0])
+    distance_km = random_pairing_km(np.zeros(500), np.zeros(500), lat, lon, seed=0)
+    values, counts = np.unique(distance_km.round(), return_counts=True)
+    assert values.tolist() == [0.0, 10008.0]
+    assert counts.min() > 0.45 * counts.sum()
+
+
+def test_the_rows_are_what_the_index_answers(report, index):
+    lat, lon, vectors = queries(index, "test")
+    answers = index.query_embeddings(vectors)
+    points = np.array([(a.lat, a.lon) for a in answers])
+    distance_km = haversine_km(points[:, 0], points[:, 1], lat, lon)
+    assert report.own.mean_km == pytest.approx(float(distance_km.mean()))
+
+
+def test_a_split_of_the_gallery_itself_is_warned_of(index):
+    report = evaluate(index, split="train")
+    assert report.in_gallery == report.count == index.manifest.counts["gallery"]
+    assert "these figures flatter" in report.to_text()
+
+
+def test_another_source_is_measured(index, tmp_path):
+    rows = [(f"new-{name}", *rest) for name, *rest in world_rows(per_hub=2, seed=9)]
+    table = write_world(tmp_path, rows)
+    (tmp_path / rows[0][0]).write_bytes(b"")
+    report = evaluate(index, source=str(table))
+    assert (report.count, report.unreadable, report.in_gallery) == (len(rows) - 1, 1, 0)
+    assert report.own.median_km < 500
+    assert report.queries == f"table:{table}"
+
+
+def test_columns_of_another_source_can_be_named(index, tmp_path):
+    save_tile(tmp_path / "a.jpg", *HUBS["jp"])
+    table = write_table(tmp_path / "odd.csv", [("a.jpg", *HUBS["jp"])], ("picture_file", "north", "east"))
+    columns = {"image": "picture_file", "lat": "north", "lon": "east"}
+    report = evaluate(index, source=str(table), columns=columns)
+    assert (report.count, report.own.median_km < 500) == (1, True)
+
+
+def test_the_report_is_json_and_a_table(report):
+    facts = json.loads(json.dumps(report.to_dict()))
+    assert facts["schema"] == 1
+    assert [row["name"] for row in facts["rows"]] == [row.name for row in report.rows]
+    lines = report.to_text().splitlines()
+    assert sum(line.startswith("* geoindex") for line in lines) == 1
+    assert len({len(line) for line in lines if line.startswith(("  geo", "* geo", "  random", "  1-NN"))}) == 1
+
+
+def test_the_seed_decides(index):
+    assert evaluate(index, seed=1) == evaluate(index, seed=1)
+
+
+def test_there_must_be_queries(world, tmp_path):
+    built = geoindex.build_index(world, out=tmp_path / "index", split_by="none", **KEYS)
+    with pytest.raises(EmptyDatasetError, match=r"no images in its test split; [^\n]+\.$"):
+        evaluate(built.path)
+
+
+def test_a_split_must_be_one(index):
+    with pytest.raises(ConfigError, match="No split 'dev'"):
+        evaluate(index, split="dev")
+
+
+def test_an_index_of_embeddings_is_measured(tmp_path):
+    built = geoindex.build_index("planted:400?dim=16", out=tmp_path / "planted")
+    own = evaluate(built.path)
+    other = evaluate(built.path, source="planted:50?dim=16&seed=5")
+    assert own.count == built.counts["test"]
+    assert other.count == 50
+    assert own.encoder == ""
