@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,8 +16,8 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Toml
 
 from geoindex import __version__
-from geoindex.errors import ConfigError, GeoindexError, UnreadableImageError
-from geoindex.recipe import Recipe
+from geoindex.errors import GeoindexError, UnreadableImageError
+from geoindex.recipe import Recipe, load_recipe
 
 if TYPE_CHECKING:
     from geoindex.pipeline import BuildReport
@@ -30,7 +31,12 @@ Flags = Annotated[Recipe, Parameter(name="*")]
 Report = Literal["table", "json"]
 
 app = App(
-    name="geoindex", version=__version__, help="Where on Earth was this photo taken?", result_action="return_value"
+    name="geoindex",
+    version=__version__,
+    help="Where on Earth was this photo taken?",
+    result_action="return_value",
+    suppress_keyboard_interrupt=False,
+    default_parameter=Parameter(negative=()),
 )
 
 
@@ -51,7 +57,7 @@ def demo(*, out: Path = Path("geoindex-demo"), images: int = 5000, seed: int = 0
 
 
 @app.command
-def build(source: str = "", /, *, recipe: Flags = Recipe(), format: Report = "table") -> int:  # noqa: B008, A002
+def build(source: str = "", /, *, recipe: Flags = Recipe(), format: Report = "table") -> int:  # noqa: B008
     """Build an index from geotagged photos. An index that is there goes on answering until the new one is ready.
 
     Args:
@@ -69,7 +75,7 @@ def build(source: str = "", /, *, recipe: Flags = Recipe(), format: Report = "ta
 
 
 @app.command
-def rebuild(index: Path, /, *, recipe: Path | None = None, format: Report = "table") -> int:  # noqa: A002
+def rebuild(index: Path, /, *, recipe: Path | None = None, format: Report = "table") -> int:
     """Make new cells, clusters and search files from the stored images, without embedding one again.
 
     Args:
@@ -94,7 +100,7 @@ def query(
     rule: Literal["nearest", "posterior", "distance", "score"] | None = None,
     evidence: int = 5,
     max_precision_km: float | None = None,
-    format: Format = "table",  # noqa: A002
+    format: Format = "table",
     device: str = "auto",
 ) -> int:
     """Say where photos were taken. GPS in their EXIF is never used.
@@ -145,7 +151,7 @@ def eval_(
     source: str | None = None,
     column: tuple[str, ...] = (),
     seed: int = 0,
-    format: Report = "table",  # noqa: A002
+    format: Report = "table",
 ) -> int:
     """Measure an index, beside random pairing, the best constant point and 1-NN over the same embeddings.
 
@@ -165,7 +171,7 @@ def eval_(
 
 
 @app.command
-def info(index: Path, /, *, format: Report = "table") -> int:  # noqa: A002
+def info(index: Path, /, *, format: Report = "table") -> int:
     """Say what an index holds.
 
     Args:
@@ -179,41 +185,59 @@ def info(index: Path, /, *, format: Report = "table") -> int:  # noqa: A002
     return 0
 
 
-def _print_build(report: "BuildReport", format: Report) -> int:  # noqa: A002
+def _print_build(report: "BuildReport", format: Report) -> int:
     print(report.to_text() if format == "table" else json.dumps(report.to_dict(), ensure_ascii=False, indent=1))
     return SOME_FAILED if report.failed else 0
 
 
 def _complain(message: str) -> None:
-    print(f"geoindex: {message}", file=sys.stderr)
+    print(f"geoindex: {' '.join(message.splitlines())}", file=sys.stderr)
 
 
 def _read_recipe_file(tokens: list[str]) -> None:
-    """Let `build FILE.toml` take its flags' defaults from the file."""
-    files = [token for token in tokens[1:] if token.endswith(".toml")]
-    if tokens[:1] == ["build"] and files and tokens[tokens.index(files[0]) - 1][:2] != "--":
-        if not Path(files[0]).is_file():
-            raise ConfigError(f"No recipe at '{files[0]}'; see indexes/*.toml for examples.")
-        app["build"].config = (Toml(files[0], search_parents=False, use_commands_as_keys=False),)
+    """Let `build FILE.toml` take its flags' defaults from the file, once it is known to be a recipe."""
+    app["build"].config = ()
+    file = _recipe_file(tokens)
+    if file:
+        load_recipe(file)
+        app["build"].config = (Toml(file, search_parents=False, use_commands_as_keys=False),)
+
+
+def _recipe_file(tokens: list[str]) -> str | None:
+    if tokens[:1] != ["build"]:
+        return None
+    for before, token in pairwise(tokens):
+        is_value = before.startswith("--") and "=" not in before
+        if token.endswith(".toml") and not token.startswith("--") and not is_value:
+            return token
+    return None
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="geoindex: %(message)s")
-    # read by Lance when it is loaded: it warns of every table that it creates
-    os.environ.setdefault("LANCEDB_LOG", "error")
     tokens = sys.argv[1:] if arguments is None else arguments
+    if tokens[:1] == ["query"]:
+        tokens = ["stdin:" if token == "-" else token for token in tokens]  # a lone dash would be taken for a flag
     try:
         _read_recipe_file(tokens)
-        return int(app(tokens, exit_on_error=False, print_error=True) or 0)
+        code = int(app(tokens, exit_on_error=False, print_error=True) or 0)
+        sys.stdout.flush()
+        return code
     except CycloptsError:
         return 2
     except GeoindexError as error:
         _complain(str(error))
         return error.exit_code
     except KeyboardInterrupt:
-        _complain("interrupted; nothing was published, and a build goes on where it stopped when it is run again.")
+        _complain(
+            "interrupted; what was embedded is kept for the next run." if tokens[0] == "build" else "interrupted."
+        )
         return INTERRUPTED
     except BrokenPipeError:
-        sys.stderr.close()
+        # the interpreter flushes stdout once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        _complain(f"The system refuses: {error}.")
         return 1

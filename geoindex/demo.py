@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from geoindex.encoder.defaults import UNTRAINED
 from geoindex.errors import DatasetError
 from geoindex.evaluation.protocol import evaluate
 from geoindex.figures import draw_prediction, draw_samples
 from geoindex.geo import haversine_km
+from geoindex.images import load_image
 from geoindex.index import GeoIndex, open_index
 from geoindex.pipeline import build_index
 from geoindex.places import place_names
@@ -20,11 +22,10 @@ from geoindex.prediction import Prediction
 from geoindex.presentation import prediction_lines
 from geoindex.recipe import EncoderRecipe, Recipe
 from geoindex.sources import open_source
-from geoindex.store.images import StoredImages
 from geoindex.store.generations import IndexFolder
+from geoindex.store.images import StoredImages
 from geoindex.types import Sample
 
-ENCODER = "timm:vit_tiny_patch16_224/random?depth=3&global_pool=avg&class_token=false&seed=0"
 TRIED_PHOTOS = 25
 """Held-out photos that are asked; the one with the median error is shown."""
 
@@ -39,7 +40,7 @@ def demo_recipe(images: int, seed: int) -> Recipe:
     return Recipe(
         source=f"synthetic:{images}?seed={seed}",
         seed=seed,
-        encoder=ENCODER,
+        encoder=UNTRAINED,
         encoding=EncoderRecipe(projection="whiten", batch_size=64),
     )
 
@@ -69,13 +70,13 @@ def _show_answer(index: GeoIndex, out: Path) -> Iterator[str]:
     """Ask for held-out photos as a user would, and show the answer with the median error."""
     samples = _held_out(index)
     source = open_source(index.manifest.source)
-    photos = [source.read(sample.image) for sample in samples]
+    photos = [load_image(source.read(sample.image)) for sample in samples]
     answers = [p for p in index.query_images(photos) if isinstance(p, Prediction)]
     errors_km = [float(haversine_km(p.lat, p.lon, s.lat, s.lon)) for p, s in zip(answers, samples, strict=True)]
     shown = int(np.argsort(errors_km)[len(errors_km) // 2])
     sample, photo, answer = samples[shown], photos[shown], answers[shown]
     path = out / "photo.png"
-    photo.save(path)  # type: ignore[union-attr]
+    photo.save(path)
     yield f"One of {len(samples)} held-out photos, neither lucky nor unlucky (median error): {path}"
     yield from (f"  {line}" for line in prediction_lines(answer))
     yield f"  true place {sample.lat:.4f}, {sample.lon:.4f}   {place_names([sample.lat], [sample.lon])[0]}"

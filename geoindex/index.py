@@ -143,11 +143,11 @@ class GeoIndex:
             UnreadableImageError: if it cannot be decoded.
             ConfigError: if an option cannot be meant.
         """
-        chosen, stages = query_options(options), Stages()
+        chosen, encoder, stages = query_options(options), self.encoder, Stages()
         with stages("decode"):
-            picture = load_image(image, min_side=self.encoder.min_side)
+            picture = load_image(image, min_side=encoder.min_side)
         with stages("encode"):
-            features = self.encoder.features(self.encoder.prepare(picture)[None])
+            features = encoder.features(encoder.prepare(picture)[None])
         return self._answer(features, chosen, stages)[0]
 
     def query_images(

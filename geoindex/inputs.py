@@ -9,7 +9,8 @@ from pathlib import Path
 from geoindex.errors import DatasetNotFoundError
 from geoindex.images import IMAGE_SUFFIXES
 
-STDIN = "-"
+STDIN = ("-", "stdin:")
+"""What stands for a photo on stdin; the second where a dash cannot be told from a flag."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ def expand_inputs(names: Sequence[str]) -> list[Input]:
 
 def _expand(name: str) -> list[Input]:
     path = Path(name)
-    if name == STDIN:
+    if name in STDIN:
         return [Input("stdin", sys.stdin.buffer.read())]
     if path.is_dir():
         return _paths(name, [p for p in path.rglob("*") if p.is_file() and p.suffix.lower() in IMAGE_SUFFIXES])

@@ -11,6 +11,7 @@ from geoindex.store.generations import IndexFolder
 from geoindex.store.manifest import Manifest
 
 TOP_COUNTRIES = 10
+PRIOR = {True: "on", False: "off"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class IndexInfo:
             "encoder": f"{m.encoder['spec'] or 'none'} ({m.encoder['fingerprint'][:12]}), embeddings of {m.dim}",
             "images": f"{counts['gallery']} in the gallery, {counts['val']} val, {counts['test']} test",
             "divided": f"{counts['cells']} cells, {counts['clusters']} clusters",
-            "answers": f"rule {m.rule['name']} (by {m.rule['chosen_on']}), prior {'on' if m.posterior['prior'] else 'off'}",
+            "answers": f"rule {m.rule['name']} (by {m.rule['chosen_on']}), prior {PRIOR[m.posterior['prior']]}",
             "confidence": "calibrated" if m.calibration else "never calibrated",
             "left out": ", ".join(f"{entry['count']} {reason}" for reason, entry in m.left_out.items()) or "nothing",
             "countries": ", ".join(f"{name or 'unknown'} {count}" for name, count in most),

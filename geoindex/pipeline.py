@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from geoindex.assembly.generation import Origin, assemble
 from geoindex.embed import Embedded, embed_samples
-from geoindex.errors import ConfigError
+from geoindex.errors import ConfigError, IndexDamagedError, IndexNotFoundError
 from geoindex.progress import Stages
 from geoindex.recipe import Recipe, load_recipe, recipe_from_dict, recipe_to_dict
 from geoindex.sources import Source, open_source
@@ -103,19 +103,20 @@ def build_index(
     recipe = resolve_recipe(source, keys)
     index = IndexFolder(Path(out or recipe.out or default_folder(source, recipe)))
     stages = Stages()
+    # before the folder is touched: a wrong path leaves nothing behind
+    opened = open_source(recipe.source, columns=recipe.columns)
+    with stages("scan"):
+        samples, left_out = _gather(opened, recipe)
+    encoder = _encoder_for(opened, recipe)
     with index.writing():
-        opened = open_source(recipe.source, columns=recipe.columns)
-        with stages("scan"):
-            samples, left_out = _gather(opened, recipe)
-        encoder = _encoder_for(opened, recipe)
+        parent = _parent(index)
         with stages("embed"):
             embedded = embed_samples(opened, samples, encoder, index.work)
         with stages("store"):
             version = _write_images(index, samples, embedded, recipe)
             entry = _encoder_entry(opened, encoder, index)
-        parent = index.current().manifest.generation if index.exists() else ""
-        excluded = left_out.to_dict() | embedded.left_out.to_dict()
-        origin = Origin(opened.uri, entry, excluded, parent)
+        left_out.absorb(embedded.left_out)
+        origin = Origin(opened.uri, entry, left_out.to_dict(), parent)
         generation = assemble(index, recipe, version, origin, stages)
         shutil.rmtree(index.work, ignore_errors=True)
     return _report(index, generation, stages)
@@ -195,6 +196,17 @@ def default_folder(source: str | PathLike[str] | Recipe, recipe: Recipe) -> Path
     return Path("indexes") / (name if path.exists() else f"{scheme}-{name}".strip("-"))
 
 
+def _parent(index: IndexFolder) -> str:
+    """Return the generation that a build replaces; a damaged one is no parent, but building is its cure."""
+    try:
+        return index.current().manifest.generation
+    except IndexNotFoundError:
+        return ""
+    except IndexDamagedError as error:
+        log.warning("%s This build makes a new generation.", error)
+        return ""
+
+
 def _gather(source: Source, recipe: Recipe) -> tuple[Samples, LeftOut]:
     scan = source.scan()
     samples = scan.samples
@@ -208,9 +220,9 @@ def _gather(source: Source, recipe: Recipe) -> tuple[Samples, LeftOut]:
 def _encoder_for(source: Source, recipe: Recipe) -> "Encoder | None":
     if isinstance(source, EmbeddedSource):
         return None
-    from geoindex.encoder import load_encoder
+    from geoindex.encoder import choose_encoder
 
-    return load_encoder(recipe.encoder, weights=recipe.weights, recipe=recipe.encoding)
+    return choose_encoder(recipe.encoder, recipe.encoding, recipe.weights)
 
 
 def _encoder_entry(source: Source, encoder: "Encoder | None", index: IndexFolder) -> dict[str, Any]:
@@ -218,7 +230,7 @@ def _encoder_entry(source: Source, encoder: "Encoder | None", index: IndexFolder
     if encoder is None:
         assert isinstance(source, EmbeddedSource)
         return {"spec": "", "fingerprint": source.fingerprint, "feature_dim": source.dim, "kept": False}
-    kept = not encoder.named
+    kept = not encoder.published
     if kept:
         folder = index.encoder_folder(encoder.fingerprint)
         if not folder.exists():

@@ -94,6 +94,10 @@ class Prediction:
     encoder: str = ""
     max_precision_km: float | None = None
 
+    def __str__(self) -> str:
+        sure = "None" if self.confidence is None else f"{self.confidence:.2f}"
+        return f"Prediction(lat={self.lat:.4f}, lon={self.lon:.4f}, place={self.place!r}, confidence={sure})"
+
     def to_dict(self) -> dict[str, Any]:
         """Return the prediction as plain JSON types, with stable keys."""
         from dataclasses import asdict

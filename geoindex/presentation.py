@@ -98,20 +98,27 @@ def prediction_lines(prediction: Prediction) -> list[str]:
     sure = "not calibrated" if prediction.confidence is None else f"{prediction.confidence:.0%}"
     lines = [
         f"{prediction.lat:.4f}, {prediction.lon:.4f}   {prediction.place}",
-        f"half of the probability lies within {prediction.radius_km:,.0f} km   confidence {sure}   rule {prediction.rule}",
-        "candidates",
+        f"half of the probability lies within {prediction.radius_km:,.0f} km"
+        f"   confidence {sure}   rule {prediction.rule}",
     ]
+    if not any((c.lat, c.lon) == (prediction.lat, prediction.lon) for c in prediction.candidates):
+        lines.append(f"no single place is likely enough: rule {prediction.rule} answers between the candidates")
+    lines.append("candidates, with their images")
     for c in prediction.candidates:
         lines.append(
             f"  {c.rank:>2}  p {c.probability:.3f}  cos {c.score:+.3f}  {c.lat:>9.4f} {c.lon:>10.4f}"
-            f"  {c.n_images:>5} images within {c.radius_km:,.0f} km  {c.place}"
+            f"  {c.n_images:>5} within {_km(c.radius_km):>5} km  {c.place}"
         )
-    lines += ["evidence"] * bool(prediction.evidence)
+    lines += ["evidence, with its distance from the answer"] * bool(prediction.evidence)
     for e in prediction.evidence:
         lines.append(
-            f"      cos {e.similarity:+.3f}  {e.lat:>9.4f} {e.lon:>10.4f}  {e.distance_km:>8,.0f} km away  {e.id}"
+            f"      cos {e.similarity:+.3f}  {e.lat:>9.4f} {e.lon:>10.4f}  {_km(e.distance_km):>6} km off  {e.id}"
         )
     return lines
+
+
+def _km(distance_km: float) -> str:
+    return f"{distance_km:.1f}" if distance_km < 9.95 else f"{distance_km:,.0f}"
 
 
 FORMATS: Mapping[str, Callable[[Outcomes], Iterator[str]]] = {

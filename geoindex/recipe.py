@@ -104,13 +104,13 @@ class ClusterRecipe:
     """OPTICS steepness thresholds to try."""
 
     min_clusters: int = 5
-    """Fewest clusters of a cell that has the images for it."""
+    """Fewest clusters of a cell that has as many distinct positions."""
 
     max_clusters: int = 100
     """Most clusters of a cell."""
 
     images_per_cluster: int = 3
-    """A cell has the images for a cluster when it holds this many for each."""
+    """Images that a cell must hold for each cluster beyond the fewest."""
 
     def __post_init__(self) -> None:
         _require(
@@ -174,8 +174,9 @@ class Recipe:
     seed: int = 0
     """Seed of every random choice."""
 
-    encoder: str = "open_clip:ViT-B-32/laion2b_s34b_b79k"
-    """open_clip:MODEL/PRETRAINED, timm:MODEL, or a folder with config.json and model.safetensors."""
+    encoder: str = "auto"
+    """open_clip:MODEL/PRETRAINED, timm:MODEL, a folder with config.json and model.safetensors, or auto: open_clip's
+    ViT-B-32 of LAION-2B where its weights can be had, else an untrained transformer, with a warning."""
 
     weights: str = ""
     """Checkpoint file (.safetensors, .pt) for the encoder; empty: the weights that its name stands for."""

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from tiles import save_tile, world_rows, write_table, write_world
 
 import geoindex.embed
 from geoindex.embed import embed_samples
 from geoindex.errors import EmptyDatasetError, UnreadableImageError
 from geoindex.sources import open_source
-from tiles import save_tile, world_rows, write_table, write_world
 
 
 class Counting:

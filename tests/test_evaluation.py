@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from tiles import HUBS, KEYS, save_tile, world_rows, write_table, write_world
 
 import geoindex
 from geoindex.errors import ConfigError, EmptyDatasetError
@@ -13,7 +14,6 @@ from geoindex.geo import haversine_km
 from geoindex.metrics import geoscore
 from geoindex.store.generations import IndexFolder
 from geoindex.store.images import StoredImages
-from tiles import HUBS, KEYS, save_tile, world_rows, write_table, write_world
 
 
 @pytest.fixture(scope="module")

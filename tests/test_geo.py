@@ -20,6 +20,7 @@ from geoindex.geo import (
     km_to_chord,
     mean_position,
     nearest,
+    pairwise_km,
     to_unit,
     valid_positions,
     wrap_lon,
@@ -54,7 +55,8 @@ def test_degrees_survive_unit_vectors(point):
 
 
 def test_unit_vectors_of_the_axes():
-    np.testing.assert_allclose(to_unit([0, 0, 90, -90], [0, 90, 33, 33]), [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, -1]], atol=1e-15)  # fmt: skip
+    axes = [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, -1]]
+    np.testing.assert_allclose(to_unit([0, 0, 90, -90], [0, 90, 33, 33]), axes, atol=1e-15)
 
 
 @moderate
@@ -92,6 +94,13 @@ def test_antipodes_are_half_a_circumference_apart(point):
     assert distance_km == pytest.approx(HALF_CIRCUMFERENCE_KM, abs=METRE)
 
 
+def test_rounding_at_antipodes_gives_no_nan():
+    # the haversine of about one pair of antipodes in 25 is a hair above 1
+    lat, lon = everywhere(20_000)
+    distance_km = haversine_km(lat, lon, -lat, lon + 180)
+    np.testing.assert_allclose(distance_km, HALF_CIRCUMFERENCE_KM, atol=METRE)
+
+
 @moderate
 @given(lats, lats, lons, lons)
 def test_full_turns_and_poles_make_no_difference(lat1, lat2, lon1, lon2):
@@ -108,6 +117,15 @@ def test_distances_agree_with_pyproj():
     geod = pyproj.Geod(a=EARTH_RADIUS_KM * 1000, b=EARTH_RADIUS_KM * 1000)
     _, _, metres = geod.inv(lon1, lat1, lon2, lat2)
     np.testing.assert_allclose(haversine_km(lat1, lon1, lat2, lon2), metres / 1000, rtol=1e-6, atol=1e-6)
+
+
+def test_all_pairs_at_once_agree_with_single_distances():
+    lat, lon = everywhere(300)
+    # near pairs and antipodes are where rounding shows
+    lat, lon = np.concatenate([lat, lat[:50], -lat[:50]]), np.concatenate([lon, lon[:50] + 1e-5, lon[:50] + 180])
+    distance_km = pairwise_km(lat, lon)
+    assert distance_km.shape == (400, 400)
+    np.testing.assert_allclose(distance_km, haversine_km(lat[:, None], lon[:, None], lat, lon), atol=METRE)
 
 
 @moderate
@@ -206,7 +224,12 @@ def test_one_arrives_at_the_distance_that_one_went(start, bearing_deg, distance_
 
 @pytest.mark.parametrize(
     ("start", "bearing_deg", "degrees", "wanted"),
-    [((0, 0), 0, 10, (10, 0)), ((0, 175), 90, 10, (0, -175)), ((80, 0), 0, 20, (80, 180)), ((-5, 9), 180, 10, (-15, 9))],
+    [
+        ((0, 0), 0, 10, (10, 0)),
+        ((0, 175), 90, 10, (0, -175)),
+        ((80, 0), 0, 20, (80, 180)),
+        ((-5, 9), 180, 10, (-15, 9)),
+    ],
 )
 def test_destination_by_compass(start, bearing_deg, degrees, wanted):
     lat, lon = destination(*start, bearing_deg, math.radians(degrees) * EARTH_RADIUS_KM)

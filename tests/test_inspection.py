@@ -3,10 +3,10 @@
 import json
 
 import pytest
+from tiles import HUBS, PER_HUB, snapshot
 
 from geoindex.errors import IndexNotFoundError
 from geoindex.inspection import inspect_index
-from tiles import HUBS, PER_HUB, snapshot
 
 
 def test_facts_are_those_of_the_manifest(built, index):

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from geoindex.errors import UnreadableImageError
-from geoindex.presentation import COLUMNS, FORMATS, Outcome
 from geoindex.prediction import Candidate, Evidence, Prediction
+from geoindex.presentation import COLUMNS, FORMATS, Outcome
 
 FIRST = Candidate(1, 48.8512, 2.3498, 0.61234, 0.3125, 7, 40, 12, 3.5, 'Paris, "Île-de-France", France')
 SECOND = Candidate(2, -18.1416, 178.4419, 0.1, -0.02, 2, 11, 5000, 1234.5, "Suva, Fiji")
@@ -23,11 +23,11 @@ TABLE = """\
 a.jpg
   48.8512, 2.3498   Paris, "Île-de-France", France
   half of the probability lies within 1,235 km   confidence not calibrated   rule posterior
-  candidates
-     1  p 0.612  cos +0.312    48.8512     2.3498     12 images within 4 km  Paris, "Île-de-France", France
-     2  p 0.100  cos -0.020   -18.1416   178.4419   5000 images within 1,234 km  Suva, Fiji
-  evidence
-        cos +0.900    48.8600     2.3600     1,300 km away  id1
+  candidates, with their images
+     1  p 0.612  cos +0.312    48.8512     2.3498     12 within   3.5 km  Paris, "Île-de-France", France
+     2  p 0.100  cos -0.020   -18.1416   178.4419   5000 within 1,234 km  Suva, Fiji
+  evidence, with its distance from the answer
+        cos +0.900    48.8600     2.3600   1,300 km off  id1
 
 bad.jpg
   not answered: it is empty

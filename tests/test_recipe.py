@@ -26,9 +26,7 @@ def test_defaults_are_a_recipe():
     column=st.lists(st.text(max_size=10), max_size=3),
 )
 def test_toml_round_trip(tmp_path_factory, source, seed, sample, xi, column):
-    recipe = Recipe(
-        source=source, seed=seed, sample=sample, column=tuple(column), geocells=GeocellRecipe(xi=tuple(xi))
-    )
+    recipe = Recipe(source=source, seed=seed, sample=sample, column=tuple(column), geocells=GeocellRecipe(xi=tuple(xi)))
     path = tmp_path_factory.mktemp("recipe") / "r.toml"
     path.write_text(recipe_to_toml(recipe), "utf-8")
     assert load_recipe(path) == recipe

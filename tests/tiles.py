@@ -32,7 +32,7 @@ KEYS = {"encoder": TINY_ENCODER, "encoding": {"device": "cpu"}}
 
 def tile(lat, lon):
     """Return a photo of a place: smooth in its position, another colour everywhere."""
-    colour = tuple(int(round(value)) for value in 127.5 + 120.0 * to_unit(lat, lon))
+    colour = tuple(round(value) for value in 127.5 + 120.0 * to_unit(lat, lon))
     return Image.new("RGB", (24, 24), colour)
 
 

@@ -64,5 +64,6 @@ def _cell_positions(lat: Floats, lon: Floats, recipe: Recipe) -> tuple[Floats, F
     if not recipe.geocells.source:
         return lat, lon
     samples = open_source(recipe.geocells.source).scan().samples
-    rows = sample_rows(samples.lat, samples.lon, recipe.geocells.max_positions, seed=recipe.seed)
+    # another seed than the gallery draws with: the paper makes its cells from another sample
+    rows = sample_rows(samples.lat, samples.lon, recipe.geocells.max_positions, seed=recipe.seed + 1)
     return samples.lat[rows], samples.lon[rows]

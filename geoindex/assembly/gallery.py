@@ -1,5 +1,6 @@
 """Features -> embeddings and geo-embeddings: what the cells and clusters of a division are."""
 
+from os import SEEK_CUR, fsync
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 MAX_PROJECTION_IMAGES = 50_000
 """Images that a projection is fitted on; more change it little and cost memory."""
 
+ALLOCATED_AT_ONCE = 2**22
+
 Floats = NDArray[np.float64]
 
 
@@ -40,11 +43,23 @@ def write_gallery(path: Path, images: StoredImages, division: Division, projecti
     place = np.full(images.facts.num_rows, -1)
     place[division.order] = np.arange(len(division.order))
     shape = (len(division.order), projection.dim)
-    written = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
+    np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape).flush()
+    _allocate(path)
+    written = np.load(path, mmap_mode="r+")
     for rows, features in images.features("train"):
         written[place[rows]] = projection.apply(features.astype(np.float32))
     written.flush()
     return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
+
+
+def _allocate(path: Path) -> None:
+    """Write the zeros of a sparse file, because a full disk is an error here and kills the process in a mapping."""
+    with path.open("r+b") as file:
+        while block := file.read(ALLOCATED_AT_ONCE):
+            file.seek(-len(block), SEEK_CUR)
+            file.write(block)
+        file.flush()
+        fsync(file.fileno())
 
 
 def describe(images: StoredImages, division: Division, embeddings: NDArray[np.float16]) -> tuple[Groups, Groups]:

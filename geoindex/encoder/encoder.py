@@ -14,7 +14,7 @@ from geoindex.encoder.backbone import Architecture
 from geoindex.encoder.device import choose_device, choose_dtype
 from geoindex.encoder.fingerprint import fingerprint_of
 from geoindex.encoder.preprocessing import Preprocessing
-from geoindex.encoder.spec import LIBRARIES
+from geoindex.encoder.spec import LIBRARIES, parse_spec
 from geoindex.encoder.torch_backbone import TorchBackbone
 from geoindex.errors import EncoderError
 from geoindex.images import ImageInput, load_image
@@ -63,9 +63,13 @@ class Encoder:
         self._backbone = TorchBackbone(module, preprocessing, device, choose_dtype(recipe.dtype, device))
 
     @property
-    def named(self) -> bool:
-        """Tell whether its name alone stands for its weights: no checkpoint, no folder."""
-        return not self.weights and self.spec.partition(":")[0] in LIBRARIES
+    def published(self) -> bool:
+        """Tell whether its name alone stands for its weights.
+
+        A checkpoint or a folder may be gone tomorrow, and seeded random weights depend on the release of torch.
+        """
+        named = not self.weights and self.spec.partition(":")[0] in LIBRARIES
+        return named and not parse_spec(self.spec).is_random
 
     @property
     def dim(self) -> int:

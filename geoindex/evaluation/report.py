@@ -6,6 +6,10 @@ from typing import Any
 from geoindex.geo import EARTH_RADIUS_KM
 from geoindex.metrics import Metrics
 
+NOTE = """\
+median and mean error in km; GeoScore 0 to 5000; then the percentage of queries closer than so many km
+* how the index answers by default"""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -66,17 +70,11 @@ class Report:
 
     def to_text(self) -> str:
         """Return a table for a terminal of 100 columns."""
-        header = [
-            "",
-            "median km",
-            "mean km",
-            "GeoScore",
-            *(f"<{radius} km" for radius in self.rows[0].metrics.accuracy),
-        ]
+        header = ["", "median", "mean", "GeoScore", *(f"<{radius}" for radius in self.rows[0].metrics.accuracy)]
         lines = [[_mark(row) + row.name, *_cells(row.metrics)] for row in self.rows]
         widths = [max(len(line[i]) for line in [header, *lines]) for i in range(len(header))]
         text = [_line(header, widths), "-" * len(_line(header, widths)), *(_line(line, widths) for line in lines)]
-        return "\n".join([self._title(), "", *text, "", "* how the index answers by default; shares in percent"])
+        return "\n".join([self._title(), "", *text, "", NOTE])
 
     def _title(self) -> str:
         title = (

@@ -65,9 +65,9 @@ def fit_clusters(
 ) -> Clusters:
     """Divide each cell by the density of its own positions (paper section 3.3: 5 to 100 clusters a cell).
 
-    A cell aims at `recipe.min_clusters` to `recipe.max_clusters` clusters, or as many as it has
-    `recipe.images_per_cluster` positions for, and at least one; every cluster holds a position. A cell without
-    positions has no cluster.
+    A cell aims at `recipe.min_clusters` to `recipe.max_clusters` clusters, beyond the fewest only as many as it has
+    `recipe.images_per_cluster` positions for; every cluster holds a position. A cell of few positions has a cluster
+    for each, since the middle of far-apart photos is the place of none. A cell without positions has no cluster.
 
     Args:
         lat: latitudes in degrees, (N,).
@@ -94,12 +94,13 @@ def fit_clusters(
 
 
 def _cell_sites(lat: Floats, lon: Floats, recipe: ClusterRecipe, seed: int) -> tuple[Floats, Floats]:
-    room = max(1, len(lat) // recipe.images_per_cluster)
+    room = len(lat) // recipe.images_per_cluster
     if len(lat) > MAX_POSITIONS:
         rows = np.sort(np.random.default_rng(seed).choice(len(lat), MAX_POSITIONS, replace=False))
         lat, lon = lat[rows], lon[rows]
-    room = min(room, len(distinct_positions(lat, lon)))
-    low, high = min(recipe.min_clusters, room), min(recipe.max_clusters, room)
+    distinct = len(distinct_positions(lat, lon))
+    low = min(recipe.min_clusters, distinct)
+    high = max(low, min(recipe.max_clusters, room, distinct))
     sites = fit_sites(lat, lon, low, high, Trials(recipe.min_samples, recipe.xi, seed))
     return sites.lat, sites.lon
 

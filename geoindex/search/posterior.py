@@ -165,30 +165,28 @@ def fit_scales(
         prior: on, off, or None: whichever makes the true cells likelier.
     """
     cells = ann.cell_scores(queries)
-    clusters, scores = ann.clusters_in(queries, cell_of[:, None])
-    inside = [(m[m != NO_CLUSTER], s[m != NO_CLUSTER].astype(float)) for m, s in zip(clusters, scores, strict=True)]
-    choices = [False, True] if prior is None else [prior]
-    fits = [_fit(cells, inside, geography, cell_of, cluster_of, on) for on in choices]
-    return min(fits, key=lambda fit: fit.cell_nats)
+    clusters, scores = ann.clusters_in(queries, cell_of[:, None])  # (Q, K), all those of the true cell
+    inside = np.where(clusters == NO_CLUSTER, -np.inf, scores.astype(np.float64))
+    share = np.log(geography.images[clusters])
+    true_column = (clusters == cluster_of[:, None]).argmax(axis=1)
+
+    def fit(prior: bool) -> ScaleFit:
+        def cell_nats(scale: float) -> float:
+            return _nats(cell_log_probability(cells, geography, Scales(cell=scale, prior=prior)), cell_of)
+
+        def cluster_nats(scale: float) -> float:
+            return _nats(_log_softmax(scale * inside + prior * share), true_column)
+
+        cell, cluster = _minimise(cell_nats), _minimise(cluster_nats)
+        uniform = float(np.log(cells.shape[1]))
+        return ScaleFit(Scales(cell, cluster, prior), len(cells), cell_nats(cell), cluster_nats(cluster), uniform)
+
+    return min(map(fit, [False, True] if prior is None else [prior]), key=lambda found: found.cell_nats)
 
 
-def _fit(
-    cells: NDArray[np.float32], inside: list[tuple[NDArray[np.int64], Floats]], geography: Geography,
-    cell_of: NDArray[np.int64], cluster_of: NDArray[np.int64], prior: bool,
-) -> ScaleFit:  # fmt: skip
-    def cell_nats(scale: float) -> float:
-        log_p = cell_log_probability(cells, geography, Scales(cell=scale, prior=prior))
-        return -float(log_p[np.arange(len(cells)), cell_of].mean())
-
-    def cluster_nats(scale: float) -> float:
-        scales, nats = Scales(cluster=scale, prior=prior), 0.0
-        for (clusters, scores), true in zip(inside, cluster_of, strict=True):
-            nats -= float(_log_within(clusters, scores, geography, scales)[clusters == true][0])
-        return nats / len(inside)
-
-    cell, cluster = _minimise(cell_nats), _minimise(cluster_nats)
-    uniform = float(np.log(cells.shape[1]))
-    return ScaleFit(Scales(cell, cluster, prior), len(cells), cell_nats(cell), cluster_nats(cluster), uniform)
+def _nats(log_probability: Floats, column: NDArray[np.int64]) -> float:
+    """Return the mean of -log p in one column of each row."""
+    return -float(log_probability[np.arange(len(column)), column].mean())
 
 
 def _minimise(loss: Callable[[float], float]) -> float:

@@ -87,8 +87,9 @@ def _open_synthetic(rest: str, columns: _Columns) -> Source:
     uri = f"synthetic:{rest}"
     _refuse_columns(uri, columns)
     count, options = _options(uri, rest, {"seed": int, "size": int})
-    size = {"image_size": options["size"]} if "size" in options else {}
-    return SyntheticEarth(_count(uri, count), options.get("seed", 0), **size)
+    if "size" in options:
+        options["image_size"] = options.pop("size")
+    return SyntheticEarth(_count(uri, count), **{"seed": 0, **options})
 
 
 def _open_planted(rest: str, columns: _Columns) -> Source:

@@ -36,6 +36,14 @@ class LeftOut:
         if len(names) < EXAMPLES_KEPT:
             names.append(name)
 
+    def absorb(self, other: "LeftOut") -> None:
+        """Count what another part of the same run left out as well."""
+        for reason, count in other.counts.items():
+            names = other.examples[reason]
+            for name in names:
+                self.add(reason, name, broken=reason not in other.harmless)
+            self.counts[reason] += count - len(names)
+
     @property
     def total(self) -> int:
         """Number left out for any reason."""

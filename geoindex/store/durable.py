@@ -25,18 +25,19 @@ def storage_errors(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except OSError as error:
-        if error.errno in FULL:
+    except Exception as error:
+        if _says_full(error):
             raise _full(path) from error
-        if error.errno not in REFUSED:
+        if not (isinstance(error, OSError) and error.errno in REFUSED):
             raise
         raise StorageError(
             f"Cannot write to '{path}': {error.strerror}; choose another folder with --out or change its permissions."
         ) from error
-    except RuntimeError as error:  # Lance and FAISS pass the system's message on as text
-        if "No space left" not in str(error):
-            raise
-        raise _full(path) from error
+
+
+def _says_full(error: Exception) -> bool:
+    # Lance, FAISS and safetensors, each with errors of its own, pass the system's message on as text
+    return getattr(error, "errno", None) in FULL or "No space left on device" in str(error)
 
 
 def _full(path: Path) -> StorageError:

@@ -107,7 +107,7 @@ class IndexFolder:
     def _not_found(self) -> str:
         if (self.root / "generations").is_dir() or self.work.is_dir():
             return f"The index at '{self.root}' was never finished; run its build again, it goes on where it stopped."
-        return f"No index at '{self.root}'; build one with 'geoindex build SOURCE --out {self.root}' or pass index=..."
+        return f"No index at '{self.root}'; build one with 'geoindex build SOURCE --out {self.root}', or name another."
 
     @contextmanager
     def writing(self) -> Iterator[None]:

@@ -104,7 +104,7 @@ def _from_values(values: Mapping[str, Any], path: Path) -> Manifest:
         known = {f.name for f in fields(Manifest)}
         return Manifest(**{k: v for k, v in values.items() if k in known} | {"files": files})
     except (KeyError, TypeError, AttributeError) as error:
-        raise _damaged(path, f"lacks a part ({error})") from error
+        raise _damaged(path, "lacks a part") from error
 
 
 def digest(data: bytes) -> str:
@@ -113,4 +113,4 @@ def digest(data: bytes) -> str:
 
 
 def _damaged(path: Path, fault: str) -> IndexDamagedError:
-    return IndexDamagedError(f"'{path}' {fault}; restore it from a copy or run 'geoindex rebuild' on the index.")
+    return IndexDamagedError(f"'{path}' {fault}; restore it from a copy or build the index again.")

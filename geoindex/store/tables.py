@@ -72,7 +72,7 @@ def vectors_to_arrow(vectors: NDArray[Any]) -> "pa.Array":
 
 def vectors_from_arrow(array: "pa.FixedSizeListArray") -> NDArray[Any]:
     """Turn an Arrow array of N fixed-size lists into (N, D) without copying."""
-    vectors: NDArray[Any] = array.flatten().to_numpy().reshape(len(array), -1)
+    vectors: NDArray[Any] = array.flatten().to_numpy().reshape(-1, array.type.list_size)
     return vectors
 
 
@@ -96,10 +96,12 @@ class LanceTables:
         """
         import pyarrow as pa
 
+        # Lance warns of a table that it is to overwrite and does not find
+        mode = "overwrite" if (self.folder / f"{name}.lance").exists() else "create"
         reader = pa.RecordBatchReader.from_batches(schema, batches)
         with storage_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            table = self._connect().create_table(name, reader, mode="overwrite")
+            table = self._connect().create_table(name, reader, mode=mode)
             sync_tree(self.folder / f"{name}.lance")
         return int(table.version)
 
@@ -128,14 +130,8 @@ class LanceTables:
         """
         with self._reading("images", version):
             table = self._connect().open_table("images", version=version)
-            batches = iter(table.search().select(["row", "features"]).where(where).limit(None).to_batches(batch_rows))
-        while True:
-            # the caller's own errors, raised while a batch is out, are not the table's
-            with self._reading("images", version):
-                batch = next(batches, None)
-            if batch is None:
-                return
-            yield batch
+            query = table.search().select(["row", "features"]).where(where).limit(None)
+            yield from query.to_batches(batch_rows)
 
     @contextmanager
     def _reading(self, name: str, version: int) -> Iterator[None]:

@@ -113,10 +113,10 @@ def test_a_save_that_fails_leaves_nothing(encoder, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_only_names_of_published_or_seeded_weights_stand_for_them(encoder, tmp_path):
+def test_seeded_weights_and_folders_are_not_published(encoder, tmp_path):
     encoder.save(tmp_path / "encoder")
-    assert encoder.named
-    assert not load_encoder(str(tmp_path / "encoder"), CPU).named
+    assert not encoder.published
+    assert not load_encoder(str(tmp_path / "encoder"), CPU).published
 
 
 def test_a_folder_with_other_weights_is_refused(encoder, tmp_path):
@@ -172,7 +172,7 @@ def test_a_checkpoint_replaces_published_weights(tmp_path):
     spec = TIMM.replace("/random", "")
     loaded = load_encoder(spec, CPU, weights=tmp_path / "w.pth")
     assert loaded.fingerprint == trained.fingerprint
-    assert not loaded.named
+    assert not loaded.published
     assert loaded.to_config()["weights"] == str(tmp_path / "w.pth")
     with pytest.raises(WeightsError, match="do not fit"):
         load_encoder(spec.replace("depth=2", "depth=3"), CPU, weights=tmp_path / "w.pth")

@@ -100,8 +100,14 @@ def test_equal_positions_are_one_cluster():
 
 def test_cells_without_positions_have_no_cluster():
     clusters = fit_clusters([1.0, 2.0], [1.0, 2.0], [3, 3], 5, ClusterRecipe(), 0)
-    assert clusters.cell.tolist() == [3]
-    assert clusters.assign([1.0, 1.0], [1.0, 1.0], [0, 3]).tolist() == [-1, 0]
+    assert clusters.cell.tolist() == [3, 3]
+    assert clusters.assign([1.0, 1.0, 2.0], [1.0, 1.0, 2.0], [0, 3, 3]).tolist() == [-1, 0, 1]
+
+
+def test_a_few_far_apart_photos_are_clusters_of_their_own():
+    clusters = fit_clusters([48.9, -33.9, 48.9], [2.3, 151.2, 2.3], [0, 0, 0], 1, ClusterRecipe(), 0)
+    sites = zip(clusters.site_lat.round(1).tolist(), clusters.site_lon.round(1).tolist(), strict=True)
+    assert sorted(sites) == [(-33.9, 151.2), (48.9, 2.3)]
 
 
 def test_nothing_is_nothing():

@@ -1,11 +1,15 @@
 import errno
 import hashlib
 import os
+import sys
+from pathlib import Path
 
 import pytest
 
 from geoindex.errors import StorageError
 from geoindex.store.durable import file_digest, storage_errors, sync, sync_tree, write_durably
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc tells which file a descriptor is")
 
 
 def refuse(code):
@@ -23,9 +27,16 @@ def test_a_file_is_written_and_replaced(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["CURRENT"]
 
 
+def record_syncs(monkeypatch):
+    """Return a list that every synced path is added to."""
+    synced, fsync = [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(str(Path(f"/proc/self/fd/{fd}").readlink())), fsync(fd)))
+    return synced
+
+
+@linux
 def test_the_data_is_synced_before_the_name_and_the_name_after(tmp_path, monkeypatch):
-    steps, fsync, replace = [], os.fsync, type(tmp_path).replace
-    monkeypatch.setattr(os, "fsync", lambda fd: (steps.append(os.readlink(f"/proc/self/fd/{fd}")), fsync(fd)))
+    steps, replace = record_syncs(monkeypatch), type(tmp_path).replace
     monkeypatch.setattr(type(tmp_path), "replace", lambda a, b: (steps.append("replace"), replace(a, b))[1])
     write_durably(tmp_path / "CURRENT", b"data")
     assert steps[0].endswith(".tmp")
@@ -38,7 +49,7 @@ def test_a_full_disk_leaves_the_old_content(tmp_path, monkeypatch, step, code):
     path = tmp_path / "CURRENT"
     write_durably(path, b"old")
     monkeypatch.setattr(os, step, refuse(code))
-    with pytest.raises(StorageError, match=r"is full; free some space and run the same command again\.$"), storage_errors(path):  # fmt: skip
+    with pytest.raises(StorageError, match=r"is full; free some space and run the same"), storage_errors(path):
         write_durably(path, b"new")
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["CURRENT"]
@@ -50,8 +61,9 @@ def test_a_disk_that_refuses_is_one_sentence_with_the_cure(tmp_path, monkeypatch
     monkeypatch.setattr(os, "fsync", refuse(code))
     with pytest.raises(StorageError) as caught, storage_errors(path):
         write_durably(path, b"new")
-    wanted = f"Cannot write to '{path}': {os.strerror(code)}; choose another folder with --out or change its permissions."  # fmt: skip
-    assert str(caught.value) == wanted
+    what, cure = str(caught.value).split("; ")
+    assert what == f"Cannot write to '{path}': {os.strerror(code)}"
+    assert cure == "choose another folder with --out or change its permissions."
     assert caught.value.__cause__.errno == code
     assert list(tmp_path.iterdir()) == []
 
@@ -71,18 +83,26 @@ def test_errors_that_are_not_the_disks_pass(tmp_path):
         assert caught.value is error
 
 
-def test_a_full_disk_that_a_library_reports_as_text(tmp_path):
+@pytest.mark.parametrize("kind", [RuntimeError, OSError, type("SafetensorError", (Exception,), {})])
+def test_a_full_disk_that_a_library_reports_as_text(tmp_path, kind):
     with pytest.raises(StorageError, match="is full"), storage_errors(tmp_path):
-        raise RuntimeError("lance error: LanceError(IO): No space left on device (os error 28)")
+        raise kind("Error while serializing: I/O error: No space left on device (os error 28)")
 
 
+def test_a_storage_error_passes_through_a_second_guard(tmp_path):
+    error = StorageError("The disk is full.")
+    with pytest.raises(StorageError) as caught, storage_errors(tmp_path), storage_errors(tmp_path):
+        raise error
+    assert caught.value is error
+
+
+@linux
 def test_sync_tree_reaches_every_file_and_folder(tmp_path, monkeypatch):
     (tmp_path / "a" / "b").mkdir(parents=True)
     files = [tmp_path / "one", tmp_path / "a" / "two", tmp_path / "a" / "b" / "three"]
     for path in files:
         path.write_bytes(b"x")
-    synced, fsync = [], os.fsync
-    monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(os.readlink(f"/proc/self/fd/{fd}")), fsync(fd)))
+    synced = record_syncs(monkeypatch)
     sync_tree(tmp_path)
     assert sorted(synced) == sorted(str(p) for p in [*files, tmp_path, tmp_path / "a", tmp_path / "a" / "b"])
 
