@@ -144,12 +144,12 @@ class TwoStageIndex:
     def search(self, queries: NDArray[np.float32], top_cells: int) -> Hits:
         """Find the best cells for each query, (Q, D), and every cluster in them."""
         cell_scores = self.cell_scores(queries)
-        cells = _top(cell_scores, min(top_cells, self.n_cells))
+        cells = top_columns(cell_scores, top_cells)
         clusters, scores = self.clusters_in(queries, cells)
         return Hits(cell_scores, cells, clusters, scores)
 
 
-def _top(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+def top_columns(scores: NDArray[np.floating], count: int) -> NDArray[np.int64]:
     """Return the columns of the `count` largest scores of each row, largest first, ties to the lowest column."""
     if count < scores.shape[1]:
         columns = np.sort(np.argpartition(-scores, count - 1, axis=1)[:, :count], axis=1)

@@ -21,6 +21,7 @@ from geoindex.recipe import Recipe, load_recipe
 
 if TYPE_CHECKING:
     from geoindex.pipeline import BuildReport
+    from geoindex.prediction import Prediction
     from geoindex.presentation import Outcome
 
 SOME_FAILED = 3
@@ -28,7 +29,7 @@ INTERRUPTED = 130
 
 Format = Literal["table", "json", "jsonl", "geojson", "csv"]
 Flags = Annotated[Recipe, Parameter(name="*")]
-Report = Literal["table", "json"]
+ReportFormat = Literal["table", "json"]
 
 app = App(
     name="geoindex",
@@ -36,8 +37,15 @@ app = App(
     help="Where on Earth was this photo taken?",
     result_action="return_value",
     suppress_keyboard_interrupt=False,
-    default_parameter=Parameter(negative=()),
+    default_parameter=Parameter(negative=(), show_default=lambda value: _default_text(value)),
 )
+
+
+def _default_text(value: object) -> str | None:
+    """Return a default as it would be typed; what is empty needs no telling."""
+    if isinstance(value, tuple):
+        return " ".join(map(str, value)) or None
+    return None if value is None else str(value) or None
 
 
 @app.command
@@ -57,7 +65,7 @@ def demo(*, out: Path = Path("geoindex-demo"), images: int = 5000, seed: int = 0
 
 
 @app.command
-def build(source: str = "", /, *, recipe: Flags = Recipe(), format: Report = "table") -> int:  # noqa: B008
+def build(source: str = "", /, *, recipe: Flags = Recipe(), format: ReportFormat = "table") -> int:  # noqa: B008
     """Build an index from geotagged photos. An index that is there goes on answering until the new one is ready.
 
     Args:
@@ -75,7 +83,7 @@ def build(source: str = "", /, *, recipe: Flags = Recipe(), format: Report = "ta
 
 
 @app.command
-def rebuild(index: Path, /, *, recipe: Path | None = None, format: Report = "table") -> int:
+def rebuild(index: Path, /, *, recipe: Path | None = None, format: ReportFormat = "table") -> int:
     """Make new cells, clusters and search files from the stored images, without embedding one again.
 
     Args:
@@ -118,8 +126,8 @@ def query(
     """
     from geoindex.index import GeoIndex, open_index
     from geoindex.inputs import expand_inputs
-    from geoindex.presentation import FORMATS, Outcome
-    from geoindex.progress import track
+    from geoindex.presentation import FORMATS
+    from geoindex.progress import write
 
     opened: GeoIndex = open_index(index, device=device)
     inputs = expand_inputs(images)
@@ -128,18 +136,24 @@ def query(
         top_k=top_k, top_cells=top_cells, rule=rule, evidence=evidence, max_precision_km=max_precision_km,
     )  # fmt: skip
     failed: list[str] = []
-
-    def outcomes() -> "Iterator[Outcome]":
-        for item, answer in zip(inputs, track(answers, "locating", total=len(inputs), unit="photo"), strict=True):
-            if isinstance(answer, UnreadableImageError):
-                failed.append(item.name)
-                _complain(str(answer))
-            yield Outcome(item.name, answer)
-
-    for text in FORMATS[format](outcomes()):
-        sys.stdout.write(text)
-        sys.stdout.flush()
+    for text in FORMATS[format](_outcomes([item.name for item in inputs], answers, failed)):
+        write(text, sys.stdout)
     return 0 if not failed else 1 if len(failed) == len(inputs) else SOME_FAILED
+
+
+def _outcomes(
+    names: list[str], answers: "Iterator[Prediction | UnreadableImageError]", failed: list[str]
+) -> "Iterator[Outcome]":
+    """Yield what came of each input; complain of those that failed, and add their names to `failed`."""
+    from geoindex.presentation import Outcome
+    from geoindex.progress import track
+
+    for name, answer in zip(names, track(answers, "locating", total=len(names), unit="photo"), strict=True):
+        if isinstance(answer, UnreadableImageError):
+            failed.append(name)
+            answer = UnreadableImageError(name, answer.reason)  # bytes have no name of their own
+            _complain(str(answer))
+        yield Outcome(name, answer)
 
 
 @app.command(name="eval")
@@ -151,7 +165,7 @@ def eval_(
     source: str | None = None,
     column: tuple[str, ...] = (),
     seed: int = 0,
-    format: Report = "table",
+    format: ReportFormat = "table",
 ) -> int:
     """Measure an index, beside random pairing, the best constant point and 1-NN over the same embeddings.
 
@@ -171,7 +185,7 @@ def eval_(
 
 
 @app.command
-def info(index: Path, /, *, format: Report = "table") -> int:
+def info(index: Path, /, *, format: ReportFormat = "table") -> int:
     """Say what an index holds.
 
     Args:
@@ -185,13 +199,21 @@ def info(index: Path, /, *, format: Report = "table") -> int:
     return 0
 
 
-def _print_build(report: "BuildReport", format: Report) -> int:
+def _print_build(report: "BuildReport", format: ReportFormat) -> int:
     print(report.to_text() if format == "table" else json.dumps(report.to_dict(), ensure_ascii=False, indent=1))
     return SOME_FAILED if report.failed else 0
 
 
 def _complain(message: str) -> None:
-    print(f"geoindex: {' '.join(message.splitlines())}", file=sys.stderr)
+    from geoindex.progress import write
+
+    write(f"geoindex: {' '.join(message.splitlines())}\n", sys.stderr)
+
+
+def _usage_text(error: CycloptsError, tokens: list[str]) -> str:
+    command = tokens[0] + " " if tokens[:1] and tokens[0] in app else ""
+    text = str(error).strip().rstrip(".")
+    return f"{text}{'' if text.endswith('?') else '.'} See 'geoindex {command}--help'."
 
 
 def _read_recipe_file(tokens: list[str]) -> None:
@@ -221,18 +243,18 @@ def main(arguments: list[str] | None = None) -> int:
         tokens = ["stdin:" if token == "-" else token for token in tokens]  # a lone dash would be taken for a flag
     try:
         _read_recipe_file(tokens)
-        code = int(app(tokens, exit_on_error=False, print_error=True) or 0)
+        code = int(app(tokens, exit_on_error=False, print_error=False) or 0)
         sys.stdout.flush()
         return code
-    except CycloptsError:
+    except CycloptsError as error:
+        _complain(_usage_text(error, tokens))
         return 2
     except GeoindexError as error:
         _complain(str(error))
         return error.exit_code
     except KeyboardInterrupt:
-        _complain(
-            "interrupted; what was embedded is kept for the next run." if tokens[0] == "build" else "interrupted."
-        )
+        builds = tokens[:1] in (["build"], ["demo"])
+        _complain("interrupted; what was embedded is kept for the next run." if builds else "interrupted.")
         return INTERRUPTED
     except BrokenPipeError:
         # the interpreter flushes stdout once more at its end

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from geoindex.encoder.defaults import UNTRAINED
-from geoindex.errors import DatasetError
+from geoindex.errors import ConfigError
 from geoindex.evaluation.protocol import evaluate
 from geoindex.figures import draw_prediction, draw_samples
 from geoindex.geo import haversine_km
@@ -49,11 +49,11 @@ def run_demo(out: Path, images: int, seed: int) -> Iterator[str]:
     """Build, measure and ask an index of the synthetic Earth; yield what to print.
 
     Raises:
-        DatasetError: if there are too few images to hold some out.
+        ConfigError: if there are too few images to hold some out.
         GeoindexError: if a step fails.
     """
     if images < 100:
-        raise DatasetError(f"A demo of {images} images holds too few out to measure; take at least --images 100.")
+        raise ConfigError(f"A demo of {images} images holds too few out to measure; take at least --images 100.")
     yield f"geoindex demo: {images:,} photos of a synthetic Earth. {INVENTED}\n"
     report = build_index(demo_recipe(images, seed), out=out / "index")
     yield report.to_text() + "\n"

@@ -29,6 +29,8 @@ class Input:
 def expand_inputs(names: Sequence[str]) -> list[Input]:
     """Return the images that paths, folders, patterns and - (stdin) stand for, in that order.
 
+    Hidden files and folders inside a folder are left out.
+
     Raises:
         DatasetNotFoundError: if a folder holds no image or a pattern fits none.
     """
@@ -40,10 +42,15 @@ def _expand(name: str) -> list[Input]:
     if name in STDIN:
         return [Input("stdin", sys.stdin.buffer.read())]
     if path.is_dir():
-        return _paths(name, [p for p in path.rglob("*") if p.is_file() and p.suffix.lower() in IMAGE_SUFFIXES])
+        return _paths(name, [p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and _is_shown(p, path)])
     if has_magic(name) and not path.exists():
         return _paths(name, [p for p in map(Path, glob(name, recursive=True)) if p.is_file()])  # noqa: PTH207
     return [Input(name, path)]
+
+
+def _is_shown(file: Path, folder: Path) -> bool:
+    """Tell whether it is a file, and neither it nor a folder on the way to it is hidden."""
+    return file.is_file() and not any(part.startswith(".") for part in file.relative_to(folder).parts)
 
 
 def _paths(name: str, paths: list[Path]) -> list[Input]:

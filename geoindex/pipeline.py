@@ -137,8 +137,9 @@ def rebuild_index(
         GeoindexError: if anything fails; the live generation is then as it was.
     """
     folder, stages = IndexFolder(Path(index)), Stages()
-    live = folder.current().manifest
+    folder.current()  # before anything is written: a wrong path leaves nothing behind
     with folder.writing():
+        live = folder.current().manifest
         wanted = _rebuild_recipe(recipe_from_dict(live.recipe), recipe, keys)
         origin = Origin(live.source, live.encoder, live.left_out, live.generation)
         generation = assemble(folder, wanted, live.tables["images"], origin, stages)
@@ -248,7 +249,7 @@ def _write_images(index: IndexFolder, samples: Samples, embedded: Embedded, reci
     split = split_samples(
         kept, by=recipe.split_by, ratio=recipe.split_ratio, block_km=recipe.block_km, seed=recipe.seed
     )
-    table = kept.table.append_column("split", pa.array(split.tolist(), pa.string()))
+    table = kept.table.append_column("split", pa.array(split, pa.string()))
     table = table.append_column("row", pa.array(np.arange(len(kept))))
     first = next(embedded.features())
     schema = image_schema(first.shape[1])

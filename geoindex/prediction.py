@@ -71,7 +71,7 @@ class Prediction:
         lat, lon: the answer in degrees.
         place: nearest named place.
         confidence: calibrated probability that the answer is right; None if never calibrated.
-        radius_km: radius around the answer that holds half of the posterior of the probed cells.
+        radius_km: radius around the answer that holds half of the probability, unprobed cells included.
         rule: the rule of estimation that chose the point.
         candidates: clusters by falling probability.
         evidence: stored images nearest to the query inside the best clusters.

@@ -85,12 +85,11 @@ def _csv_line(values: Iterable[str]) -> str:
 def table_text(outcomes: Outcomes) -> Iterator[str]:
     """Yield a paragraph an input, for people."""
     for outcome in outcomes:
-        yield f"{outcome.input}\n"
         if isinstance(outcome.result, Prediction):
-            yield from (f"  {line}\n" for line in prediction_lines(outcome.result))
+            lines = prediction_lines(outcome.result)
         else:
-            yield f"  not answered: {outcome.result.reason}\n"
-        yield "\n"
+            lines = [f"not answered: {outcome.result.reason}"]
+        yield "\n  ".join([outcome.input, *lines]) + "\n\n"
 
 
 def prediction_lines(prediction: Prediction) -> list[str]:
@@ -98,8 +97,7 @@ def prediction_lines(prediction: Prediction) -> list[str]:
     sure = "not calibrated" if prediction.confidence is None else f"{prediction.confidence:.0%}"
     lines = [
         f"{prediction.lat:.4f}, {prediction.lon:.4f}   {prediction.place}",
-        f"half of the probability lies within {prediction.radius_km:,.0f} km"
-        f"   confidence {sure}   rule {prediction.rule}",
+        f"{spread_text(prediction)}   confidence {sure}   rule {prediction.rule}",
     ]
     if not any((c.lat, c.lon) == (prediction.lat, prediction.lon) for c in prediction.candidates):
         lines.append(f"no single place is likely enough: rule {prediction.rule} answers between the candidates")
@@ -115,6 +113,13 @@ def prediction_lines(prediction: Prediction) -> list[str]:
             f"      cos {e.similarity:+.3f}  {e.lat:>9.4f} {e.lon:>10.4f}  {_km(e.distance_km):>6} km off  {e.id}"
         )
     return lines
+
+
+def spread_text(prediction: Prediction) -> str:
+    """Return how far the probability is spread; one cluster that holds half of it has no radius of its own."""
+    if prediction.radius_km == 0.0:
+        return "half of the probability lies in the cluster of the answer"
+    return f"half of the probability lies within {_km(prediction.radius_km)} km"
 
 
 def _km(distance_km: float) -> str:

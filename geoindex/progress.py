@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
 from time import perf_counter
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 T = TypeVar("T")
 
@@ -45,6 +45,15 @@ def track(items: Iterable[T], label: str, *, total: int | None = None, unit: str
         for item in items:
             yield item
             bar.advance()
+
+
+def write(text: str, stream: TextIO) -> None:
+    """Write text and flush; bars on the same terminal make room for it and come back below."""
+    from tqdm import tqdm
+
+    with tqdm.external_write_mode(file=stream):
+        stream.write(text)
+        stream.flush()
 
 
 class Stages:

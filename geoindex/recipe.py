@@ -20,7 +20,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class EncoderRecipe:
-    """How images become features; None means what the model's own configuration says."""
+    """How images become features; a key left out means what the model's own configuration says."""
 
     image_size: int | None = None
     """Side of the square input in pixels (the paper: 224)."""
@@ -35,7 +35,7 @@ class EncoderRecipe:
     """Linear map from features to embeddings, fitted on the gallery: none, or centre and whiten."""
 
     dim: int | None = None
-    """Dimensions that the projection keeps; None: as many as the features have."""
+    """Dimensions that the projection keeps; left out: as many as the features have."""
 
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
@@ -47,14 +47,9 @@ class EncoderRecipe:
     """Images a forward pass."""
 
     def __post_init__(self) -> None:
-        _require(self.batch_size >= 1, "encoder.batch_size", self.batch_size, "at least 1")
-        _require(self.dim is None or self.dim >= 1, "encoder.dim", self.dim, "at least 1")
-        _require(
-            self.image_size is None or self.image_size >= 8,
-            "encoder.image_size",
-            self.image_size,
-            "8 or more",
-        )
+        _require(self.batch_size >= 1, "encoding.batch_size", self.batch_size, "at least 1")
+        _require(self.dim is None or self.dim >= 1, "encoding.dim", self.dim, "at least 1")
+        _require(self.image_size is None or self.image_size >= 8, "encoding.image_size", self.image_size, "8 or more")
 
 
 @dataclass(frozen=True)
@@ -71,10 +66,10 @@ class GeocellRecipe:
     """OPTICS steepness thresholds to try."""
 
     min_cells: int | None = None
-    """Fewest cells to accept; None: half the square root of the number of positions."""
+    """Fewest cells to accept; left out: half the square root of the number of positions."""
 
     max_cells: int | None = None
-    """Most cells to accept; None: twice the square root of the number of positions."""
+    """Most cells to accept; left out: twice the square root of the number of positions."""
 
     max_positions: int = 20_000
     """Positions that OPTICS sees; of more, a seeded sample, and the rest goes to the nearest centroid."""
@@ -137,7 +132,8 @@ class SearchRecipe:
     """Cells that the first stage hands to the second."""
 
     rule: Literal["auto", "nearest", "posterior", "distance", "score"] = "auto"
-    """Which point answers: see geoindex.estimate; auto: the best on validation, posterior without one."""
+    """Which point answers: of the nearest or the most probable cluster, or with the least expected km or the largest
+    expected GeoScore; auto: the best on validation, posterior without one."""
 
     prior: Literal["auto", "on", "off"] = "auto"
     """Weigh cells by their share of the gallery; auto: chosen on validation, off without one."""
@@ -169,7 +165,7 @@ class Recipe:
     """Shares of gallery (train), validation and test."""
 
     block_km: float = 100.0
-    """Size of a block for split_by = block."""
+    """Size of a geographic block in km, for block of split_by."""
 
     seed: int = 0
     """Seed of every random choice."""

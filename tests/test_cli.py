@@ -104,8 +104,7 @@ class TestUsage:
     def test_wrong_usage_is_2_and_on_stderr(self, run, arguments):
         code, out, err = run(*arguments)
         assert (code, out) == (2, "")
-        assert err
-        assert "Traceback" not in err
+        assert "--help" in sentence(err)
 
     @pytest.mark.parametrize(
         ("flags", "what"),
@@ -373,7 +372,7 @@ class TestQuery:
         monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO()))
         code, out, err = ask("-")
         assert code == 1
-        assert "empty" in sentence(err)
+        assert "'stdin': it is empty" in sentence(err)
 
     def test_folders_and_patterns(self, ask, tmp_path):
         for name, hub in (("b.jpg", "jp"), ("a.jpg", "us"), ("deep/c.jpg", "br")):

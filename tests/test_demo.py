@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from geoindex.demo import demo_recipe, run_demo
-from geoindex.errors import DatasetError
+from geoindex.errors import ConfigError
 from geoindex.recipe import load_recipe, recipe_from_dict, recipe_to_dict
 
 RECIPES = sorted((Path(__file__).parents[1] / "indexes").glob("*.toml"))
@@ -33,7 +33,7 @@ def test_the_demo_draws_pictures_that_open(told):
 
 
 def test_too_few_images_are_refused(tmp_path):
-    with pytest.raises(DatasetError, match="--images 100"):
+    with pytest.raises(ConfigError, match="--images 100"):
         list(run_demo(tmp_path, images=99, seed=0))
 
 

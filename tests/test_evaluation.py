@@ -7,7 +7,7 @@ import pytest
 from tiles import HUBS, KEYS, save_tile, world_rows, write_table, write_world
 
 import geoindex
-from geoindex.errors import ConfigError, EmptyDatasetError
+from geoindex.errors import ConfigError, EmptyDatasetError, ModelMismatchError
 from geoindex.evaluation.protocol import evaluate
 from geoindex.evaluation.rivals import best_constant, nearest_image, random_pairing_km
 from geoindex.geo import haversine_km
@@ -144,7 +144,13 @@ def test_a_split_must_be_one(index):
 def test_an_index_of_embeddings_is_measured(tmp_path):
     built = geoindex.build_index("planted:400?dim=16", out=tmp_path / "planted")
     own = evaluate(built.path)
-    other = evaluate(built.path, source="planted:50?dim=16&seed=5")
-    assert own.count == built.counts["test"]
-    assert other.count == 50
+    other = evaluate(built.path, source="planted:450?dim=16")
+    assert (own.count, own.in_gallery) == (built.counts["test"], 0)
+    assert (other.count, other.in_gallery) == (450, built.counts["gallery"])
     assert own.encoder == ""
+
+
+def test_embeddings_of_another_kind_are_refused(tmp_path):
+    built = geoindex.build_index("planted:400?dim=16", out=tmp_path / "planted")
+    with pytest.raises(ModelMismatchError, match="same options"):
+        evaluate(built.path, source="planted:50?dim=16&seed=5")

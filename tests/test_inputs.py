@@ -31,6 +31,14 @@ def test_a_folder_stands_for_its_images_in_order(trip):
     assert names(expand_inputs([str(trip)]), trip) == ["a.JPG", "b.jpg", "deep/c.png", "odd[1].jpg"]
 
 
+def test_hidden_files_of_a_folder_are_no_photos(trip):
+    for name in ("._a.jpg", ".thumbnails/t.jpg"):
+        (trip / name).parent.mkdir(exist_ok=True)
+        (trip / name).write_bytes(b"x")
+    assert names(expand_inputs([str(trip)]), trip) == ["a.JPG", "b.jpg", "deep/c.png", "odd[1].jpg"]
+    assert names(expand_inputs([str(trip / "._a.jpg")]), trip) == ["._a.jpg"]
+
+
 def test_a_pattern_stands_for_what_fits(trip):
     assert names(expand_inputs([str(trip / "*.jpg")]), trip) == ["b.jpg", "odd[1].jpg"]
     assert names(expand_inputs([str(trip / "**/*.png")]), trip) == ["deep/c.png"]

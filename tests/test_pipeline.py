@@ -313,6 +313,18 @@ class TestRebuild:
         with pytest.raises(ConfigError, match=r"none\.toml"):
             geoindex.rebuild_index(index_folder, recipe=tmp_path / "none.toml")
 
+    def test_it_starts_from_the_generation_that_is_live_when_it_may_write(self, index_folder, monkeypatch):
+        writing = IndexFolder.writing
+
+        def late(folder):
+            monkeypatch.undo()
+            geoindex.rebuild_index(folder.root)  # another process, between the command and its lock
+            return writing(folder)
+
+        monkeypatch.setattr(IndexFolder, "writing", late)
+        assert geoindex.rebuild_index(index_folder).generation == "000003"
+        assert IndexFolder(index_folder).current().manifest.parent == "000002"
+
     def test_there_must_be_an_index(self, tmp_path):
         with pytest.raises(IndexNotFoundError):
             geoindex.rebuild_index(tmp_path / "none")

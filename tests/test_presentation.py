@@ -100,6 +100,11 @@ def test_table_tells_a_confidence_and_no_evidence():
     assert "evidence" not in text
 
 
+def test_table_tells_no_radius_of_nothing():
+    text = text_of("table", [Outcome("a.jpg", replace(ANSWER, radius_km=0.0))])
+    assert "half of the probability lies in the cluster of the answer   confidence" in text
+
+
 @pytest.mark.parametrize(
     ("name", "empty"),
     [("table", ""), ("json", "[]\n"), ("jsonl", ""), ("csv", ",".join(COLUMNS) + "\n")],

@@ -4,7 +4,7 @@ from contextlib import redirect_stderr
 
 import pytest
 
-from geoindex.progress import Progress, Stages, track
+from geoindex.progress import Progress, Stages, track, write
 
 
 class Terminal(io.StringIO):
@@ -34,6 +34,16 @@ def test_tracked_items_pass_through_and_are_counted():
         assert list(track(["a", "b", "c"], "locating", unit="photo")) == ["a", "b", "c"]
     assert "3/3" in screen.getvalue()
     assert "photo" in screen.getvalue()
+
+
+def test_results_on_the_same_terminal_begin_a_line(monkeypatch):
+    screen = Terminal()
+    monkeypatch.setattr("sys.stdout", screen)
+    monkeypatch.setattr("sys.stderr", screen)
+    with Progress("locating", 2, "photo") as bar:
+        write("answer\n", screen)
+        bar.advance()
+    assert "\ranswer\n" in screen.getvalue()
 
 
 def test_tracking_asks_for_one_item_at_a_time():

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MAX_PROJECTION_IMAGES = 50_000
-"""Images that a projection is fitted on; more change it little and cost memory."""
+"""Images that a projection is fitted on, a seeded sample of more; these change it little and cost memory."""
 
 ALLOCATED_AT_ONCE = 2**22
 
@@ -31,11 +31,8 @@ def fit_projection(images: StoredImages, recipe: Recipe, dim: int) -> Projection
     """Return the map from features to embeddings that the recipe asks for."""
     if recipe.encoding.projection == "none":
         return Projection.identity(dim)
-    parts, count = [], 0
-    for _, features in images.features("train"):
-        parts.append(features[: MAX_PROJECTION_IMAGES - count])
-        count += len(parts[-1])
-    return fit_whitening(np.concatenate(parts).astype(np.float32), recipe.encoding.dim)
+    _, features = images.sampled_features("train", MAX_PROJECTION_IMAGES, dim, recipe.seed)
+    return fit_whitening(features.astype(np.float32), recipe.encoding.dim)
 
 
 def write_gallery(path: Path, images: StoredImages, division: Division, projection: Projection) -> NDArray[np.float16]:

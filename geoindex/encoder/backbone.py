@@ -97,7 +97,7 @@ def library_of(name: str) -> ModelLibrary:
 
 
 def refuse_unknown(kind: str, name: str, known: list[str]) -> None:
-    """Refuse a name that is not among the known ones, with those that are close to it.
+    """Refuse a name that is not among the known ones, and name those close to it, else the first.
 
     Raises:
         EncoderError: if `name` is not in `known`.
@@ -106,6 +106,8 @@ def refuse_unknown(kind: str, name: str, known: list[str]) -> None:
 
     if name in known:
         return
-    close = get_close_matches(name, known, CLOSE_MATCHES, cutoff=0.5) or known[:CLOSE_MATCHES]
-    meant = f"did you mean {', '.join(close)}" if close else "there is none to choose from"
-    raise EncoderError(f"{kind} {name!r} is unknown; {meant}?")
+    close = get_close_matches(name, known, CLOSE_MATCHES)
+    if close:
+        raise EncoderError(f"{kind} {name!r} is unknown; did you mean {' or '.join(close)}?")
+    more = f" and {len(known) - CLOSE_MATCHES:,} more" if len(known) > CLOSE_MATCHES else ""
+    raise EncoderError(f"{kind} {name!r} is unknown; known are {', '.join(known[:CLOSE_MATCHES]) or 'none'}{more}.")

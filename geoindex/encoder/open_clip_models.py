@@ -24,7 +24,7 @@ def architecture(spec: EncoderSpec, image_size: int | None) -> Architecture:
     refuse_unknown("open_clip model", spec.model, open_clip.list_models())
     options: dict[str, Any] = dict(spec.options)
     if not spec.is_random and spec.tag:
-        refuse_unknown(f"Weights of {spec.model}", spec.tag, open_clip.list_pretrained_tags_by_model(spec.model))
+        refuse_unknown(f"open_clip tag of {spec.model}", spec.tag, open_clip.list_pretrained_tags_by_model(spec.model))
         if _tag_config(spec.model, spec.tag).get("quick_gelu"):
             options["quick_gelu"] = True
     if image_size is not None:

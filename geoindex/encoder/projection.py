@@ -111,7 +111,7 @@ def fit_whitening(
     if count < 2:
         raise ConfigError(f"Whitening needs at least 2 features and got {count}; use projection none.")
     if not 1 <= keep <= length:
-        raise ConfigError(f"Recipe key 'encoder.dim' is {dim}; it must be 1 to {length}, the length of features.")
+        raise ConfigError(f"Recipe key 'encoding.dim' is {dim}; it must be 1 to {length}, the length of features.")
     if not 0 <= shrinkage < np.inf:
         raise ConfigError(f"Shrinkage is {shrinkage}; it must be 0 or more.")
     if not np.isfinite(features).all():

@@ -32,7 +32,8 @@ def read_weights(path: str | Path) -> State:
     except Exception as error:  # both readers raise many kinds on damaged files
         what = "it is damaged, or no file of tensors alone"
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsError(f"Cannot read weights '{path}': {what} ({first}).") from error
+        cure = "fetch it again, or save a state dict"
+        raise WeightsError(f"Cannot read weights '{path}': {what} ({first}); {cure}.") from error
     state = _unwrap(loaded)
     if not state:
         raise WeightsError(f"The file '{path}' holds no weights by name; save a state dict.")

@@ -4,12 +4,13 @@ import tempfile
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.embed import embed_samples
-from geoindex.errors import ConfigError, EmptyDatasetError
+from geoindex.errors import ConfigError, EmptyDatasetError, ModelMismatchError
 from geoindex.estimate import RULES, estimate_point
 from geoindex.evaluation.report import Report, Row
 from geoindex.evaluation.rivals import best_constant, nearest_image, random_pairing_km
@@ -20,6 +21,9 @@ from geoindex.sources import open_source
 from geoindex.sources.source import EmbeddedSource
 from geoindex.store.generations import IndexFolder
 from geoindex.store.images import StoredImages
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SPLITS = ("train", "val", "test")
 
@@ -87,8 +91,13 @@ def _from_split(index: GeoIndex, split: str) -> Queries:
 
 def _from_source(index: GeoIndex, uri: str, columns: dict[str, str]) -> Queries:
     source = open_source(uri, columns=columns)
-    samples = source.scan().samples
     encoder = None if isinstance(source, EmbeddedSource) else index.encoder
+    if isinstance(source, EmbeddedSource) and source.fingerprint != index.manifest.encoder["fingerprint"]:
+        raise ModelMismatchError(
+            f"The features of '{source.uri}' are not of the kind that '{index.path}' was built from; "
+            "name a source with the same options as the index's own."
+        )
+    samples = source.scan().samples
     with tempfile.TemporaryDirectory() as folder:
         embedded = embed_samples(source, samples, encoder, Path(folder))
         features = np.concatenate(list(embedded.features())).astype(np.float32)
@@ -115,8 +124,16 @@ def _report(index: GeoIndex, queries: Queries, seed: int) -> Report:
         index=str(index.path), generation=index.manifest.generation, encoder=index.manifest.encoder["spec"],
         queries=queries.name, count=len(queries.lat), unreadable=queries.unreadable, gallery=len(lat),
         cells=index.searcher.ann.n_cells, clusters=index.searcher.ann.n_clusters, rule=own,
-        in_gallery=len(set(queries.ids) & set(gallery["id"].to_pylist())), rows=tuple(rows),
+        in_gallery=_overlap(queries.ids, gallery["id"]), rows=tuple(rows),
     )  # fmt: skip
+
+
+def _overlap(ids: list[str], gallery: "pa.ChunkedArray") -> int:
+    """Return how many images of the gallery, whose ids are unique, have one of these ids."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return int(pc.sum(pc.is_in(gallery, value_set=pa.array(ids, pa.string()))).as_py() or 0)
 
 
 def _distances(index: GeoIndex, queries: Queries) -> dict[str, Floats]:

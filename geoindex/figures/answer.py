@@ -29,6 +29,7 @@ from geoindex.figures.worldmap import (
 from geoindex.geo import destination, haversine_km, wrap_lon
 from geoindex.places import named_places, place_names
 from geoindex.prediction import Candidate, Prediction
+from geoindex.presentation import spread_text
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -38,6 +39,7 @@ SHOWN_CANDIDATES = 8
 _KM_PER_DEGREE = 111.195
 _NUMBER_DEGREES = 6.0
 _CITIES_TRIED, _CITIES_NAMED = 400, 9
+_LETTER = 0.0115  # mean width of a letter of a city's name, in shares of the window
 _TOP = 0.895  # of photo and world map, in page shares
 
 
@@ -195,7 +197,7 @@ def _draw_error(figure: Any, error_km: float, top: float) -> None:
 
 
 def _certainty(prediction: Prediction) -> str:
-    lines = [f"Half of the probability lies within {_km(prediction.radius_km)}"]
+    lines = [spread_text(prediction).capitalize()]
     if prediction.confidence is not None:
         lines.insert(0, f"Confidence {prediction.confidence:.0%}")
     return "\n".join(lines)
@@ -220,7 +222,7 @@ def _draw_legend(figure: Any, with_truth: bool) -> None:
         entries.append(entry("true place", marker="D", color=TRUTH, markersize=9))
         entries.append(entry("shortest way between them", color=TRUTH, linestyle=(0, (4, 2)), linewidth=1.6))
     entries.append(
-        entry("candidate (area: probability)", marker="o", color=CANDIDATE, markersize=12, markeredgecolor=INK)
+        entry("candidate (larger: more probable)", marker="o", color=CANDIDATE, markersize=12, markeredgecolor=INK)
     )
     figure.legend(
         handles=entries,
@@ -266,21 +268,24 @@ def _draw_cities(axes: Any, window: Extent, prediction: Prediction, truth: tuple
     fits = ((spots > [0.01, 0.04]) & (spots < [0.84, 0.93])).all(axis=1) & ~(spots < [0.28, 0.2]).all(axis=1)
     rows = np.flatnonzero(fits)
     rows = rows[np.argsort(-places.population[rows], kind="stable")][:_CITIES_TRIED]
-    for row in _with_room(spots, rows, on_page(lats, lons)):
+    for row in _with_room(spots, rows, on_page(lats, lons), places.city):
         at = (prediction.lon + float(wrap_lon(places.lon[row] - prediction.lon)), places.lat[row])
         axes.scatter(*at, s=7, color=QUIET, linewidths=0, zorder=4)
         style = {"fontsize": 8.5, "color": QUIET, "zorder": 4, "parse_math": False}
         axes.annotate(places.city[row], at, (4, 2), textcoords="offset points", **style)
 
 
-def _with_room(spots: NDArray[np.float64], rows: NDArray[np.int64], marks: NDArray[np.float64]) -> list[int]:
+def _with_room(
+    spots: NDArray[np.float64], rows: NDArray[np.int64], marks: NDArray[np.float64], names: Sequence[str]
+) -> list[int]:
     """Return the first rows whose name, to the right of the spot, stays clear of marks and of other names."""
     kept: list[int] = []
     for row in rows.tolist():
         right, up = (marks - spots[row]).T
-        hidden = (right > -0.04) & (right < 0.15) & (np.abs(up) < 0.07)
-        names = np.abs(spots[kept] - spots[row]) < [0.17, 0.09]
-        if not hidden.any() and not names.all(axis=1).any():
+        width = 0.01 + _LETTER * len(names[row])
+        hidden = (right > -0.04) & (right < width + 0.03) & (np.abs(up) < 0.07)
+        crossing = np.abs(spots[kept] - spots[row]) < [max(width, 0.17), 0.09]
+        if spots[row, 0] + width < 1.0 and not hidden.any() and not crossing.all(axis=1).any():
             kept.append(row)
         if len(kept) == _CITIES_NAMED:
             break

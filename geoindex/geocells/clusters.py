@@ -121,8 +121,10 @@ def _joined(found: list[tuple[Floats, Floats, Rows]]) -> Clusters:
 
 def _owned(clusters: Clusters, lat: Floats, lon: Floats, cells: Rows) -> Clusters:
     """Drop clusters that are nearest to no position: two sites can be equally near to the only one."""
-    kept = np.unique(clusters.assign(lat, lon, cells))
-    return Clusters(clusters.site_lat[kept], clusters.site_lon[kept], clusters.cell[kept])
+    # again, since a position as near to two sites may change sides when others go
+    while len(kept := np.unique(clusters.assign(lat, lon, cells))) < len(clusters):
+        clusters = Clusters(clusters.site_lat[kept], clusters.site_lon[kept], clusters.cell[kept])
+    return clusters
 
 
 def _lifted(lat: Floats, lon: Floats, cell: Rows) -> Floats:

@@ -90,11 +90,13 @@ class FittedPartition:
             EmptyDatasetError: if there are no positions.
             CoordinateError: if a position is not on Earth.
         """
-        kept = np.unique(self.partition.assign(lat, lon))
-        if len(kept) == 0:
-            raise EmptyDatasetError("There are no positions to occupy geocells; check what the source left out.")
-        sites = Partition(self.partition.site_lat[kept], self.partition.site_lon[kept], self.partition.method)
-        return FittedPartition(sites, self.scores, {**self.chosen, "n_cells": len(kept)})
+        sites = self.partition
+        # again, since a position as near to two sites may change sides when others go
+        while len(kept := np.unique(sites.assign(lat, lon))) < len(sites):
+            if len(kept) == 0:
+                raise EmptyDatasetError("There are no positions to occupy geocells; check what the source left out.")
+            sites = Partition(sites.site_lat[kept], sites.site_lon[kept], sites.method)
+        return FittedPartition(sites, self.scores, {**self.chosen, "n_cells": len(sites)})
 
     def to_dict(self) -> dict[str, Any]:
         """Return method, choice and sweep as plain data for a manifest; the sites are stored with the cells."""

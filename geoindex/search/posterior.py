@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geoindex.ann import NO_CLUSTER, TwoStageIndex
+from geoindex.ann import NO_CLUSTER, TwoStageIndex, top_columns
 from geoindex.estimate import Posterior
 
 Floats = NDArray[np.float64]
@@ -74,15 +74,16 @@ class Ranking:
 def rank_clusters(
     ann: TwoStageIndex, geography: Geography, scales: Scales, queries: NDArray[np.float32], top_cells: int
 ) -> list[Ranking]:
-    """Rank the clusters of the `top_cells` best cells for each query, (Q, D) unit vectors."""
+    """Rank the clusters of the `top_cells` most probable cells for each query, (Q, D) unit vectors."""
     rankings: list[Ranking] = []
     for start in range(0, len(queries), CHUNK_QUERIES):
-        hits = ann.search(queries[start : start + CHUNK_QUERIES], top_cells)
-        log_cells = cell_log_probability(hits.cell_scores, geography, scales)
-        for row, clusters in enumerate(hits.clusters):
-            found = clusters != NO_CLUSTER
-            scores = hits.cluster_scores[row, found].astype(np.float64)
-            rankings.append(_rank(clusters[found], scores, log_cells[row], geography, scales))
+        chunk = queries[start : start + CHUNK_QUERIES]
+        log_cells = cell_log_probability(ann.cell_scores(chunk), geography, scales)
+        # not by score: with the prior on, the most probable cluster is often in a cell that scores lower
+        clusters, scores = ann.clusters_in(chunk, top_columns(log_cells, top_cells))
+        for row, found in enumerate(clusters != NO_CLUSTER):
+            kept = scores[row, found].astype(np.float64)
+            rankings.append(_rank(clusters[row, found], kept, log_cells[row], geography, scales))
     return rankings
 
 

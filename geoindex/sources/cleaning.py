@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 TWICE = "id appears twice"
+OFF_LATITUDE = "latitude is outside -90..90"
 ZERO = "position is 0, 0 (a common placeholder)"
 
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
@@ -121,7 +122,7 @@ def _position_refusals(
     return [
         ("position is missing", missing),
         ("position is not a number", ~(np.isfinite(lat) & np.isfinite(lon))),
-        ("latitude is outside -90..90", np.abs(lat) > 90.0),
+        (OFF_LATITUDE, np.abs(lat) > 90.0),
         ("longitude is outside -180..180", np.abs(lon) > 180.0),
         (ZERO, (lat == 0.0) & (lon == 0.0)),
     ]

@@ -10,7 +10,7 @@ from pathlib import Path
 from geoindex.errors import DatasetNotFoundError, EmptyDatasetError, UnreadableImageError
 from geoindex.images import IMAGE_SUFFIXES, ImageInput
 from geoindex.progress import Progress
-from geoindex.sources.exif import HEIC_SUFFIXES, NO_GPS, NoPositionError, PhotoFacts, read_facts
+from geoindex.sources.exif import NO_GPS, NoPositionError, PhotoFacts, read_facts
 from geoindex.sources.source import LeftOut, Scan
 from geoindex.sources.tabular import SUFFIXES as TABLE_SUFFIXES
 from geoindex.types import Sample, Samples
@@ -18,7 +18,6 @@ from geoindex.types import Sample, Samples
 NOT_AN_IMAGE = "not an image"
 BAD_NAME = "file name is not UTF-8"
 
-_SUFFIXES = IMAGE_SUFFIXES | HEIC_SUFFIXES
 _THREADS = 8
 _CHUNK = 64
 
@@ -76,7 +75,7 @@ class PhotosSource:
         names = []
         for path in _walk(self.root):
             name = path.relative_to(self.root).as_posix()
-            if path.name.startswith(".") or path.suffix.lower() not in _SUFFIXES:
+            if path.name.startswith(".") or path.suffix.lower() not in IMAGE_SUFFIXES:
                 left_out.add(NOT_AN_IMAGE, _printable(name), broken=False)
             elif name != _printable(name):
                 left_out.add(BAD_NAME, _printable(name))
@@ -126,7 +125,7 @@ def _read_all(paths: Sequence[Path]) -> Iterator[PhotoFacts | str]:
     with (
         warnings.catch_warnings(),
         ThreadPoolExecutor(_THREADS) as pool,
-        Progress("Reading GPS", len(paths), "photo") as bar,
+        Progress("reading GPS", len(paths), "photo") as bar,
     ):
         warnings.simplefilter("ignore")
         for facts in pool.map(_read_chunk, chunks):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from geoindex.errors import EmptyDatasetError, UnreadableImageError
 from geoindex.images import IMAGE_SUFFIXES, ImageInput
-from geoindex.sources.cleaning import as_text, clean, without_point_zero
+from geoindex.sources.cleaning import OFF_LATITUDE, as_text, clean, without_point_zero
 from geoindex.sources.source import LeftOut, Scan
 from geoindex.sources.tabular import Columns, read_columns
 
@@ -48,9 +48,15 @@ class TableSource:
         left_out = LeftOut()
         samples = clean(_named(read_columns(self.path, self.columns, left_out)), left_out)
         if len(samples) == 0:
-            why = left_out.summary() or "it has no rows"
-            raise EmptyDatasetError(f"Table '{self.path}' has no usable row ({why}); correct its coordinates.")
+            raise EmptyDatasetError(self._why_empty(left_out))
         return Scan(samples, left_out)
+
+    def _why_empty(self, left_out: LeftOut) -> str:
+        if not left_out.total:
+            return f"Table '{self.path}' has a header and no rows; add rows, or name another table."
+        swapped = OFF_LATITUDE in left_out.summary()
+        cure = "correct its coordinates" + (", or name swapped columns with --column lat=NAME lon=NAME" * swapped)
+        return f"Table '{self.path}' has no usable row ({left_out.summary()}); {cure}."
 
     def read(self, image: str) -> ImageInput:
         """Return the path of an image.

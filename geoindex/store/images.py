@@ -48,9 +48,24 @@ class StoredImages:
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """Return the rows of one split."""
-        return np.flatnonzero(np.array(self.facts["split"].to_pylist()) == split)
+        import pyarrow.compute as pc
+
+        return np.flatnonzero(pc.equal(self.facts["split"], split).to_numpy())
 
     def features(self, split: str) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float16]]]:
         """Stream rows and features of one split, in no particular order."""
         for batch in self.tables.features(self.version, f"split = '{split}'"):
             yield batch["row"].to_numpy(), vectors_from_arrow(batch["features"])
+
+    def sampled_features(
+        self, split: str, count: int, dim: int, seed: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
+        """Return rows, ascending, and features, (n, dim), of one split, or of a seeded sample of `count` of it."""
+        rows = self.rows(split)
+        if len(rows) > count:
+            rows = np.sort(np.random.default_rng(seed).choice(rows, count, replace=False))
+        chosen = np.zeros((len(rows), dim), np.float16)
+        for found, features in self.features(split):
+            wanted = np.isin(found, rows)
+            chosen[np.searchsorted(rows, found[wanted])] = features[wanted]
+        return rows, chosen

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.errors import IndexDamagedError
-from geoindex.store.durable import storage_errors, sync_tree
+from geoindex.store.durable import storage_errors, sync, sync_tree
 from geoindex.types import LABELS
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ class LanceTables:
 
         Raises:
             StorageError: if the disk refuses.
+            IndexDamagedError: if the table is there and cannot be read.
         """
         import pyarrow as pa
 
@@ -101,15 +102,24 @@ class LanceTables:
         reader = pa.RecordBatchReader.from_batches(schema, batches)
         with storage_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
+            self._check_head(name)
             table = self._connect().create_table(name, reader, mode=mode)
             sync_tree(self.folder / f"{name}.lance")
+            sync(self.folder)
         return int(table.version)
+
+    def _check_head(self, name: str) -> None:
+        """Refuse to write over a table whose newest version is damaged: its versions would count from 1 again."""
+        if any((self.folder / f"{name}.lance" / "_versions").glob("*.manifest")):
+            with self._damaged(name, "its newest version"):
+                self._connect().open_table(name)
 
     def tag(self, name: str, version: int, tag: str) -> None:
         """Keep a version of a table from being cleaned up."""
         tags = self._connect().open_table(name).tags
         (tags.update if tag in tags.list() else tags.create)(tag, version)
         sync_tree(self.folder / f"{name}.lance" / "_refs")
+        sync(self.folder / f"{name}.lance")
 
     def read(self, name: str, version: int, columns: list[str], where: str | None = None) -> "pa.Table":
         """Read columns of one version, ordered by the first of `columns`.
@@ -117,7 +127,7 @@ class LanceTables:
         Raises:
             IndexDamagedError: if the table or this version of it cannot be read.
         """
-        with self._reading(name, version):
+        with self._damaged(name, f"version {version}"):
             query = self._connect().open_table(name, version=version).search().select(columns)
             query = query.where(where) if where else query
             return query.limit(None).to_arrow().sort_by(columns[0])
@@ -128,19 +138,19 @@ class LanceTables:
         Raises:
             IndexDamagedError: if the table or this version of it cannot be read.
         """
-        with self._reading("images", version):
+        with self._damaged("images", f"version {version}"):
             table = self._connect().open_table("images", version=version)
             query = table.search().select(["row", "features"]).where(where).limit(None)
             yield from query.to_batches(batch_rows)
 
     @contextmanager
-    def _reading(self, name: str, version: int) -> Iterator[None]:
+    def _damaged(self, name: str, version: str) -> Iterator[None]:
         try:
             yield
         except (OSError, RuntimeError, ValueError) as error:
             raise IndexDamagedError(
-                f"Table '{self.folder / name}.lance' cannot be read at version {version} ({_first_line(error)}); "
-                "restore the folder from a copy or build the index again."
+                f"Table '{self.folder / name}.lance' cannot be read at {version} ({_first_line(error)}); "
+                "restore the folder from a copy or build the index again in another folder."
             ) from error
 
     def _connect(self) -> Any:

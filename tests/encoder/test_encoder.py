@@ -25,7 +25,7 @@ torch = pytest.importorskip("torch")
 TIMM = "timm:vit_tiny_patch16_224/random?img_size=32&depth=2&embed_dim=48&num_heads=3"
 OPEN_CLIP = "open_clip:ViT-B-32/random?image_size=32&patch_size=16&layers=2&width=64&embed_dim=24"
 CPU = EncoderRecipe(device="cpu")
-DEIT = Path("/work/shared/weights/deit_tiny_patch16_224.safetensors")
+DEIT = Path(__file__).parents[3] / "shared/weights/deit_tiny_patch16_224.safetensors"
 
 
 def photos(count=3, width=50, height=40):

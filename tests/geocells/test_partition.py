@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from geoindex import geo
 from geoindex.errors import ConfigError, CoordinateError, EmptyDatasetError
-from geoindex.geocells.partition import Partition, fit_partition
+from geoindex.geocells.partition import FittedPartition, Partition, fit_partition
 from geoindex.recipe import GeocellRecipe
 
 latitudes = st.floats(-90, 90) | st.sampled_from([-90.0, 90.0, 0.0])
@@ -154,3 +154,13 @@ def test_cells_that_a_gallery_does_not_reach_are_dropped():
     assert reached.to_dict()["scores"] == fitted.scores
     with pytest.raises(EmptyDatasetError):
         fitted.occupied_by([], [])
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_position_between_two_sites_leaves_no_cell_empty(seed):
+    rng = np.random.default_rng(seed)
+    count, span = int(rng.integers(3, 60)), int(rng.integers(2, 9))
+    lat, lon = (rng.integers(-span, span + 1, count) * rng.choice([1, 0.5, 10]) for _ in range(2))
+    sites = Partition(*(rng.integers(-span, span + 1, count) * 1.0 for _ in range(2)))
+    reached = FittedPartition(sites, [], {}).occupied_by(lat, lon)
+    assert set(reached.partition.assign(lat, lon)) == set(range(len(reached.partition)))

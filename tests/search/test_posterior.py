@@ -72,12 +72,21 @@ def test_probabilities_sum_to_one_when_every_cell_is_probed(world, scales):
 @given(worlds, scale, st.integers(1, 12))
 def test_probabilities_follow_their_definition(world, scales, top_cells):
     query = unit(world.rng, DIM)
-    _, p_cluster = world.probabilities(query, scales)
+    p_cell, p_cluster = world.probabilities(query, scales)
     (ranking,) = rank_clusters(world.ann, world.geography, scales, query[None], top_cells)
-    probed = np.argsort(-(world.cells @ query), kind="stable")[:top_cells]
+    probed = np.argsort(-p_cell, kind="stable")[:top_cells]
     assert sorted(ranking.clusters) == np.flatnonzero(np.isin(world.cell_of, probed)).tolist()
     np.testing.assert_allclose(ranking.probability, p_cluster[ranking.clusters], rtol=1e-3, atol=1e-12)
     np.testing.assert_allclose(ranking.scores, world.clusters[ranking.clusters] @ query, atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_with_the_prior_the_most_probable_cells_are_probed(seed):
+    world, scales = World(seed, n_cells=30, n_clusters=90), Scales(2.0, 2.0, prior=True)
+    queries = unit(world.rng, 20, DIM)
+    for query, ranking in zip(queries, rank_clusters(world.ann, world.geography, scales, queries, 3), strict=True):
+        p_cell, _ = world.probabilities(query, scales)
+        assert set(world.cell_of[ranking.clusters]) == set(np.argsort(-p_cell, kind="stable")[:3])
 
 
 @moderate

@@ -204,7 +204,7 @@ def test_images_lie_relative_to_the_table(tmp_path):
     ("name", "content", "error", "words"),
     [
         ("t.csv", b"", EmptyDatasetError, "empty file"),
-        ("t.csv", b"id,lat,lon\n", EmptyDatasetError, "it has no rows"),
+        ("t.csv", b"id,lat,lon\n", EmptyDatasetError, "a header and no rows"),
         ("t.csv", b"id,lat,lon\n1,99,1\n", EmptyDatasetError, "1 x latitude is outside"),
         ("t.jsonl", b"\n", TableError, "no latitude column among no columns"),
         ("t.parquet", b"PAR1 no", TableError, "cannot be read"),

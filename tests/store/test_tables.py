@@ -144,6 +144,26 @@ def test_what_was_written_is_synced(tables, monkeypatch):
     assert {".lance", ".manifest"} <= set(synced)
 
 
+def test_the_folders_that_name_what_was_written_are_synced(tables, monkeypatch):
+    synced = []
+    monkeypatch.setattr("geoindex.store.tables.sync", synced.append)
+    tables.tag("images", write(tables, image_batch([0])[0]), "gen-000001")
+    assert synced == [tables.folder, tables.folder / "images.lance"]
+
+
+def test_a_table_whose_newest_version_is_damaged_is_not_written_over(tables):
+    write(tables, image_batch([0])[0])
+    for path in (tables.folder / "images.lance" / "_versions").glob("*.manifest"):
+        path.write_bytes(b"")
+    with pytest.raises(IndexDamagedError, match=r"newest version .*in another folder"):
+        write(tables, image_batch([1])[0])
+
+
+def test_what_a_stopped_first_write_left_is_written_over(tables):
+    (tables.folder / "images.lance" / "data").mkdir(parents=True)
+    assert tables.read("images", write(tables, image_batch([4])[0]), ["row"])["row"].to_pylist() == [4]
+
+
 def test_a_full_disk_is_a_storage_error_and_keeps_the_earlier_version(tables, monkeypatch):
     version = write(tables, image_batch([0])[0])
 

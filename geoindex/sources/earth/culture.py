@@ -20,7 +20,6 @@ from geoindex.sources.earth.noise import WORLD_SEED
 SCRIPTS = (
     "latin", "cyrillic", "greek", "arabic", "hebrew", "han", "kana", "hangul", "thai", "devanagari", "georgian",
 )  # fmt: skip
-LINES = ("white", "yellow")
 WALLS = ("plaster", "brick", "wood", "concrete", "adobe")
 ROOFS = ("flat", "gable", "hip")
 POLES = ("wood", "concrete", "metal")
