@@ -173,7 +173,7 @@ def eval_(
         index: Folder of the index.
         split: Which of its own images ask; ignored with --source.
         source: Other photos with known positions: a folder, a table, or a URI.
-        column: Columns of a table by meaning, as lat=NAME.
+        column: Columns of a table by meaning, each with a flag of its own, as lat=NAME.
         seed: Seed of the random floors.
         format: How to print the report.
     """

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,7 +69,7 @@ class Embedded:
 
     def features(self) -> Iterator[NDArray[np.float16]]:
         """Yield the features shard by shard, in the order of `rows`."""
-        return (_load_shard(path).features for path in sorted(self.folder.glob("shard-*.npz")))
+        return (_load_shard(path)[0].features for path in sorted(self.folder.glob("shard-*.npz")))
 
 
 def embed_samples(source: Source, samples: Samples, encoder: "Encoder | None", work: Path) -> Embedded:
@@ -110,29 +111,56 @@ def _key(samples: Samples, uri: str, fingerprint: str) -> str:
 def _finish_shard(
     path: Path, rows: NDArray[np.int64], source: Source, samples: Samples, encoder: "Encoder | None", bar: Progress
 ) -> Shard:
-    done = _load_shard(path) if path.exists() else None
-    if done is not None:
-        bar.advance(len(done.rows))
-        if not done.failures:
-            return done
-        rows = np.array(sorted(done.failures))  # what could not be read may have been mended since
-    part = samples.take(rows)
-    if encoder is None:
-        assert isinstance(source, EmbeddedSource)
-        shard = Shard(rows, source.features(part).astype(np.float16), {})
-        bar.advance(len(rows))
-    else:
-        shard = _embed_shard(rows, part, source, encoder, bar)
-    shard = shard if done is None else _merge(done, shard)
-    _save_shard(path, shard)
+    images = samples.take(rows).images
+    stamps = {int(row): _stamp(source.file_of(image)) for row, image in zip(rows, images, strict=True)}
+    done = _unchanged(path, stamps)
+    bar.advance(len(done.rows))
+    # what could not be read may have been mended since, so failures are tried again
+    todo = np.setdiff1d(rows, done.rows)
+    if len(todo) == 0:
+        return done
+    shard = _merge(done, _embed(todo, samples.take(todo), source, encoder, bar))
+    _save_shard(path, shard, stamps)
     return shard
 
 
+def _stamp(file: Path | None) -> str:
+    """Return what changes when a file does."""
+    if file is None:
+        return ""
+    try:
+        facts = file.stat()
+    except OSError:
+        return "missing"
+    return f"{facts.st_size} {facts.st_mtime_ns}"
+
+
+def _unchanged(path: Path, stamps: dict[int, str]) -> Shard:
+    """Return what an earlier run stored of the images that are still as they were."""
+    try:
+        stored, seen = _load_shard(path)
+    except (OSError, ValueError, KeyError, BadZipFile):
+        return Shard(np.zeros(0, np.int64), np.zeros((0, 0), np.float16), {})
+    same = np.array([seen.get(str(row)) == stamps[row] for row in stored.rows.tolist()], bool)
+    return Shard(stored.rows[same], stored.features[same], {})
+
+
 def _merge(done: Shard, more: Shard) -> Shard:
-    """Put what an earlier run could read and what could be read since into the order of rows."""
+    """Put what an earlier run stored and what came now into the order of rows."""
+    if len(done.rows) == 0:
+        return more
     rows = np.concatenate([done.rows, more.rows])
     order = np.argsort(rows)
     return Shard(rows[order], np.concatenate([done.features, more.features])[order], more.failures)
+
+
+def _embed(rows: NDArray[np.int64], part: Samples, source: Source, encoder: "Encoder | None", bar: Progress) -> Shard:
+    if encoder is not None:
+        return _embed_shard(rows, part, source, encoder, bar)
+    assert isinstance(source, EmbeddedSource)
+    features = source.features(part).astype(np.float16)
+    bar.advance(len(rows))
+    return Shard(rows, features, {})
 
 
 def _embed_shard(rows: NDArray[np.int64], part: Samples, source: Source, encoder: "Encoder", bar: Progress) -> Shard:
@@ -183,17 +211,20 @@ def _prepare(image: str, source: Source, encoder: "Encoder") -> Pixels | str:
         return error.reason
 
 
-def _save_shard(path: Path, shard: Shard) -> None:
+def _save_shard(path: Path, shard: Shard, stamps: dict[int, str]) -> None:
     buffer = io.BytesIO()
-    failures = np.frombuffer(json.dumps(shard.failures).encode(), np.uint8)
-    np.savez(buffer, rows=shard.rows, features=shard.features, failures=failures)
+    facts = {"failures": shard.failures, "stamps": stamps}
+    text = np.frombuffer(json.dumps(facts).encode(), np.uint8)
+    np.savez(buffer, rows=shard.rows, features=shard.features, facts=text)
     write_durably(path, buffer.getvalue())
 
 
-def _load_shard(path: Path) -> Shard:
+def _load_shard(path: Path) -> tuple[Shard, dict[str, str]]:
+    """Return a stored shard, and the stamp of each of its images by row."""
     with np.load(path) as stored:
-        failures = json.loads(stored["failures"].tobytes())
-        return Shard(stored["rows"], stored["features"], {int(row): reason for row, reason in failures.items()})
+        facts = json.loads(stored["facts"].tobytes())
+        failures = {int(row): reason for row, reason in facts["failures"].items()}
+        return Shard(stored["rows"], stored["features"], failures), facts["stamps"]
 
 
 def _left_out(failures: dict[int, str], samples: Samples) -> LeftOut:

@@ -18,8 +18,11 @@ from geoindex.metrics import geoscore
 
 Floats = NDArray[np.float64]
 
-MAX_POINTS = 512
-"""Points that a rule weighs against each other; those beyond carry the least probability."""
+MAX_ANSWERS = 256
+"""Points that may be the answer of `distance` and `score`: the most probable ones."""
+
+MAX_WITNESSES = 2048
+"""Points that they are weighed by; those beyond carry the least probability."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +74,9 @@ def score_point(posterior: Posterior) -> tuple[float, float]:
 
 
 def _best_point(posterior: Posterior, gain: Callable[[Floats], Floats]) -> tuple[float, float]:
-    lat, lon, probability = posterior.heaviest(MAX_POINTS)
-    best = int(np.argmax(gain(pairwise_km(lat, lon)) @ probability))
+    lat, lon, probability = posterior.heaviest(MAX_WITNESSES)
+    distance_km = pairwise_km(lat[:MAX_ANSWERS], lon[:MAX_ANSWERS], lat, lon)
+    best = int(np.argmax(gain(distance_km) @ probability))
     return float(lat[best]), float(lon[best])
 
 

@@ -63,13 +63,13 @@ def haversine_km(lat1: ArrayLike, lon1: ArrayLike, lat2: ArrayLike, lon2: ArrayL
     return np.asarray(2.0 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.clip(a, 0.0, 1.0))))
 
 
-def pairwise_km(lat: ArrayLike, lon: ArrayLike) -> Floats:
-    """Return great-circle distances between all pairs of positions, (N, N), right to about a metre.
+def pairwise_km(lat1: ArrayLike, lon1: ArrayLike, lat2: ArrayLike, lon2: ArrayLike) -> Floats:
+    """Return great-circle distances between N and M positions, (N, M), right to about a metre.
 
     Twice as fast as `haversine_km` on a grid, since all but one sine comes out of a matrix product.
     """
-    xyz = to_unit(lat, lon).reshape(-1, 3)
-    half_chord = np.sqrt(np.clip(0.5 - 0.5 * (xyz @ xyz.T), 0.0, 1.0))
+    cosine = to_unit(lat1, lon1).reshape(-1, 3) @ to_unit(lat2, lon2).reshape(-1, 3).T
+    half_chord = np.sqrt(np.clip(0.5 - 0.5 * cosine, 0.0, 1.0))
     return np.asarray(2.0 * EARTH_RADIUS_KM * np.arcsin(half_chord))
 
 

@@ -60,10 +60,10 @@ class GeocellRecipe:
     """Source of the positions (the paper: another 100k images); empty: the gallery's own."""
 
     min_samples: tuple[int, ...] = (3, 5, 10, 20)
-    """OPTICS neighbourhood sizes to try."""
+    """OPTICS neighbourhood sizes to try, each with a flag of its own."""
 
     xi: tuple[float, ...] = (0.01, 0.03, 0.05, 0.1, 0.2)
-    """OPTICS steepness thresholds to try."""
+    """OPTICS steepness thresholds to try, each with a flag of its own."""
 
     min_cells: int | None = None
     """Fewest cells to accept; left out: half the square root of the number of positions."""
@@ -93,10 +93,10 @@ class ClusterRecipe:
     """How a cell is divided into clusters: the same method again (paper section 3.3)."""
 
     min_samples: tuple[int, ...] = (2, 3, 5)
-    """OPTICS neighbourhood sizes to try."""
+    """OPTICS neighbourhood sizes to try, each with a flag of its own."""
 
     xi: tuple[float, ...] = (0.01, 0.05, 0.15)
-    """OPTICS steepness thresholds to try."""
+    """OPTICS steepness thresholds to try, each with a flag of its own."""
 
     min_clusters: int = 5
     """Fewest clusters of a cell that has as many distinct positions."""
@@ -150,7 +150,7 @@ class Recipe:
     """A folder, a table, photos:DIR, osv5m:ROOT?split=train, synthetic:N?seed=S, planted:N?dim=D."""
 
     column: tuple[str, ...] = ()
-    """Columns of a table by meaning: lat=NAME, lon=NAME, image=NAME, id=NAME, author=NAME, ..."""
+    """Columns of a table by meaning, each with a flag of its own: lat=NAME, lon=NAME, image=NAME, id=NAME, ..."""
 
     sample: int | None = None
     """Use only this many samples of the source."""

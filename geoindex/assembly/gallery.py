@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from geoindex.assembly.division import Division
 from geoindex.encoder.projection import Projection, fit_whitening
+from geoindex.errors import IndexDamagedError
 from geoindex.places import place_names
 from geoindex.prototypes import Groups, describe_groups, sum_slices
 from geoindex.recipe import Recipe
@@ -43,9 +44,15 @@ def write_gallery(path: Path, images: StoredImages, division: Division, projecti
     np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape).flush()
     _allocate(path)
     written = np.load(path, mmap_mode="r+")
+    filled = 0
     for rows, features in images.features("train"):
         written[place[rows]] = projection.apply(features.astype(np.float32))
+        filled += len(rows)
     written.flush()
+    if filled != shape[0]:
+        raise IndexDamagedError(
+            f"The images table gave {filled} of {shape[0]} gallery images; build the index again in another folder."
+        )
     return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
 
 

@@ -4,10 +4,15 @@ from typing import Any
 
 import numpy as np
 
+from geoindex.encoder.projection import Projection
 from geoindex.errors import IndexDamagedError
 from geoindex.search.searcher import Searcher
 from geoindex.store.generations import Generation
 from geoindex.store.manifest import FileRecord
+from geoindex.store.tables import LanceTables, vectors_from_arrow
+
+TOLERANCE = 2e-3
+"""Largest difference of a component or a cosine; gallery embeddings are float16."""
 
 CANARIES = 8
 """Gallery images whose best cluster is recorded, spread over the gallery."""
@@ -22,8 +27,8 @@ def record_canaries(searcher: Searcher, top_cells: int) -> list[dict[str, Any]]:
     return [{"row": int(row), "cluster": int(r.clusters[0])} for row, r in zip(rows, rankings, strict=True)]
 
 
-def verify_generation(generation: Generation) -> None:
-    """Check the files of a generation: checksums, counts, canary queries, two stages against brute force.
+def verify_generation(tables: LanceTables, generation: Generation) -> None:
+    """Check the files of a generation against their checksums, their canaries, and the tables they were made from.
 
     Raises:
         IndexDamagedError: at the first thing that is not as written.
@@ -35,17 +40,37 @@ def verify_generation(generation: Generation) -> None:
     top_cells = int(generation.manifest.recipe["search"]["top_cells"])
     if record_canaries(searcher, top_cells) != generation.manifest.canaries:
         raise _damaged(generation, "canary queries find other clusters than when it was built")
-    _compare_with_brute_force(generation, searcher, top_cells)
+    _compare_gallery(tables, generation, searcher)
+    _compare_search(tables, generation, searcher, top_cells)
 
 
-def _compare_with_brute_force(generation: Generation, searcher: Searcher, top_cells: int) -> None:
-    rows = [canary["row"] for canary in generation.manifest.canaries]
-    queries = searcher.sidecar.embeddings[rows].astype(np.float32)
-    hits = searcher.ann.search(queries, top_cells)
-    for cells, clusters in zip(hits.cells, hits.clusters, strict=True):
+def _compare_gallery(tables: LanceTables, generation: Generation, searcher: Searcher) -> None:
+    """Project stored features of the canaries again."""
+    places = [canary["row"] for canary in generation.manifest.canaries]
+    rows = searcher.sidecar.gallery["row"].to_numpy()[places]
+    where = f"row IN ({', '.join(map(str, rows))})"
+    stored = tables.read("images", generation.manifest.tables["images"], ["row", "features"], where)
+    features = vectors_from_arrow(stored["features"].combine_chunks())[np.argsort(np.argsort(rows))]
+    projection = Projection.load(generation.file("projection.safetensors"))
+    embeddings = projection.apply(features.astype(np.float32))
+    if not np.allclose(embeddings, searcher.sidecar.embeddings[places], atol=TOLERANCE):
+        raise _damaged(generation, "embeddings of the gallery are not those of the stored features")
+
+
+def _compare_search(tables: LanceTables, generation: Generation, searcher: Searcher, top_cells: int) -> None:
+    """Compare two stages with brute force over the stored geo-embeddings of the probed cells."""
+    queries = searcher.sidecar.embeddings[[canary["row"] for canary in generation.manifest.canaries]]
+    hits = searcher.ann.search(queries.astype(np.float32), top_cells)
+    for query, cells, clusters, scores in zip(queries, hits.cells, hits.clusters, hits.cluster_scores, strict=True):
         wanted = np.flatnonzero(np.isin(searcher.geography.cell, cells))
-        if not np.array_equal(np.sort(clusters[clusters >= 0]), wanted):
+        found = np.argsort(clusters[clusters >= 0])
+        if not np.array_equal(clusters[found], wanted):
             raise _damaged(generation, "the lists of the search index are not the cells")
+        where = f"cell IN ({', '.join(map(str, cells))})"
+        stored = tables.read("clusters", generation.manifest.tables["clusters"], ["cluster", "embedding"], where)
+        exact = vectors_from_arrow(stored["embedding"].combine_chunks()) @ query.astype(np.float32)
+        if not np.allclose(scores[found], exact, atol=TOLERANCE):
+            raise _damaged(generation, "the search index does not hold the stored geo-embeddings")
 
 
 def _damaged(generation: Generation, fault: str) -> IndexDamagedError:

@@ -87,10 +87,15 @@ class Osv5m:
         shard, mark, member = image.partition(_MARK)
         if mark:
             return self._archives.read(shard + ".zip", member)
-        path = self._folder.absolute() / image
+        path = self.file_of(image)
         if not path.is_file():
             raise UnreadableImageError(str(path), "there is no such file")
         return path
+
+    def file_of(self, image: str) -> Path:
+        """Return the path of the shard, or of an extracted image, whether it exists or not."""
+        shard, mark, _ = image.partition(_MARK)
+        return self._folder.absolute() / (shard + ".zip" if mark else image)
 
     @property
     def _folder(self) -> Path:

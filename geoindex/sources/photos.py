@@ -64,10 +64,14 @@ class PhotosSource:
         Raises:
             UnreadableImageError: if there is no such file.
         """
-        path = self.root.absolute() / image
+        path = self.file_of(image)
         if not path.is_file():
             raise UnreadableImageError(str(path), "there is no such file")
         return path
+
+    def file_of(self, image: str) -> Path:
+        """Return the path of a photo, whether it exists or not."""
+        return self.root.absolute() / image
 
     def _image_names(self, left_out: LeftOut) -> list[str]:
         if not self.root.is_dir():

@@ -94,6 +94,9 @@ class PlantedEmbeddings:
         images = [f"{self._folder}{i}" for i in numbers]
         return Scan(Samples.from_columns(columns | {"image": images} | labels), LeftOut())
 
+    def file_of(self, image: str) -> None:
+        """Return None: samples are made, and never change."""
+
     def read(self, image: str) -> ImageInput:
         """Refuse: there is no image.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -87,6 +88,9 @@ class Source(Protocol):
         Raises:
             DatasetError: if the source is missing, malformed, or holds nothing usable.
         """
+
+    def file_of(self, image: str) -> Path | None:
+        """Return the file that holds an image, so that a change of it can be noticed; None: it never changes."""
 
     def read(self, image: str) -> ImageInput:
         """Return the image that a sample's `image` names, for `geoindex.images.load_image`.

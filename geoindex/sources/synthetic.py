@@ -94,6 +94,9 @@ class SyntheticEarth:
         }
         return Scan(Samples.from_columns(columns), LeftOut())
 
+    def file_of(self, image: str) -> None:
+        """Return None: samples are made, and never change."""
+
     def read(self, image: str) -> "Image":
         """Draw the picture of a locator such as "synthetic/0/123".
 

@@ -55,7 +55,9 @@ class TableSource:
         if not left_out.total:
             return f"Table '{self.path}' has a header and no rows; add rows, or name another table."
         swapped = OFF_LATITUDE in left_out.summary()
-        cure = "correct its coordinates" + (", or name swapped columns with --column lat=NAME lon=NAME" * swapped)
+        cure = "correct its coordinates" + (
+            ", or name swapped columns with --column lat=NAME --column lon=NAME" * swapped
+        )
         return f"Table '{self.path}' has no usable row ({left_out.summary()}); {cure}."
 
     def read(self, image: str) -> ImageInput:
@@ -66,10 +68,14 @@ class TableSource:
         """
         if not image:
             raise UnreadableImageError(image, f"the table '{self.path}' has no column of images")
-        path = self.path.absolute().parent / image
+        path = self.file_of(image)
         if not path.is_file():
             raise UnreadableImageError(str(path), "there is no such file")
         return path
+
+    def file_of(self, image: str) -> Path:
+        """Return the path of an image, whether it exists or not."""
+        return self.path.absolute().parent / image
 
 
 def _named(raw: Columns) -> Columns:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from geoindex.errors import IndexDamagedError, IndexLockedError, IndexNotFoundError
+from geoindex.errors import IndexDamagedError, IndexLockedError, IndexNotFoundError, StoreError
 from geoindex.store.durable import storage_errors, sync, sync_tree, write_durably
 from geoindex.store.manifest import MANIFEST_NAME, FileRecord, Manifest, digest, parse_manifest
 from geoindex.store.tables import TABLES, LanceTables
@@ -104,6 +104,12 @@ class IndexFolder:
                 f"'{path}' does not name a generation; restore it from a copy or build the index again."
             ) from error
 
+    def _names(self, pointer: dict[str, str]) -> bool:
+        try:
+            return self._pointer() == pointer
+        except StoreError:
+            return False
+
     def _not_found(self) -> str:
         if (self.root / "generations").is_dir() or self.work.is_dir():
             return f"The index at '{self.root}' was never finished; run its build again, it goes on where it stopped."
@@ -161,7 +167,12 @@ class IndexFolder:
             folder.rename(final)
             sync(final.parent)
             pointer = {"generation": manifest.generation, "sha256": digest(data)}
-            write_durably(self.root / "CURRENT", json.dumps(pointer).encode())
+            try:
+                write_durably(self.root / "CURRENT", json.dumps(pointer).encode())
+            except OSError:
+                if not self._names(pointer):
+                    shutil.rmtree(final)  # nothing names it
+                raise
         return Generation(final, manifest)
 
 
