@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoindex.assembly.generation import Origin, assemble
+from geoindex.assembly.steps import Origin, assemble
 from geoindex.embed import Embedded, embed_samples
 from geoindex.errors import ConfigError, IndexDamagedError, IndexNotFoundError
 from geoindex.progress import Stages
@@ -107,13 +107,16 @@ def build_index(
     opened = open_source(recipe.source, columns=recipe.columns)
     with stages("scan"):
         samples, left_out = _gather(opened, recipe)
+        split = split_samples(
+            samples, by=recipe.split_by, ratio=recipe.split_ratio, block_km=recipe.block_km, seed=recipe.seed
+        )
     encoder = _encoder_for(opened, recipe)
     with index.writing():
         parent = _parent(index)
         with stages("embed"):
             embedded = embed_samples(opened, samples, encoder, index.work)
         with stages("store"):
-            version = _write_images(index, samples, embedded, recipe)
+            version = _write_images(index, samples, split, embedded)
             entry = _encoder_entry(opened, encoder, index)
         left_out.absorb(embedded.left_out)
         origin = Origin(opened.uri, entry, left_out.to_dict(), parent)
@@ -241,15 +244,12 @@ def _encoder_entry(source: Source, encoder: "Encoder | None", index: IndexFolder
     }  # fmt: skip
 
 
-def _write_images(index: IndexFolder, samples: Samples, embedded: Embedded, recipe: Recipe) -> int:
-    """Write the images table and return its version; the split is decided for the images that could be read."""
+def _write_images(index: IndexFolder, samples: Samples, split: NDArray[np.str_], embedded: Embedded) -> int:
+    """Write the images that could be read, with their split and features, and return the version of the table."""
     import pyarrow as pa
 
     kept = samples.take(embedded.rows)
-    split = split_samples(
-        kept, by=recipe.split_by, ratio=recipe.split_ratio, block_km=recipe.block_km, seed=recipe.seed
-    )
-    table = kept.table.append_column("split", pa.array(split, pa.string()))
+    table = kept.table.append_column("split", pa.array(split[embedded.rows], pa.string()))
     table = table.append_column("row", pa.array(np.arange(len(kept))))
     first = next(embedded.features())
     schema = image_schema(first.shape[1])

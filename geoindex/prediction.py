@@ -13,7 +13,7 @@ WITHHELD = -1
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A stored image that looks like the query and lies where the answer is.
+    """A stored image that looks most like the query, out of the clusters that the search ranks first.
 
     Attributes:
         id: id of the image in the gallery.
@@ -93,6 +93,11 @@ class Prediction:
     generation: str = ""
     encoder: str = ""
     max_precision_km: float | None = None
+
+    @property
+    def between_candidates(self) -> bool:
+        """Whether the point is that of none of the candidates: a rule weighed them all against each other."""
+        return not any((c.lat, c.lon) == (self.lat, self.lon) for c in self.candidates)
 
     def __str__(self) -> str:
         sure = "None" if self.confidence is None else f"{self.confidence:.2f}"

@@ -99,7 +99,7 @@ def prediction_lines(prediction: Prediction) -> list[str]:
         f"{prediction.lat:.4f}, {prediction.lon:.4f}   {prediction.place}",
         f"{spread_text(prediction)}   confidence {sure}   rule {prediction.rule}",
     ]
-    if not any((c.lat, c.lon) == (prediction.lat, prediction.lon) for c in prediction.candidates):
+    if prediction.between_candidates:
         lines.append(f"no single place is likely enough: rule {prediction.rule} answers between the candidates")
     lines.append("candidates, with their images")
     for c in prediction.candidates:

@@ -1,4 +1,4 @@
-"""Samples, geocells and clusters as plain frozen data."""
+"""Samples as plain frozen data."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -117,49 +117,3 @@ class Samples:
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[row] for row in range(len(self)))
-
-
-@dataclass(frozen=True, slots=True)
-class Geocell:
-    """A Voronoi region of the sphere.
-
-    Attributes:
-        id: row in every array of cells.
-        site_lat, site_lon: the frozen Voronoi generator.
-        lat, lon: centroid of its members.
-        n_images: members in the gallery.
-        place: name of the place nearest to the centroid.
-    """
-
-    id: int
-    site_lat: float
-    site_lon: float
-    lat: float
-    lon: float
-    n_images: int
-    place: str
-
-
-@dataclass(frozen=True, slots=True)
-class Cluster:
-    """A group of samples inside one cell; a query returns its centroid.
-
-    Attributes:
-        id: row in every array of clusters.
-        cell: id of its geocell.
-        site_lat, site_lon: the frozen generator that decides membership inside the cell.
-        lat, lon: centroid of its members.
-        n_images: members in the gallery.
-        radius_km: distance from the centroid that holds 68 % of the members.
-        place: name of the place nearest to the centroid.
-    """
-
-    id: int
-    cell: int
-    site_lat: float
-    site_lon: float
-    lat: float
-    lon: float
-    n_images: int
-    radius_km: float
-    place: str

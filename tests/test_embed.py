@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 from tiles import save_tile, world_rows, write_table, write_world
 
 import geoindex.embed
@@ -19,6 +20,9 @@ class Counting:
     @property
     def uri(self):
         return self.source.uri
+
+    def file_of(self, image):
+        return self.source.file_of(image)
 
     def scan(self):
         return self.source.scan()
@@ -156,3 +160,28 @@ def test_a_source_of_embeddings_needs_no_encoder(tmp_path):
     embedded = embed_samples(source, samples, None, tmp_path)
     assert all_features(embedded).shape == (50, 8)
     assert np.allclose(all_features(embedded), source.features(samples), atol=1e-3)
+
+
+def test_an_image_that_was_replaced_since_is_embedded_again(tmp_path, tiny_encoder):
+    table = write_world(tmp_path / "world", world_rows()[:6])
+    source = open_source(table)
+    samples = source.scan().samples
+    embed_samples(source, samples, tiny_encoder, tmp_path / "work")
+    replaced = table.parent / samples.images[2]
+    Image.new("RGB", (48, 48), (1, 2, 3)).save(replaced)
+    again = Counting(source)
+    embedded = embed_samples(again, samples, tiny_encoder, tmp_path / "work")
+    assert again.reads == [samples.images[2]]
+    wanted = tiny_encoder.encode([table.parent / name for name in samples.images])
+    assert np.allclose(all_features(embedded), wanted, atol=2e-3)
+
+
+def test_a_damaged_shard_is_made_again(tmp_path, tiny_encoder, world):
+    source = open_source(world)
+    samples = source.scan().samples
+    embed_samples(source, samples, tiny_encoder, tmp_path)
+    shard = next(tmp_path.rglob("shard-*"))
+    shard.write_bytes(shard.read_bytes()[:100])
+    again = Counting(source)
+    embedded = embed_samples(again, samples, tiny_encoder, tmp_path)
+    assert len(again.reads) == len(samples) == len(embedded.rows)

@@ -21,7 +21,7 @@ from tiles import (
 
 import geoindex
 from geoindex.assembly import gallery
-from geoindex.assembly import generation as assembly
+from geoindex.assembly import steps as assembly
 from geoindex.errors import (
     ConfigError,
     EmptyDatasetError,
@@ -348,15 +348,15 @@ STEPS = [
     "geoindex.pipeline.embed_samples",
     "geoindex.pipeline.split_samples",
     "geoindex.pipeline.assemble",
-    "geoindex.assembly.generation.divide",
-    "geoindex.assembly.generation.fit_projection",
-    "geoindex.assembly.generation.write_gallery",
-    "geoindex.assembly.generation.describe",
-    "geoindex.assembly.generation.write_sidecar",
-    "geoindex.assembly.generation.TwoStageIndex.save",
-    "geoindex.assembly.generation.fit_posterior",
-    "geoindex.assembly.generation.record_canaries",
-    "geoindex.assembly.generation.verify_generation",
+    "geoindex.assembly.steps.divide",
+    "geoindex.assembly.steps.fit_projection",
+    "geoindex.assembly.steps.write_gallery",
+    "geoindex.assembly.steps.describe",
+    "geoindex.assembly.steps.write_sidecar",
+    "geoindex.assembly.steps.TwoStageIndex.save",
+    "geoindex.assembly.steps.fit_posterior",
+    "geoindex.assembly.steps.record_canaries",
+    "geoindex.assembly.steps.verify_generation",
     "geoindex.store.tables.LanceTables.write",
     "geoindex.store.tables.LanceTables.tag",
     "geoindex.store.generations.IndexFolder.publish",
@@ -524,3 +524,9 @@ def test_lance_keeps_the_versions_of_every_generation(index_folder):
         for table, version in manifest.tables.items():
             first = "row" if table == "images" else table[:-1]
             assert len(tables.read(table, version, [first])) == manifest.counts[table]
+
+
+def test_a_split_that_cannot_be_made_fails_before_anything_is_embedded(world, tmp_path):
+    with pytest.raises(ConfigError, match="nonsense"):
+        geoindex.build_index(world, out=tmp_path / "index", **{**KEYS, "split_by": "nonsense"})
+    assert not (tmp_path / "index").exists()

@@ -81,6 +81,8 @@ class Report:
             f"{self.count} queries ({self.queries}) against {self.gallery} images, {self.cells} cells, "
             f"{self.clusters} clusters; encoder {self.encoder or 'none'}"
         )
+        if self.queries == "split val":
+            title += "\nNote: scales and rule were fitted on these queries; ask for --split test."
         if self.in_gallery:
             title += (
                 f"\nWarning: {self.in_gallery} of the queries are in the gallery themselves; these figures flatter."

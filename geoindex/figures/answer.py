@@ -198,6 +198,8 @@ def _draw_error(figure: Any, error_km: float, top: float) -> None:
 
 def _certainty(prediction: Prediction) -> str:
     lines = [spread_text(prediction).capitalize()]
+    if prediction.between_candidates:
+        lines.append("No single place is likely enough:\nthe answer lies between the candidates")
     if prediction.confidence is not None:
         lines.insert(0, f"Confidence {prediction.confidence:.0%}")
     return "\n".join(lines)

@@ -74,12 +74,14 @@ def answer(
         ConfigError: if there is no such rule.
     """
     lat, lon = estimate_point(ranking.posterior, rule)
+    fact = _nearest_fact(searcher, ranking, lat, lon)
     prediction = Prediction(
         lat=lat,
         lon=lon,
-        place=_place(searcher, ranking, lat, lon),
+        place=fact["place"],
         confidence=None,
-        radius_km=mass_radius_km(ranking.posterior, lat, lon),
+        # a cluster that holds half of the probability is itself no point
+        radius_km=max(mass_radius_km(ranking.posterior, lat, lon), fact["radius_km"]),
         rule=rule,
         candidates=tuple(_candidates(searcher, ranking, options.top_k)),
         evidence=tuple(_evidence(searcher, n, lat, lon) for n in searcher.neighbours(ranking, query, options.evidence)),
@@ -87,13 +89,16 @@ def answer(
     return prediction if options.max_precision_km is None else blur(prediction, options.max_precision_km)
 
 
-def _place(searcher: Searcher, ranking: Ranking, lat: float, lon: float) -> str:
-    """Return the place of the cluster or cell whose centroid is nearest to the answer."""
+def _nearest_fact(searcher: Searcher, ranking: Ranking, lat: float, lon: float) -> dict[str, Any]:
+    """Return the facts of the cluster or cell whose centroid is nearest to the answer."""
     row = int(np.argmin(haversine_km(lat, lon, ranking.posterior.lat, ranking.posterior.lon)))
-    if row < len(ranking.clusters):
-        return str(searcher.sidecar.clusters["place"][int(ranking.clusters[row])].as_py())
-    unprobed = np.setdiff1d(np.arange(searcher.ann.n_cells), searcher.geography.cell[ranking.clusters])
-    return str(searcher.sidecar.cells["place"][int(unprobed[row - len(ranking.clusters)])].as_py())
+    table, rows = searcher.sidecar.clusters, ranking.clusters
+    if row >= len(rows):
+        row -= len(rows)
+        unprobed = np.setdiff1d(np.arange(searcher.ann.n_cells), searcher.geography.cell[rows])
+        table, rows = searcher.sidecar.cells, unprobed
+    facts: list[dict[str, Any]] = table.slice(int(rows[row]), 1).to_pylist()
+    return facts[0]
 
 
 def _candidates(searcher: Searcher, ranking: Ranking, count: int) -> list[Candidate]:
