@@ -221,7 +221,7 @@ def _save_shard(path: Path, shard: Shard, stamps: dict[int, str]) -> None:
 
 def _load_shard(path: Path) -> tuple[Shard, dict[str, str]]:
     """Return a stored shard, and the stamp of each of its images by row."""
-    with np.load(path) as stored:
+    with path.open("rb") as file, np.load(file) as stored:
         facts = json.loads(stored["facts"].tobytes())
         failures = {int(row): reason for row, reason in facts["failures"].items()}
         return Shard(stored["rows"], stored["features"], failures), facts["stamps"]

@@ -105,8 +105,8 @@ def test_gps_in_the_query_changes_nothing(index, tmp_path):
     plain = save_tile(tmp_path / "plain.jpg", *HUBS["nl"])
     tagged = save_tile(tmp_path / "tagged.jpg", *HUBS["nl"], **exif)
     assert plain.read_bytes() != tagged.read_bytes()
-    first, second = points(index, [plain, tagged])
-    assert first == second
+    # one by one: two rows of a batch may differ in their last bits
+    assert points(index, [plain]) == points(index, [tagged])
 
 
 def _gps(lat, lon):
