@@ -13,6 +13,7 @@ import multiprocessing
 import shutil
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -91,8 +92,8 @@ def run_apart(recipe: Recipe) -> dict[str, Any]:
     """Measure in a spawned process, so that memory is that of one work alone."""
     folder = Path(tempfile.mkdtemp(prefix="geoindex-rebuild-"))
     try:
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            return pool.apply(measure, (recipe, folder / "index"))
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            return pool.submit(measure, recipe, folder / "index").result()
     finally:
         shutil.rmtree(folder)
 

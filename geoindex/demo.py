@@ -6,6 +6,7 @@ it finds are colours and shapes that depend on the place.
 
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 
@@ -54,7 +55,7 @@ def run_demo(out: Path, images: int, seed: int) -> Iterator[str]:
     """
     if images < 100:
         raise ConfigError(f"A demo of {images} images holds too few out to measure; take at least --images 100.")
-    yield f"geoindex demo: {images:,} photos of a synthetic Earth. {INVENTED}\n"
+    yield fill(f"geoindex demo: {images:,} photos of a synthetic Earth. {INVENTED}", 100) + "\n"
     report = build_index(demo_recipe(images, seed), out=out / "index")
     yield report.to_text() + "\n"
     index = open_index(report.path)

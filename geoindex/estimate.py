@@ -88,6 +88,10 @@ RULES: Mapping[str, Rule] = {
 }
 
 
+DEFAULT_RULE = "score"
+"""Answers where validation has not chosen: it loses little on strong evidence and least on weak."""
+
+
 def estimate_point(posterior: Posterior, rule: str) -> tuple[float, float]:
     """Return the point that a rule chooses.
 
@@ -119,9 +123,9 @@ def choose_rule(posteriors: list[Posterior], lat: Floats, lon: Floats) -> tuple[
     """
     scores = {name: _geoscores(rule, posteriors, lat, lon) for name, rule in RULES.items()}
     best = max(scores, key=lambda name: float(scores[name].mean()))
-    gain = scores[best] - scores["score"]
+    gain = scores[best] - scores[DEFAULT_RULE]
     certain = gain.mean() > 2.0 * gain.std() / np.sqrt(len(gain))
-    return best if certain else "score", {name: float(values.mean()) for name, values in scores.items()}
+    return best if certain else DEFAULT_RULE, {name: float(values.mean()) for name, values in scores.items()}
 
 
 def _geoscores(rule: Rule, posteriors: list[Posterior], lat: Floats, lon: Floats) -> Floats:

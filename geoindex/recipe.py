@@ -133,7 +133,7 @@ class SearchRecipe:
 
     rule: Literal["auto", "nearest", "posterior", "distance", "score"] = "auto"
     """Which point answers: of the nearest or the most probable cluster, or with the least expected km or the largest
-    expected GeoScore; auto: the best on validation, posterior without one."""
+    expected GeoScore; auto: chosen on validation, score without one."""
 
     prior: Literal["auto", "on", "off"] = "auto"
     """Weigh cells by their share of the gallery; auto: chosen on validation, off without one."""

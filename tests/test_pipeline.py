@@ -103,7 +103,7 @@ class TestBuild:
         assert len(pairs) == len({author for author, _ in pairs}) == 24
 
     def test_too_little_validation_keeps_the_defaults(self, index):
-        assert index.manifest.rule == {"name": "posterior", "chosen_on": "default"}
+        assert index.manifest.rule == {"name": "score", "chosen_on": "default"}
         assert index.manifest.posterior["fitted_on"] == "defaults"
 
     def test_enough_validation_fits_scales_and_rule(self, world, tmp_path):

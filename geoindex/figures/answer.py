@@ -107,8 +107,7 @@ def _draw_answer(
     """Draw candidates, the way to the true place, the true place and, above all, the answer."""
     middle = prediction.lon if zoomed else 0.0
     grow = 1.5 if zoomed else 1.0
-    if zoomed:
-        _draw_radius(axes, prediction)
+    _draw_radius(axes, prediction)
     numbered = set(_apart(shown, prediction, truth)) if not zoomed else {c.rank for c in shown}
     for candidate in reversed(shown):
         _draw_candidate(axes, candidate, middle, grow, candidate.rank in numbered)
@@ -150,6 +149,10 @@ def _draw_candidate(axes: Any, candidate: Candidate, middle: float, grow: float,
 
 
 def _draw_radius(axes: Any, prediction: Prediction) -> None:
+    """Draw the circle that holds half of the probability, where the map has room for it."""
+    south, north = axes.get_ylim()
+    if prediction.radius_km > _KM_PER_DEGREE * (north - south) / 2.0:
+        return
     lat, lon = destination(prediction.lat, prediction.lon, np.linspace(0.0, 360.0, 181), prediction.radius_km)
     circle = unrolled(np.stack([lat, lon], axis=-1))
     pole = math.copysign(90.0, prediction.lat)
@@ -214,6 +217,7 @@ def _km(distance_km: float) -> str:
 
 
 def _draw_legend(figure: Any, with_truth: bool) -> None:
+    from matplotlib.colors import to_rgb
     from matplotlib.lines import Line2D
 
     def entry(label: str, **style: Any) -> Any:
@@ -222,15 +226,17 @@ def _draw_legend(figure: Any, with_truth: bool) -> None:
     entries = [entry("predicted", marker="*", color=ANSWER, markersize=17)]
     if with_truth:
         entries.append(entry("true place", marker="D", color=TRUTH, markersize=9))
-        entries.append(entry("shortest way between them", color=TRUTH, linestyle=(0, (4, 2)), linewidth=1.6))
+        entries.append(entry("shortest way", color=TRUTH, linestyle=(0, (4, 2)), linewidth=1.6))
     entries.append(
         entry("candidate (larger: more probable)", marker="o", color=CANDIDATE, markersize=12, markeredgecolor=INK)
     )
+    circle = {"marker": "o", "markersize": 15, "color": (*to_rgb(ANSWER), 0.15), "markeredgecolor": ANSWER}
+    entries.append(entry("holds half of the probability", **circle))
     figure.legend(
         handles=entries,
         loc="upper left",
         bbox_to_anchor=(0.335, 0.425),
-        ncols=4,
+        ncols=5,
         frameon=False,
         fontsize=10.5,
         labelcolor=INK,

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.ann import TwoStageIndex
-from geoindex.estimate import choose_rule
+from geoindex.estimate import DEFAULT_RULE, choose_rule
 from geoindex.recipe import SearchRecipe
 from geoindex.search.posterior import Geography, Scales, fit_scales, rank_clusters
 
@@ -17,7 +17,6 @@ MIN_VALIDATION = 30
 MAX_RULE_QUERIES = 2000
 """Validation images that choose the rule, spread evenly over more: their mean GeoScore is known to about 30 points."""
 
-DEFAULT_RULE = "posterior"
 PRIOR = {"auto": None, "on": True, "off": False}
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from geoindex.ann import TwoStageIndex
-from geoindex.estimate import RULES
+from geoindex.estimate import DEFAULT_RULE, RULES
 from geoindex.recipe import SearchRecipe
-from geoindex.search.fitting import DEFAULT_RULE, MIN_VALIDATION, Validation, fit_posterior
+from geoindex.search.fitting import MIN_VALIDATION, Validation, fit_posterior
 from geoindex.search.posterior import DEFAULT_SCALE, Geography, Scales
 
 DIM = 6
