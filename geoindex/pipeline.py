@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from geoindex.assembly.steps import Origin, assemble
 from geoindex.embed import Embedded, embed_samples
 from geoindex.errors import ConfigError, IndexDamagedError, IndexNotFoundError
-from geoindex.progress import Stages
+from geoindex.progress import Progress, Stages
 from geoindex.recipe import Recipe, load_recipe, recipe_from_dict, recipe_to_dict
 from geoindex.sources import Source, open_source
 from geoindex.sources.sampling import sample_rows
@@ -262,11 +262,15 @@ def _image_batches(
     import pyarrow as pa
 
     start = 0
-    for part in features:
-        facts = table.slice(start, len(part)).combine_chunks()
-        columns = [vectors_to_arrow(part) if f.name == "features" else facts[f.name].combine_chunks() for f in schema]
-        yield pa.RecordBatch.from_arrays(columns, schema=schema)
-        start += len(part)
+    with Progress("writing images", table.num_rows, "image") as bar:
+        for part in features:
+            facts = table.slice(start, len(part)).combine_chunks()
+            columns = [
+                vectors_to_arrow(part) if f.name == "features" else facts[f.name].combine_chunks() for f in schema
+            ]
+            yield pa.RecordBatch.from_arrays(columns, schema=schema)
+            start += len(part)
+            bar.advance(len(part))
 
 
 def _report(index: IndexFolder, generation: Generation, stages: Stages) -> BuildReport:

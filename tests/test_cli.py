@@ -255,7 +255,7 @@ class TestBadSources:
     def test_a_table_of_an_unknown_kind(self, run, tmp_path):
         table = tmp_path / "t.xlsx"
         table.write_bytes(b"PK")
-        assert "must end in" in self.refusal(run, table, tmp_path)
+        assert "would end in" in self.refusal(run, table, tmp_path)
 
     def test_a_label_that_nobody_has(self, run, tmp_path):
         table = write_world(tmp_path / "world", world_rows(per_hub=1))

@@ -11,6 +11,7 @@ from geoindex.assembly.division import Division
 from geoindex.encoder.projection import Projection, fit_whitening
 from geoindex.errors import IndexDamagedError
 from geoindex.places import place_names
+from geoindex.progress import Progress
 from geoindex.prototypes import Groups, describe_groups, sum_slices
 from geoindex.recipe import Recipe
 from geoindex.store.images import StoredImages
@@ -45,9 +46,11 @@ def write_gallery(path: Path, images: StoredImages, division: Division, projecti
     _allocate(path)
     written = np.load(path, mmap_mode="r+")
     filled = 0
-    for rows, features in images.features("train"):
-        written[place[rows]] = projection.apply(features.astype(np.float32))
-        filled += len(rows)
+    with Progress("embedding the gallery", shape[0], "image") as bar:
+        for rows, features in images.features("train"):
+            written[place[rows]] = projection.apply(features.astype(np.float32))
+            filled += len(rows)
+            bar.advance(len(rows))
     written.flush()
     if filled != shape[0]:
         raise IndexDamagedError(

@@ -65,7 +65,9 @@ def _open_table(rest: str, columns: _Columns) -> Source:
     if not rest or not path.is_file():
         raise DatasetNotFoundError(f"There is no table '{rest}'; check the path (table:PATH).")
     if path.suffix.lower() not in READERS:
-        raise DatasetNotFoundError(f"Table '{rest}' is of no known kind; it must end in {', '.join(READERS)}.")
+        raise DatasetNotFoundError(
+            f"'{rest}' is neither a folder of photos nor a table, which would end in {', '.join(READERS)}; name one."
+        )
     return TableSource(path, dict(columns))
 
 

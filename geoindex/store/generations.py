@@ -99,6 +99,8 @@ class IndexFolder:
             return {"generation": pointer["generation"], "sha256": pointer["sha256"]}
         except FileNotFoundError:
             raise IndexNotFoundError(self._not_found()) from None
+        except NotADirectoryError:
+            raise IndexNotFoundError(f"'{self.root}' is a file, and an index is a folder; name that.") from None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise IndexDamagedError(
                 f"'{path}' does not name a generation; restore it from a copy or build the index again."

@@ -96,7 +96,7 @@ def test_what_cannot_be_opened_lists_the_choices(uri, error, words):
 def test_files_of_another_kind(tmp_path):
     (tmp_path / "t.xlsx").touch()
     for uri in (tmp_path / "t.xlsx", f"table:{tmp_path / 't.xlsx'}"):
-        with pytest.raises(DatasetNotFoundError, match=r"must end in \.csv, \.tsv, \.parquet, \.jsonl"):
+        with pytest.raises(DatasetNotFoundError, match=r"would end in \.csv, \.tsv, \.parquet, \.jsonl"):
             open_source(uri)
 
 

@@ -343,3 +343,10 @@ def test_places_below_the_root(tmp_path):
     assert index.work == tmp_path / "work"
     assert index.encoder_folder("abc") == tmp_path / "encoder" / "abc"
     assert index.tables.folder == tmp_path / "tables"
+
+
+def test_a_file_is_no_index(tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(IndexNotFoundError, match="is a file, and an index is a folder"):
+        IndexFolder(file).current()
