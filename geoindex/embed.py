@@ -35,6 +35,9 @@ SHARD_SAMPLES = 1024
 BATCHES_AHEAD = 3
 """Batches that are decoded while one is encoded; bounds the memory of waiting images."""
 
+MISSING = "missing"
+"""Stamp of an image whose file is gone."""
+
 Pixels = NDArray[np.uint8]
 
 
@@ -131,17 +134,17 @@ def _stamp(file: Path | None) -> str:
     try:
         facts = file.stat()
     except OSError:
-        return "missing"
+        return MISSING
     return f"{facts.st_size} {facts.st_mtime_ns}"
 
 
 def _unchanged(path: Path, stamps: dict[int, str]) -> Shard:
-    """Return what an earlier run stored of the images that are still as they were."""
+    """Return what an earlier run stored of the images that are as they were, or are gone."""
     try:
         stored, seen = _load_shard(path)
     except (OSError, ValueError, KeyError, BadZipFile):
         return Shard(np.zeros(0, np.int64), np.zeros((0, 0), np.float16), {})
-    same = np.array([seen.get(str(row)) == stamps[row] for row in stored.rows.tolist()], bool)
+    same = np.array([stamps[row] in (seen.get(str(row)), MISSING) for row in stored.rows.tolist()], bool)
     return Shard(stored.rows[same], stored.features[same], {})
 
 
