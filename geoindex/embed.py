@@ -21,7 +21,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from geoindex.errors import EmptyDatasetError, UnreadableImageError
+from geoindex.errors import EmptyDatasetError, EncoderError, UnreadableImageError
 from geoindex.progress import Progress
 from geoindex.sources import Source
 from geoindex.sources.source import EmbeddedSource, LeftOut
@@ -35,6 +35,7 @@ SHARD_SAMPLES = 1024
 BATCHES_AHEAD = 3
 """Batches that are decoded while one is encoded; bounds the memory of waiting images."""
 
+TOO_LARGE = "its features are too large for float16"
 MISSING = "missing"
 """Stamp of an image whose file is gone."""
 
@@ -168,22 +169,36 @@ def _embed(rows: NDArray[np.int64], part: Samples, source: Source, encoder: "Enc
 
 def _embed_shard(rows: NDArray[np.int64], part: Samples, source: Source, encoder: "Encoder", bar: Progress) -> Shard:
     kept: list[int] = []
-    features: list[NDArray[np.float32]] = []
+    features: list[NDArray[np.float16]] = []
     failures: dict[int, str] = {}
     items = list(zip(rows.tolist(), part.images, strict=True))
     batches = [items[i : i + encoder.batch_size] for i in range(0, len(items), encoder.batch_size)]
     for batch, prepared in zip(batches, _prepare_ahead(batches, source, encoder), strict=True):
-        pixels = [p for p in prepared if isinstance(p, np.ndarray)]
-        if pixels:
-            features.append(encoder.features(np.stack(pixels)))
+        encoded = iter(_encode([p for p in prepared if isinstance(p, np.ndarray)], encoder))
         for (row, _), result in zip(batch, prepared, strict=True):
-            if isinstance(result, str):
-                failures[row] = result
+            found = result if isinstance(result, str) else next(encoded)
+            if isinstance(found, str):
+                failures[row] = found
             else:
                 kept.append(row)
+                features.append(found)
         bar.advance(len(batch))
-    stacked = np.concatenate(features) if features else np.zeros((0, encoder.dim), np.float32)
-    return Shard(np.array(kept, np.int64), stacked.astype(np.float16), failures)
+    stacked = np.stack(features) if features else np.zeros((0, encoder.dim), np.float16)
+    return Shard(np.array(kept, np.int64), stacked, failures)
+
+
+def _encode(pixels: list[Pixels], encoder: "Encoder") -> list[NDArray[np.float16] | str]:
+    """Return the features of each image, or why it has none; one that fails costs its batch nothing but time."""
+    if not pixels:
+        return []
+    try:
+        features = encoder.features(np.stack(pixels))
+    except EncoderError as error:
+        if len(pixels) == 1:
+            return [str(error).rstrip(".")]
+        return [found for image in pixels for found in _encode([image], encoder)]
+    fits = np.abs(features).max(axis=1) <= np.finfo(np.float16).max
+    return [f.astype(np.float16) if ok else TOO_LARGE for f, ok in zip(features, fits, strict=True)]
 
 
 def _prepare_ahead(

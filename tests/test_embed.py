@@ -7,7 +7,7 @@ from tiles import save_tile, world_rows, write_table, write_world
 
 import geoindex.embed
 from geoindex.embed import embed_samples
-from geoindex.errors import EmptyDatasetError, UnreadableImageError
+from geoindex.errors import EmptyDatasetError, EncoderError, UnreadableImageError
 from geoindex.sources import open_source
 
 
@@ -185,3 +185,35 @@ def test_a_damaged_shard_is_made_again(tmp_path, tiny_encoder, world):
     again = Counting(source)
     embedded = embed_samples(again, samples, tiny_encoder, tmp_path)
     assert len(again.reads) == len(samples) == len(embedded.rows)
+
+
+class Moody:
+    """An encoder that cannot encode dark images, and finds bright ones too large."""
+
+    fingerprint, dim, batch_size, min_side = "moody", 2, 4, 8
+
+    def prepare(self, image):
+        return np.full((3, 1, 1), image.getpixel((0, 0))[0], np.uint8)
+
+    def features(self, batch):
+        level = batch[:, 0, 0, 0].astype(np.float32)
+        if (level < 50).any():
+            raise EncoderError("Feature 0 is not finite.")
+        return np.stack([np.where(level > 200, 1e6, level), level], axis=1)
+
+
+def test_an_image_that_the_encoder_refuses_costs_no_other(tmp_path):
+    levels = [100, 10, 120, 250, 130, 140]
+    lines = ["file,lat,lon"]
+    for number, level in enumerate(levels):
+        Image.new("RGB", (8, 8), (level,) * 3).save(tmp_path / f"{number}.png")
+        lines.append(f"{number}.png,1.0,{number}.5")
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    source = open_source(tmp_path / "t.csv")
+    embedded = embed_samples(source, source.scan().samples, Moody(), tmp_path / "work")
+    assert embedded.rows.tolist() == [0, 2, 4, 5]
+    assert all_features(embedded)[:, 1].tolist() == [100, 120, 130, 140]
+    assert embedded.left_out.counts == {
+        "Feature 0 is not finite": 1,
+        "its features are too large for float16": 1,
+    }
