@@ -7,9 +7,10 @@ import shutil
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
-from tiles import KEYS, TINY_ENCODER, world_rows, write_world
+from tiles import KEYS, TINY_ENCODER, save_tile, world_rows, write_world
 
 import geoindex
+from geoindex.cli import main
 
 
 @pytest.fixture(scope="session")
@@ -43,3 +44,26 @@ def index(built, tiny_encoder):
 def index_folder(built, tmp_path):
     """A copy of the index, to write to or to damage."""
     return shutil.copytree(built.path, tmp_path / "index")
+
+
+@pytest.fixture
+def run(capsys):
+    """Run a command; return exit code, stdout, stderr."""
+
+    def run(*arguments):
+        code = main([str(argument) for argument in arguments])
+        return (code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def photo(tmp_path):
+    return save_tile(tmp_path / "photo.jpg", 52.2, 5.3)
+
+
+@pytest.fixture
+def bad_photo(tmp_path):
+    path = tmp_path / "bad.jpg"
+    path.write_bytes(b"no photo")
+    return path

@@ -5,7 +5,10 @@ import csv
 import numpy as np
 from PIL import Image
 
-from geoindex.geo import to_unit
+import geoindex
+from geoindex.geo import haversine_km, to_unit
+from geoindex.store.generations import IndexFolder
+from geoindex.store.tables import vectors_from_arrow
 
 TINY_ENCODER = (
     "timm:vit_tiny_patch16_224/random?img_size=16&patch_size=8&depth=1&embed_dim=32&num_heads=2&global_pool=avg&seed=0"
@@ -80,3 +83,25 @@ def points(index, photos):
     """Return what an index answers, without what differs between runs."""
     answers = index.query_images(photos)
     return [(a.lat, a.lon, a.place, a.rule, a.candidates, a.evidence) for a in answers]
+
+
+PHOTOS = [tile(lat + 0.3, lon - 0.4) for lat, lon in HUBS.values()]
+
+
+def build(source, out, **keys):
+    return geoindex.build_index(source, out=out, **KEYS | keys)
+
+
+def stored(path, table, column):
+    folder = IndexFolder(path)
+    version = folder.current().manifest.tables[table]
+    values = folder.tables.read(table, version, [table[:-1] if table != "images" else "row", column])[column]
+    return vectors_from_arrow(values.combine_chunks()) if "embedding" in column else values.to_numpy()
+
+
+def partial_folders(path):
+    return [p.name for p in (path / "generations").iterdir() if not p.name.isdigit()]
+
+
+def error_km(prediction, hub):
+    return float(haversine_km(prediction.lat, prediction.lon, *hub))
