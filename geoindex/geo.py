@@ -84,24 +84,6 @@ def km_to_chord(distance_km: ArrayLike) -> Floats:
     return np.asarray(2.0 * np.sin(angle / 2.0))
 
 
-def mean_position(lat: ArrayLike, lon: ArrayLike, weights: ArrayLike | None = None) -> tuple[float, float]:
-    """Return the mean of positions as a position: the normalised mean of unit vectors.
-
-    Positions whose mean has no direction (two antipodes) give the first of them.
-
-    Raises:
-        CoordinateError: if there is no position.
-    """
-    xyz = to_unit(lat, lon).reshape(-1, 3)
-    if len(xyz) == 0:
-        raise CoordinateError("The mean of no positions is undefined; pass at least one.")
-    total = np.average(xyz, axis=0, weights=None if weights is None else np.asarray(weights, float))
-    if np.linalg.norm(total) < 1e-12:
-        total = xyz[0]
-    mean_lat, mean_lon = from_unit(total)
-    return float(mean_lat), float(mean_lon)
-
-
 def group_means(lat: ArrayLike, lon: ArrayLike, group: NDArray[np.int64], count: int) -> tuple[Floats, Floats]:
     """Return the mean position of each group 0..count-1, each (count,).
 

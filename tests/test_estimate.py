@@ -63,3 +63,16 @@ def test_the_rule_is_chosen_by_geoscore():
     assert rule in ("distance", "score")
     assert scores[rule] == pytest.approx(5000)
     assert scores["posterior"] < 10
+
+
+def test_a_better_rule_must_be_better_for_certain():
+    sure, unsure = posterior(EUROPE, [0.2, 0.5, 0.3], score=[0.9, 0.1, 0.2]), posterior(EUROPE, [1, 0, 0])
+    lat, lon = np.array(EUROPE, float).T
+    # nearest is right where score is not, once in twenty and nineteen times in twenty
+    once = [sure, *[unsure] * 19]
+    mostly = [*[sure] * 19, unsure]
+    truth = np.full(20, lat[0]), np.full(20, lon[0])
+    rule, scores = choose_rule(once, *truth)
+    assert scores["nearest"] > scores["score"]
+    assert rule == "score"
+    assert choose_rule(mostly, *truth)[0] == "nearest"

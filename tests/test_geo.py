@@ -18,7 +18,6 @@ from geoindex.geo import (
     group_means,
     haversine_km,
     km_to_chord,
-    mean_position,
     nearest,
     pairwise_km,
     to_unit,
@@ -157,25 +156,10 @@ def test_chords_beyond_the_sphere_are_clipped():
         ([0, 90], [40, -3], (45, 40)),
     ],
 )
-def test_mean_position(lat, lon, wanted):
-    mean_lat, mean_lon = mean_position(lat, lon)
+def test_the_mean_of_one_group(lat, lon, wanted):
+    (mean_lat,), (mean_lon,) = group_means(lat, lon, np.zeros(len(lat), int), 1)
     assert mean_lat == pytest.approx(wanted[0], abs=1e-4)
     assert wanted[1] is None or abs(mean_lon) == pytest.approx(wanted[1], abs=1e-9)
-
-
-def test_the_mean_of_antipodes_is_the_first_of_them():
-    assert mean_position([10, -10], [20, -160]) == pytest.approx((10, 20))
-
-
-def test_weights_pull_the_mean():
-    assert mean_position([0, 0], [0, 90], weights=[1, 0]) == pytest.approx((0, 0))
-    assert mean_position([0, 0], [0, 90], weights=[1, 1])[1] == pytest.approx(45)
-    assert 0 < mean_position([0, 0], [0, 90], weights=[3, 1])[1] < 45
-
-
-def test_there_is_no_mean_of_nothing():
-    with pytest.raises(CoordinateError, match="at least one"):
-        mean_position([], [])
 
 
 def test_group_means_are_the_means_of_the_groups():
@@ -187,7 +171,7 @@ def test_group_means_are_the_means_of_the_groups():
     assert np.flatnonzero(np.isnan(mean_lat)).tolist() == [3, 7, 8]
     assert np.isnan(mean_lon).tolist() == np.isnan(mean_lat).tolist()
     for g in set(group.tolist()):
-        wanted = mean_position(lat[group == g], lon[group == g])
+        wanted = from_unit(to_unit(lat[group == g], lon[group == g]).mean(axis=0))
         assert haversine_km(mean_lat[g], mean_lon[g], *wanted) < METRE
 
 

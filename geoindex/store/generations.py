@@ -66,10 +66,6 @@ class IndexFolder:
         """Return where the weights of an encoder are kept, if they are."""
         return self.root / "encoder" / fingerprint
 
-    def exists(self) -> bool:
-        """Tell whether a generation was ever published here."""
-        return (self.root / "CURRENT").is_file()
-
     def abandon(self, folder: Path) -> None:
         """Remove what was begun and will not be published."""
         shutil.rmtree(folder, ignore_errors=True)

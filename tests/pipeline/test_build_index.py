@@ -203,7 +203,7 @@ class TestBadImages:
         table = write_table(tmp_path / "metadata.csv", world_rows(per_hub=2))
         with pytest.raises(EmptyDatasetError, match="None of the 16 images could be read"):
             build(table, tmp_path / "index")
-        assert not IndexFolder(tmp_path / "index").exists()
+        assert not (tmp_path / "index" / "CURRENT").exists()
 
     def test_features_follow_their_images_when_some_are_missing(self, tmp_path, monkeypatch, tiny_encoder):
         """Every image keeps its own features and position, over several shards with holes."""

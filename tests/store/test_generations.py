@@ -2,7 +2,6 @@ import errno
 import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,14 +10,13 @@ import pyarrow as pa
 import pytest
 
 import geoindex
-from geoindex.errors import IndexDamagedError, IndexLockedError, IndexNotFoundError, IndexVersionError, StorageError
+from geoindex.errors import IndexDamagedError, IndexNotFoundError, IndexVersionError, StorageError
 from geoindex.store.durable import write_durably
 from geoindex.store.generations import IndexFolder, seal
 from geoindex.store.manifest import FileRecord, Manifest, digest
 
 SCHEMA = pa.schema([("row", pa.int64())])
 FILES = {"cells.arrow": b"cells" * 10, "index.faiss": bytes(range(200))}
-CODE = Path(geoindex.__file__).parents[1]
 
 
 def make_generation(index, number=0):
@@ -63,7 +61,6 @@ def test_generations_are_numbered_from_one(tmp_path):
     assert name == "000001"
     assert folder.is_dir()
     assert list(folder.iterdir()) == []
-    assert not index.exists()
 
 
 def test_the_next_number_is_above_every_folder(index):
@@ -98,7 +95,6 @@ def test_sealing_records_every_file(index, generation_folder):
 
 
 def test_publishing_makes_it_the_live_one(index):
-    assert index.exists()
     generation = index.current()
     assert (generation.folder.name, generation.manifest.generation) == ("000001", "000001")
     assert generation.file("index.faiss").read_bytes() == FILES["index.faiss"]
@@ -190,7 +186,6 @@ def test_a_rename_that_is_refused_leaves_the_live_generation(index, monkeypatch)
 
 def test_no_index_at_all(tmp_path):
     index = IndexFolder(tmp_path / "nothing")
-    assert not index.exists()
     with pytest.raises(IndexNotFoundError, match=r"No index at '.*nothing'; build one with 'geoindex build SOURCE"):
         index.current()
 
@@ -277,72 +272,26 @@ def test_a_file_that_the_manifest_does_not_name_is_refused(index, generation_fol
         index.current().file("stranger")
 
 
-HOLD = """
-import sys
-from pathlib import Path
-from geoindex.store.generations import IndexFolder
-with IndexFolder(Path(sys.argv[1])).writing():
-    print("writing", flush=True)
-    sys.stdin.read()
-"""
-
-TRY = """
-import sys
-from pathlib import Path
-from geoindex.errors import GeoindexError
-from geoindex.store.generations import IndexFolder
-try:
-    with IndexFolder(Path(sys.argv[1])).writing():
-        print("writing")
-except GeoindexError as error:
-    print(type(error).__name__, error)
-"""
-
-
-def python(code, root):
-    return subprocess.Popen(
-        [sys.executable, "-c", code, str(root)], cwd=CODE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-
-
-def test_another_process_is_kept_out_until_the_writer_is_done(index):
-    with index.writing():
-        said, _ = python(TRY, index.root).communicate(timeout=60)
-    assert said.startswith(f"IndexLockedError Another process is writing to '{index.root}'; wait for it to end")
-    said, _ = python(TRY, index.root).communicate(timeout=60)
-    assert said == "writing\n"
-
-
-def test_the_lock_of_a_killed_process_is_free(index):
-    with python(HOLD, index.root) as other:
-        assert other.stdout.readline() == "writing\n"
-        with pytest.raises(IndexLockedError, match="or build into another folder"), index.writing():
-            pass
-        assert index.current().manifest.generation == "000001"
-        other.kill()
-        other.wait(timeout=60)
-        with index.writing():
-            assert index.begin()[0] == "000002"
-
-
-def test_the_lock_is_free_after_an_error(index):
-    for _ in range(2):
-        with pytest.raises(ValueError, match="stop"), index.writing():
-            raise ValueError("stop")
-
-
-def test_a_folder_that_is_a_file_cannot_be_written(tmp_path):
-    path = tmp_path / "index"
-    path.write_bytes(b"a file")
-    with pytest.raises(StorageError, match="choose another folder with --out"), IndexFolder(path).writing():
-        pass
-
-
 def test_places_below_the_root(tmp_path):
     index = IndexFolder(tmp_path)
     assert index.work == tmp_path / "work"
     assert index.encoder_folder("abc") == tmp_path / "encoder" / "abc"
     assert index.tables.folder == tmp_path / "tables"
+
+
+def test_a_generation_that_current_never_named_is_removed(index, monkeypatch):
+    write = geoindex.store.generations.write_durably
+
+    def refuse_current(path, data):
+        if path.name == "CURRENT":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, data)
+
+    monkeypatch.setattr("geoindex.store.generations.write_durably", refuse_current)
+    with pytest.raises(StorageError):
+        make_generation(index, 1)
+    assert [p.name for p in (index.root / "generations").iterdir() if p.name.isdigit()] == ["000001"]
+    assert index.current().manifest.generation == "000001"
 
 
 def test_a_file_is_no_index(tmp_path):
