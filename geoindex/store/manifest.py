@@ -92,8 +92,8 @@ def parse_manifest(data: bytes, path: Path) -> Manifest:
         raise _damaged(path, "is not a manifest") from error
     if version != FORMAT_VERSION:
         raise IndexVersionError(
-            f"The index at '{path.parent}' has format {version}, this geoindex reads format {FORMAT_VERSION}; "
-            "install the geoindex that wrote it, or build it again."
+            f"The generation at '{path.parent}' has format {version}, this geoindex reads format {FORMAT_VERSION}; "
+            "install the geoindex that wrote it, or build it again in another folder."
         )
     return _from_values(values, path)
 
