@@ -13,8 +13,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from geoindex import geo
-from geoindex.geocells.optics import optics, xi_labels
-from geoindex.geocells.positions import Floats, Rows, centroids, checked_positions, nearest_site, occupied_sites
+from geoindex.geocells.optics import Ground, xi_labels
+from geoindex.geocells.positions import (
+    THREADS_FROM,
+    Floats,
+    Rows,
+    centroids,
+    checked_positions,
+    nearest_site,
+    occupied_sites,
+)
 
 SILHOUETTE_ROWS = 1000
 """Positions whose silhouette is taken, each against all others; their mean has a standard error of about 0.01."""
@@ -76,16 +84,19 @@ def sweep(lat: ArrayLike, lon: ArrayLike, min_samples: Sequence[int], xi: Sequen
         CoordinateError: if a position is not on Earth.
         ConfigError: if a `min_samples` is under 2.
     """
+    from joblib import Parallel, cpu_count, delayed
+
     lats, lons = checked_positions(lat, lon)
     xyz = geo.to_unit(lats, lons)
-    gauge = Silhouette(xyz, seed)
-    scores = []
-    for size in min_samples:
-        ordering = optics(lats, lons, size)
-        for steepness in xi:
-            labels = xi_labels(ordering, steepness, size)
-            scores.append(_score(Setting(size, steepness), xyz, labels, gauge))
-    return scores
+    gauge, ground = Silhouette(xyz, seed), Ground(lats, lons, min_samples)
+
+    def scored(size: int) -> list[Score]:
+        ordering = ground.walk(size)
+        return [_score(Setting(size, steep), xyz, xi_labels(ordering, steep, size), gauge) for steep in xi]
+
+    jobs = min(len(min_samples), cpu_count()) if len(xyz) >= THREADS_FROM else 1
+    found = Parallel(jobs, backend="threading")(delayed(scored)(size) for size in min_samples)
+    return [score for scores in found for score in scores]
 
 
 def choose(scores: Sequence[Score], min_cells: int, max_cells: int) -> Score:
@@ -105,36 +116,26 @@ def choose(scores: Sequence[Score], min_cells: int, max_cells: int) -> Score:
 
 
 class Silhouette:
-    """Haversine silhouettes of a seeded sample of positions, each against all positions.
-
-    Distances are taken once for all settings: float32, (N, S), at most 4 KB a position.
-    """
+    """Haversine silhouettes of a seeded sample of positions, each against all positions."""
 
     def __init__(self, xyz: Floats, seed: int) -> None:
         count = min(len(xyz), SILHOUETTE_ROWS)
         self.rows = np.sort(np.random.default_rng(seed).choice(len(xyz), count, replace=False))
-        self._km = np.empty((len(xyz), count), np.float32)
-        for start in range(0, len(xyz), 1024):
-            self._km[start : start + 1024] = _pairwise_km(xyz[start : start + 1024], xyz[self.rows])
+        self._xyz = xyz
 
     def measure(self, cell: Rows, count: int) -> Floats:
         """Return the silhouette of each sampled position in a division into cells 0..count-1, (S,).
 
         A position that is alone in its cell has silhouette 0; `count` must be 2 or more and no cell empty.
         """
-        from scipy.sparse import csr_array
+        from geoindex.geocells._scores import silhouettes
 
-        size = np.bincount(cell, minlength=count)
-        starts = np.concatenate([[0], np.cumsum(size)])
-        members = csr_array((np.ones(len(cell), np.float32), np.argsort(cell, kind="stable"), starts))
-        total = np.asarray(members @ self._km, float)  # (C, S) summed km to the members of each cell
-        own, columns = cell[self.rows], np.arange(len(self.rows))
-        inner = total[own, columns] / np.maximum(size[own] - 1, 1)
-        mean = total / size[:, None]
-        mean[own, columns] = np.inf
-        outer = mean.min(axis=0)
-        scale = np.maximum(inner, outer)
-        return np.where((size[own] > 1) & (scale > 0), (outer - inner) / np.where(scale > 0, scale, 1.0), 0.0)
+        order = np.argsort(cell, kind="stable")
+        at = np.empty(len(order), np.int64)
+        at[order] = np.arange(len(order))
+        starts = np.concatenate([[0], np.cumsum(np.bincount(cell, minlength=count))])
+        centre, spread = _centres_and_spreads(self._xyz, cell, count)
+        return silhouettes(self._xyz[order], starts, centre, spread, at[self.rows], cell[self.rows])
 
 
 def davies_bouldin(xyz: Floats, cell: Rows, count: int) -> float:
@@ -142,13 +143,17 @@ def davies_bouldin(xyz: Floats, cell: Rows, count: int) -> float:
 
     Cells whose centroids coincide count as a metre apart.
     """
+    from geoindex.geocells._scores import largest_likeness
+
+    likeness = largest_likeness(*_centres_and_spreads(xyz, cell, count), 1e-3 / geo.EARTH_RADIUS_KM)
+    return float(likeness.mean())
+
+
+def _centres_and_spreads(xyz: Floats, cell: Rows, count: int) -> tuple[Floats, Floats]:
+    """Return the centroid of each cell, (C, 3), and the mean angle from its members to it, (C,)."""
     centre = centroids(xyz, cell, count)
-    to_centre = geo.chord_to_km(np.linalg.norm(xyz - centre[cell], axis=1))
-    spread = np.bincount(cell, weights=to_centre, minlength=count) / np.bincount(cell, minlength=count)
-    apart = np.maximum(_pairwise_km(centre, centre), 1e-3)
-    likeness = (spread[:, None] + spread[None, :]) / apart
-    np.fill_diagonal(likeness, -np.inf)
-    return float(likeness.max(axis=1).mean())
+    angle = geo.chord_to_km(np.linalg.norm(xyz - centre[cell], axis=1)) / geo.EARTH_RADIUS_KM
+    return centre, np.bincount(cell, weights=angle, minlength=count) / np.bincount(cell, minlength=count)
 
 
 def _score(setting: Setting, xyz: Floats, labels: Rows, gauge: Silhouette) -> Score:
@@ -179,12 +184,6 @@ def _label_centroids(xyz: Floats, labels: Rows) -> Floats:
     group = labels.copy()
     group[~inlier] = nearest_site(centroids(xyz[inlier], labels[inlier], count), xyz[~inlier])[0]
     return centroids(xyz, group, count)
-
-
-def _pairwise_km(a: Floats, b: Floats) -> Floats:
-    from scipy.spatial.distance import cdist
-
-    return geo.chord_to_km(cdist(a, b))
 
 
 def _ranks(values: Sequence[float], descending: bool = False) -> NDArray[np.int64]:
