@@ -1,10 +1,16 @@
 """The machine that a benchmark ran on, and where the real data lies."""
 
+import multiprocessing
 import os
 import platform
+import threading
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 PACKAGES = ("torch", "faiss-gpu", "lancedb", "numpy", "scipy", "scikit-learn", "pyarrow", "pillow", "timm")
 MEBIBYTE = 1 << 20
@@ -46,3 +52,45 @@ def peak_mib() -> float:
 def reset_peak() -> None:
     """Start a new peak of resident memory (Linux)."""
     Path("/proc/self/clear_refs").write_text("5")
+
+
+def apart(function: Callable[..., T], *arguments: Any) -> T:
+    """Call a function in a spawned process of its own, so that memory is that of one work alone."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+class TreePeak:
+    """The peak of resident memory of this process and all its children together, looked at twenty times a second."""
+
+    def __enter__(self) -> "TreePeak":
+        self.mib = 0.0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(0.05):
+            self.mib = max(self.mib, _tree_mib())
+
+
+def _tree_mib() -> float:
+    facts = [_status(folder / "status") for folder in Path("/proc").iterdir() if folder.name.isdigit()]
+    inside = {os.getpid()}
+    for pid, parent, _ in sorted(facts):  # children have higher numbers but for a wrap
+        if parent in inside:
+            inside.add(pid)
+    return sum(kib for pid, _, kib in facts if pid in inside) / 1024
+
+
+def _status(path: Path) -> tuple[int, int, int]:
+    try:
+        lines = dict(line.split(":", 1) for line in path.read_text().splitlines())
+    except OSError:  # it has ended
+        return 0, 0, 0
+    return int(lines["Pid"]), int(lines["PPid"]), int(lines.get("VmRSS", "0 kB").split()[0])

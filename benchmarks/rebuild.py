@@ -9,16 +9,14 @@ but the encoder. Each work runs in a process of its own; peak memory is reset be
 
 import argparse
 import json
-import multiprocessing
 import shutil
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from machine import describe_machine, peak_mib, reset_peak, shared_folder
+from machine import apart, describe_machine, peak_mib, reset_peak, shared_folder
 
 from geoindex import pipeline
 from geoindex.progress import Stages
@@ -89,11 +87,10 @@ def measure(recipe: Recipe, folder: Path) -> dict[str, Any]:
 
 
 def run_apart(recipe: Recipe) -> dict[str, Any]:
-    """Measure in a spawned process, so that memory is that of one work alone."""
+    """Measure in a process of its own and clear away what it wrote."""
     folder = Path(tempfile.mkdtemp(prefix="geoindex-rebuild-"))
     try:
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-            return pool.submit(measure, recipe, folder / "index").result()
+        return apart(measure, recipe, folder / "index")
     finally:
         shutil.rmtree(folder)
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
-from cyclopts.config import Toml
+from cyclopts.config import Dict
 
 from geoindex import __version__
 from geoindex.errors import GeoindexError, UnreadableImageError
-from geoindex.recipe import Recipe, load_recipe
+from geoindex.recipe import ClusterRecipe, GeocellRecipe, Recipe, load_recipe, recipe_to_dict
 
 if TYPE_CHECKING:
     from geoindex.pipeline import BuildReport
@@ -199,6 +199,41 @@ def info(index: Path, /, *, format: ReportFormat = "table") -> int:
     return 0
 
 
+@app.command(name="geocells")
+def geocells_(
+    source: str,
+    /,
+    *,
+    out: Path,
+    column: tuple[str, ...] = (),
+    sample: int | None = None,
+    held_out: float = 0.0,
+    seed: int = 0,
+    geocells: GeocellRecipe = GeocellRecipe(),  # noqa: B008
+    clusters: ClusterRecipe = ClusterRecipe(),  # noqa: B008
+    format: ReportFormat = "table",
+) -> int:
+    """Divide the Earth by a table of positions, and draw and write the cells.
+
+    Args:
+        source: A table with coordinates (csv, parquet, jsonl), a folder of photos, or a URI.
+        out: Folder for cells, clusters and figures.
+        column: Columns of a table by meaning, each with a flag of its own, as lat=NAME.
+        sample: Use only this many positions.
+        held_out: Share of the positions that is left out of the cells and only measured on.
+        seed: Seed of every random choice.
+        geocells: Keys of a recipe's geocells.
+        clusters: Keys of a recipe's clusters.
+        format: How to print what was made.
+    """
+    from geoindex.survey import survey_positions
+
+    recipe = Recipe(source=source, column=column, sample=sample, seed=seed, geocells=geocells, clusters=clusters)
+    report = survey_positions(recipe, out, held_out)
+    print(report.to_text() if format == "table" else json.dumps(report.to_dict(), ensure_ascii=False, indent=1))
+    return 0
+
+
 def _print_build(report: "BuildReport", format: ReportFormat) -> int:
     print(report.to_text() if format == "table" else json.dumps(report.to_dict(), ensure_ascii=False, indent=1))
     return SOME_FAILED if report.failed else 0
@@ -221,8 +256,8 @@ def _read_recipe_file(tokens: list[str]) -> None:
     app["build"].config = ()
     file = _recipe_file(tokens)
     if file:
-        load_recipe(file)
-        app["build"].config = (Toml(file, search_parents=False, use_commands_as_keys=False),)
+        # under the command's name: a key such as geocells is also the name of another command
+        app["build"].config = (Dict({"build": recipe_to_dict(load_recipe(file))}),)
 
 
 def _recipe_file(tokens: list[str]) -> str | None:

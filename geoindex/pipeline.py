@@ -20,8 +20,8 @@ from geoindex.embed import Embedded, embed_samples
 from geoindex.errors import ConfigError, IndexDamagedError, IndexNotFoundError
 from geoindex.progress import Progress, Stages
 from geoindex.recipe import Recipe, load_recipe, recipe_from_dict, recipe_to_dict
+from geoindex.sampling import sample_rows
 from geoindex.sources import Source, open_source
-from geoindex.sources.sampling import sample_rows
 from geoindex.sources.source import EmbeddedSource, LeftOut
 from geoindex.splits import split_samples
 from geoindex.store.generations import Generation, IndexFolder

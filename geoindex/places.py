@@ -142,6 +142,16 @@ def place_names(lat: ArrayLike, lon: ArrayLike) -> list[str]:
     return [_described(places, row, km) for row, km in zip(rows.tolist(), distance_km.tolist(), strict=True)]
 
 
+def nearest_labels(lat: ArrayLike, lon: ArrayLike, label: str) -> list[str]:
+    """Return for each position the `city`, `region` or `country` of the nearest named place; empty where unknown.
+
+    Raises:
+        CoordinateError: if a position is not on Earth.
+    """
+    values: tuple[str, ...] = getattr(named_places(), label)
+    return [values[row] for row in nearest_places(lat, lon)[0].tolist()]
+
+
 @lru_cache(maxsize=1)
 def world_outline() -> WorldOutline:
     """Return coasts and borders for drawing; they are read once a process (a few milliseconds)."""

@@ -4,33 +4,24 @@ A prototype is the normalised mean of member embeddings. Sums and counts are kep
 an image changes a prototype exactly.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoindex.geo import group_means, haversine_km
+from geoindex.geocells.footprints import Footprints, footprints
+from geoindex.geocells.positions import Floats
 
-Floats = NDArray[np.float64]
 
-
-@dataclass(frozen=True, slots=True)
-class Groups:
+@dataclass(frozen=True, slots=True, eq=False)
+class Groups(Footprints):
     """Cells, or clusters, as their members make them.
 
     Attributes:
-        lat, lon: centroids in degrees, (G,).
-        n_images: members, (G,).
-        radius_km, radius95_km: distance from the centroid that holds 68 % and 95 % of the members, (G,).
         embedding: prototypes, (G, D) unit vectors.
         embedding_sum: sums of member embeddings, (G, D).
     """
 
-    lat: Floats
-    lon: Floats
-    n_images: NDArray[np.int64]
-    radius_km: Floats
-    radius95_km: Floats
     embedding: NDArray[np.float32]
     embedding_sum: Floats
 
@@ -44,39 +35,15 @@ def describe_groups(lat: Floats, lon: Floats, group: NDArray[np.int64], embeddin
         group: the group of each member, (N,); every group 0..G-1 has one.
         embedding_sum: (G, D).
     """
-    count = len(embedding_sum)
-    mean_lat, mean_lon = group_means(lat, lon, group, count)
-    first = np.full(count, -1)
-    first[group[::-1]] = np.arange(len(group))[::-1]
-    # members that cancel out, such as two antipodes, have no mean: the first stands for them
-    mean_lat = np.where(np.isnan(mean_lat), lat[first], mean_lat)
-    mean_lon = np.where(np.isnan(mean_lon), lon[first], mean_lon)
-    distance_km = haversine_km(lat, lon, mean_lat[group], mean_lon[group])
-    return Groups(
-        mean_lat,
-        mean_lon,
-        np.bincount(group, minlength=count),
-        group_quantile(distance_km, group, count, 0.68),
-        group_quantile(distance_km, group, count, 0.95),
-        normalise(embedding_sum).astype(np.float32),
-        embedding_sum,
-    )
+    places = footprints(lat, lon, group, len(embedding_sum))
+    facts = {entry.name: getattr(places, entry.name) for entry in fields(places)}
+    return Groups(**facts, embedding=normalise(embedding_sum).astype(np.float32), embedding_sum=embedding_sum)
 
 
 def sum_slices(embeddings: NDArray[np.float16], first: NDArray[np.int64], count: NDArray[np.int64]) -> Floats:
     """Return the sum of each slice `embeddings[first : first + count]`, (G, D) in float64."""
     sums = [embeddings[a : a + n].sum(axis=0, dtype=np.float64) for a, n in zip(first, count, strict=True)]
     return np.stack(sums)
-
-
-def group_quantile(values: Floats, group: NDArray[np.int64], count: int, share: float) -> Floats:
-    """Return for each group the smallest member value that at least `share` of the members do not exceed."""
-    order = np.lexsort((values, group))
-    size = np.bincount(group, minlength=count)
-    first = np.cumsum(size) - size
-    # 0.68 * 75 is a hair above 51: without the margin the 52nd of 75 would stand for the 51st
-    held = np.ceil(share * size - 1e-9).astype(np.int64)
-    return np.asarray(values[order][first + held - 1])
 
 
 def normalise(vectors: Floats) -> Floats:

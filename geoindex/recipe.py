@@ -54,13 +54,21 @@ class EncoderRecipe:
 
 @dataclass(frozen=True)
 class GeocellRecipe:
-    """How the Earth is divided: OPTICS over positions, then Voronoi (paper section 3.3)."""
+    """How the Earth is divided; the paper: OPTICS over positions, then Voronoi (section 3.3)."""
+
+    method: Literal["optics", "hdbscan", "quadtree", "balanced", "grid"] = "optics"
+    """optics (the paper) or hdbscan: centroids of density clusters as Voronoi sites; quadtree: boxes cut in four, as
+    OSV-5M; balanced: cells of equal count, cut by great circles; grid: H3 hexagons."""
+
+    within: str = ""
+    """Keep cells inside the borders of a label, such as country; where the source has no such label, the country,
+    region or city of the nearest named place. Empty: no borders."""
 
     source: str = ""
     """Source of the positions (the paper: another 100k images); empty: the gallery's own."""
 
     min_samples: tuple[int, ...] = (3, 5, 10, 20)
-    """OPTICS neighbourhood sizes to try, each with a flag of its own."""
+    """OPTICS and HDBSCAN neighbourhood sizes to try, each with a flag of its own."""
 
     xi: tuple[float, ...] = (0.01, 0.03, 0.05, 0.1, 0.2)
     """OPTICS steepness thresholds to try, each with a flag of its own."""
@@ -71,8 +79,19 @@ class GeocellRecipe:
     max_cells: int | None = None
     """Most cells to accept; left out: twice the square root of the number of positions."""
 
-    max_positions: int = 20_000
-    """Positions that OPTICS sees; of more, a seeded sample, and the rest goes to the nearest centroid."""
+    n_cells: int | None = None
+    """Exactly this many cells (the paper: 174), instead of a range; the quadtree and the grid come as near as they
+    can from below."""
+
+    max_positions: int = 200_000
+    """Positions that OPTICS and HDBSCAN see; of more, a seeded sample that leaves no region out, and the rest goes to
+    the nearest centroid."""
+
+    split_above: int | None = None
+    """Quadtree: cut boxes with more positions than this (OSV-5M: 1000); left out: what fits the range of cells."""
+
+    max_depth: int = 10
+    """Quadtree: cuts down to the smallest box (OSV-5M: 10)."""
 
     def __post_init__(self) -> None:
         _require(
@@ -83,6 +102,11 @@ class GeocellRecipe:
         )
         _require(bool(self.xi) and min(self.xi) > 0 and max(self.xi) < 1, "geocells.xi", self.xi, "between 0 and 1")
         _require(self.max_positions >= 1, "geocells.max_positions", self.max_positions, "at least 1")
+        _require(self.n_cells is None or self.n_cells >= 1, "geocells.n_cells", self.n_cells, "at least 1")
+        _require(
+            self.split_above is None or self.split_above >= 1, "geocells.split_above", self.split_above, "1 or more"
+        )
+        _require(0 <= self.max_depth <= 30, "geocells.max_depth", self.max_depth, "0 to 30")
         low = 1 if self.min_cells is None else self.min_cells
         high = low if self.max_cells is None else self.max_cells
         _require(1 <= low <= high, "geocells.min_cells", self.min_cells, "at least 1 and at most max_cells")
@@ -107,6 +131,9 @@ class ClusterRecipe:
     images_per_cluster: int = 3
     """Images that a cell must hold for each cluster beyond the fewest."""
 
+    levels: int = 1
+    """How often a cell is divided, each time inside what the last one made; a search looks at the finest clusters."""
+
     def __post_init__(self) -> None:
         _require(
             bool(self.min_samples) and min(self.min_samples) >= 2,
@@ -122,6 +149,7 @@ class ClusterRecipe:
             "1..max_clusters",
         )
         _require(self.images_per_cluster >= 1, "clusters.images_per_cluster", self.images_per_cluster, "at least 1")
+        _require(self.levels >= 1, "clusters.levels", self.levels, "at least 1")
 
 
 @dataclass(frozen=True)
@@ -155,8 +183,9 @@ class Recipe:
     sample: int | None = None
     """Use only this many samples of the source."""
 
-    balance: Literal["uniform", "area"] = "uniform"
-    """Draw them uniformly, or evenly over the area that the source covers."""
+    balance: Literal["uniform", "area", "cover"] = "uniform"
+    """Draw them uniformly, evenly over the area that the source covers, or uniformly but for a tenth that goes to
+    places of which none would be drawn."""
 
     split_by: str = "ratio"
     """ratio, none, block (geographic), or a label: author, sequence, country, city, ..."""

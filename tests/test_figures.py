@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from geoindex.figures import draw_partition, draw_prediction, draw_samples, great_circle
-from geoindex.figures.worldmap import ANSWER, TRUTH, outline_of
+from geoindex.figures import draw_prediction, draw_samples, great_circle
+from geoindex.figures.worldmap import ANSWER, TRUTH
 from geoindex.geo import haversine_km
 from geoindex.prediction import Candidate, Prediction
 
@@ -20,12 +20,15 @@ def prediction(lat=48.2, lon=16.4, candidates=3, place="Vienna, Austria"):
     return Prediction(lat, lon, place, 0.4, 120.0, "posterior", rows)
 
 
+def rgb(colour):
+    return np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])
+
+
 def pixels(path, colour):
     """Count the pixels of a hex colour."""
     with Image.open(path) as picture:
         seen = np.asarray(picture.convert("RGB"))
-    wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
-    return int((seen == wanted).all(axis=-1).sum())
+    return int((seen == rgb(colour)).all(axis=-1).sum())
 
 
 def test_prediction_with_everything(tmp_path):
@@ -71,31 +74,6 @@ def test_samples(tmp_path):
     path = draw_samples(random.uniform(-60, 80, 50), random.uniform(-180, 180, 50), tmp_path / "a.png")
     blank = draw_samples([], [], tmp_path / "b.png")
     assert path.read_bytes() != blank.read_bytes()
-
-
-def test_partition(tmp_path):
-    octants = [
-        np.array([(90.0 * pole, 0.0), (0.0, lon), (0.0, lon + 90.0)])
-        for pole in (1, -1)
-        for lon in range(-180, 180, 90)
-    ]
-    path = draw_partition(octants, [0.0], [0.0], tmp_path / "a.png")
-    with Image.open(path) as picture:
-        row = np.asarray(picture.convert("RGB"))[300].astype(int)  # crosses the meridians of the octants
-    blue = [int(TRUTH[i : i + 2], 16) for i in (1, 3, 5)]
-    runs = np.diff((np.abs(row - blue).max(axis=-1) < 40).astype(int), prepend=0)
-    assert 3 <= (runs == 1).sum() <= 5
-
-
-def test_outline_around_a_pole_ends_a_full_turn_away():
-    line = outline_of(np.array([(70.0, lon) for lon in (-120.0, 0.0, 120.0)]))
-    assert abs(line[-1, 1] - line[0, 1]) == pytest.approx(360.0)
-    assert np.abs(np.diff(line[:, 1])).max() < 10
-
-
-def test_outline_across_the_antimeridian_is_unrolled():
-    line = outline_of(np.array([(-10.0, 170.0), (-10.0, -170.0), (10.0, -170.0), (10.0, 170.0)]))
-    assert np.ptp(line[:, 1]) == pytest.approx(20.0)
 
 
 positions = st.tuples(st.floats(-89, 89), st.floats(-180, 180))

@@ -1,37 +1,8 @@
-import math
-from fractions import Fraction
-
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from geoindex.geo import from_unit, haversine_km, to_unit
-from geoindex.prototypes import describe_groups, group_quantile, normalise, sum_slices
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 20)), max_size=40),
-    st.sampled_from(["0.01", "0.5", "0.68", "0.95", "1"]),
-)
-def test_quantiles_equal_brute_force(members, share):
-    members = members + [(g, 5) for g in range(4)]
-    group, values = np.array(members).T
-    found = group_quantile(values.astype(float), group, 4, float(share))
-    for g in range(4):
-        inside = values[group == g]
-        enough = [v for v in inside if np.sum(inside <= v) >= Fraction(share) * len(inside)]
-        assert found[g] == min(enough)
-
-
-@pytest.mark.parametrize("share", ["0.68", "0.95"])
-def test_quantiles_count_members_exactly(share):
-    size = np.arange(1, 700)
-    group = np.repeat(np.arange(len(size)), size)
-    rank = np.concatenate([np.arange(1, n + 1) for n in size]).astype(float)
-    wanted = [math.ceil(Fraction(share) * int(n)) for n in size]
-    assert group_quantile(rank, group, len(size), float(share)).tolist() == wanted
+from geoindex.prototypes import describe_groups, normalise, sum_slices
 
 
 def test_groups_are_described_by_their_members():
@@ -45,7 +16,7 @@ def test_groups_are_described_by_their_members():
         inside = group == g
         centre = groups.lat[g], groups.lon[g]
         assert haversine_km(*from_unit(to_unit(lat[inside], lon[inside]).mean(axis=0)), *centre) < 1e-3
-        assert groups.n_images[g] == inside.sum()
+        assert groups.n_members[g] == inside.sum()
         distance_km = haversine_km(lat[inside], lon[inside], *centre)
         for radius_km, share in ((groups.radius_km[g], 0.68), (groups.radius95_km[g], 0.95)):
             assert np.mean(distance_km <= radius_km) >= share

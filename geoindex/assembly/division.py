@@ -6,12 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.errors import EmptyDatasetError
+from geoindex.geocells.borders import border_labels, checked_label
 from geoindex.geocells.clusters import Clusters, fit_clusters
-from geoindex.geocells.partition import FittedPartition, Partition, fit_partition
+from geoindex.geocells.fitting import FittedPartition, fit_partition
+from geoindex.geocells.partition import Labels, Partition
 from geoindex.recipe import Recipe
+from geoindex.sampling import sample_rows
 from geoindex.sources import open_source
-from geoindex.sources.sampling import sample_rows
 from geoindex.store.images import StoredImages
+from geoindex.types import Samples
 
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -26,17 +29,24 @@ class Division:
         clusters: sites of the clusters.
         order: rows of the gallery's images in the order of their clusters, (G,).
         cluster_of: cluster of each of them, non-decreasing, (G,).
+        labels: of every stored image, where the cells keep to borders.
     """
 
     fitted: FittedPartition
     clusters: Clusters
     order: Rows
     cluster_of: Rows
+    labels: Labels | None
 
     @property
     def partition(self) -> Partition:
         """The geocells."""
         return self.fitted.partition
+
+    def cells_of(self, images: StoredImages, rows: Rows) -> Rows:
+        """Return the cell of some stored images, (K,)."""
+        labels = None if self.labels is None else [self.labels[row] for row in rows.tolist()]
+        return self.partition.assign(images.lat[rows], images.lon[rows], labels)
 
 
 def divide(images: StoredImages, recipe: Recipe) -> Division:
@@ -44,26 +54,80 @@ def divide(images: StoredImages, recipe: Recipe) -> Division:
 
     Raises:
         EmptyDatasetError: if the gallery is empty.
+        ConfigError: if cells are to keep to the borders of a label that nobody knows.
     """
     rows = images.rows("train")
     if len(rows) == 0:
         raise EmptyDatasetError(
             "The gallery is empty: no sample fell into the train split; change --split-by or --seed."
         )
-    lat, lon = images.lat[rows], images.lon[rows]
-    fitted = fit_partition(*_cell_positions(lat, lon, recipe), recipe.geocells, recipe.seed).occupied_by(lat, lon)
-    cell_of = fitted.partition.assign(lat, lon)
+    labels = _labels(images, recipe.geocells.within)
+    own = None if labels is None else [labels[row] for row in rows.tolist()]
+    divided = divide_positions(images.lat[rows], images.lon[rows], own, recipe)
+    order = np.argsort(divided.cluster_of, kind="stable")
+    return Division(divided.fitted, divided.clusters, rows[order], divided.cluster_of[order], labels)
+
+
+@dataclass(frozen=True, slots=True)
+class DividedPositions:
+    """How positions are divided.
+
+    Attributes:
+        fitted: the geocells and how they were chosen.
+        clusters: sites of the clusters.
+        cell_of, cluster_of: of each position, each (N,).
+    """
+
+    fitted: FittedPartition
+    clusters: Clusters
+    cell_of: Rows
+    cluster_of: Rows
+
+
+def divide_positions(lat: Floats, lon: Floats, labels: Labels | None, recipe: Recipe) -> DividedPositions:
+    """Divide the Earth into cells, and positions (one or more) into clusters inside them.
+
+    Args:
+        lat: latitudes in degrees, (N,).
+        lon: longitudes in degrees, (N,).
+        labels: of each position, where `recipe.geocells.within` names one.
+        recipe: its geocells, clusters and seed.
+
+    Raises:
+        GeoindexError: as `fit_partition`, and if a source of the cells' own cannot be used.
+    """
+    fitted = _fit_cells(lat, lon, labels, recipe).occupied_by(lat, lon, labels)
+    cell_of = fitted.partition.assign(lat, lon, labels)
     clusters = fit_clusters(lat, lon, cell_of, len(fitted.partition), recipe.clusters, recipe.seed)
-    cluster_of = clusters.assign(lat, lon, cell_of)
-    by_cluster = np.argsort(cluster_of, kind="stable")
-    return Division(fitted, clusters, rows[by_cluster], cluster_of[by_cluster])
+    return DividedPositions(fitted, clusters, cell_of, clusters.assign(lat, lon, cell_of))
 
 
-def _cell_positions(lat: Floats, lon: Floats, recipe: Recipe) -> tuple[Floats, Floats]:
-    """Return the positions that make the cells: the gallery's, or a source of their own (paper section 4)."""
+def _labels(images: StoredImages, within: str) -> Labels | None:
+    """Return the label of every stored image that cells keep to."""
+    if not within:
+        return None
+    return border_labels(within, images.label(checked_label(within)), images.lat, images.lon)
+
+
+def _fit_cells(lat: Floats, lon: Floats, labels: Labels | None, recipe: Recipe) -> FittedPartition:
+    """Make cells from the gallery's positions, or from a source of their own (paper section 4)."""
     if not recipe.geocells.source:
-        return lat, lon
+        return fit_partition(lat, lon, recipe.geocells, recipe.seed, labels)
     samples = open_source(recipe.geocells.source).scan().samples
     # another seed than the gallery draws with: the paper makes its cells from another sample
-    rows = sample_rows(samples.lat, samples.lon, recipe.geocells.max_positions, seed=recipe.seed + 1)
-    return samples.lat[rows], samples.lon[rows]
+    rows = sample_rows(samples.lat, samples.lon, recipe.geocells.max_positions, balance="cover", seed=recipe.seed + 1)
+    samples = samples.take(rows)
+    return fit_partition(
+        samples.lat, samples.lon, recipe.geocells, recipe.seed, sample_labels(samples, recipe.geocells.within)
+    )
+
+
+def sample_labels(samples: Samples, within: str) -> Labels | None:
+    """Return the label of each sample that cells keep to, (N,); None where they keep to none.
+
+    Raises:
+        ConfigError: if nobody knows such a label.
+    """
+    if not within:
+        return None
+    return border_labels(within, samples.label(checked_label(within)), samples.lat, samples.lon)

@@ -82,8 +82,8 @@ def describe(images: StoredImages, division: Division, embeddings: NDArray[np.fl
 def _group_columns(groups: Groups, site_lat: Floats, site_lon: Floats) -> dict[str, Any]:
     return {
         "site_lat": site_lat, "site_lon": site_lon, "lat": groups.lat, "lon": groups.lon,
-        "radius_km": groups.radius_km, "radius95_km": groups.radius95_km, "n_images": groups.n_images,
-        "place": place_names(groups.lat, groups.lon),
+        "radius_km": groups.radius_km, "radius95_km": groups.radius95_km, "spread_km": groups.spread_km,
+        "n_images": groups.n_members, "place": place_names(groups.lat, groups.lon),
         "embedding": vectors_to_arrow(groups.embedding), "embedding_sum": vectors_to_arrow(groups.embedding_sum),
     }  # fmt: skip
 
@@ -98,6 +98,7 @@ def group_tables(division: Division, cells: Groups, clusters: Groups) -> tuple["
     cell_columns["cell"] = np.arange(len(cells.lat), dtype=np.int32)
     cluster_columns["cluster"] = np.arange(len(clusters.lat), dtype=np.int32)
     cluster_columns["cell"] = division.clusters.cell.astype(np.int32)
+    cluster_columns["inside"] = pa.array(division.clusters.coarser.tolist(), pa.list_(pa.int32()))
     return (
         pa.table([cell_columns[field.name] for field in cell_schema(dim)], cell_schema(dim)),
         pa.table([cluster_columns[field.name] for field in cluster_schema(dim)], cluster_schema(dim)),

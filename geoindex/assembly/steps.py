@@ -110,7 +110,7 @@ def _write_groups(
 
 def _geography(cells: Groups, clusters: Groups, division: Division) -> Geography:
     return Geography(
-        cells.lat, cells.lon, cells.n_images, clusters.lat, clusters.lon, clusters.n_images, division.clusters.cell
+        cells.lat, cells.lon, cells.n_members, clusters.lat, clusters.lon, clusters.n_members, division.clusters.cell
     )
 
 
@@ -118,7 +118,7 @@ def validation_set(images: StoredImages, division: Division, projection: Project
     """Return the validation split with its true cells and clusters, ordered by row."""
     rows, features = images.sampled_features("val", MAX_VALIDATION, len(projection.mean), seed)
     lat, lon = images.lat[rows], images.lon[rows]
-    cell = division.partition.assign(lat, lon)
+    cell = division.cells_of(images, rows)
     cluster = division.clusters.assign(lat, lon, cell)
     return Validation(lat, lon, cell, cluster, projection.apply(features.astype(np.float32)))
 

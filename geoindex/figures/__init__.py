@@ -5,7 +5,18 @@ imported when the first one is drawn.
 """
 
 from geoindex.figures.answer import draw_prediction
-from geoindex.figures.overview import draw_partition, draw_samples
+from geoindex.figures.floor import draw_floor
+from geoindex.figures.overview import draw_samples
+from geoindex.figures.partition import draw_cells, draw_partition
+from geoindex.figures.reachability import draw_reachability
 from geoindex.figures.worldmap import great_circle
 
-__all__ = ["draw_partition", "draw_prediction", "draw_samples", "great_circle"]
+__all__ = [
+    "draw_cells",
+    "draw_floor",
+    "draw_partition",
+    "draw_prediction",
+    "draw_reachability",
+    "draw_samples",
+    "great_circle",
+]

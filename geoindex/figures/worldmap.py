@@ -6,12 +6,11 @@ Maps are equirectangular; whatever crosses the antimeridian is unrolled and draw
 import math
 import warnings
 from collections.abc import Iterable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from geoindex.geo import destination, haversine_km
 from geoindex.places import world_outline
@@ -23,7 +22,7 @@ SEA, LAND, BORDER, INK, QUIET = "#EEF3F6", "#DAD7CF", "#FFFFFF", "#22272B", "#66
 
 PAGE_INCHES, DPI = (16.0, 9.0), 100
 
-_STEP_KM = 50.0
+_TITLE_INCHES = 0.95
 
 Extent: TypeAlias = tuple[float, float, float, float]
 """South, north, west, east in degrees; west and east may run past 180."""
@@ -65,14 +64,6 @@ def way(lat1: float, lon1: float, lat2: float, lon2: float, n: int) -> NDArray[n
 def unrolled(line: NDArray[np.float64]) -> NDArray[np.float64]:
     """Let longitudes run on past 180 instead of jumping, (K, 2)."""
     return np.stack([line[:, 0], np.unwrap(line[:, 1], period=360.0)], axis=-1)
-
-
-def outline_of(polygon: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return a cell's outline along great circles, unrolled; one around a pole ends a full turn away."""
-    ends = np.concatenate([polygon, polygon[:1]])
-    steps = (haversine_km(*ends[:-1].T, *ends[1:].T) / _STEP_KM).astype(int) + 2
-    sides = [way(a[0], a[1], b[0], b[1], n) for (a, b), n in zip(pairwise(ends), steps, strict=True)]
-    return unrolled(np.concatenate(sides))
 
 
 def turns(line: NDArray[np.float64]) -> list[NDArray[np.float64]]:
@@ -127,3 +118,25 @@ def draw_world(axes: Any, extent: Extent, zoomed: bool = False) -> None:
     axes.set_aspect("auto" if zoomed else "equal", anchor="NW")
     for spine in axes.spines.values():
         spine.set(color="#C3CBD1", linewidth=0.8)
+
+
+def new_world_page(lat: ArrayLike, title: str, below_inches: float = 0.0) -> tuple[Any, Any]:
+    """Return axes and figure of a page as high as the part of the world with these latitudes needs.
+
+    Args:
+        lat: latitudes that must be on the map in degrees, (N,).
+        title: headline.
+        below_inches: room to leave below the map, beside the margin.
+    """
+    extent = world_extent(np.ravel(np.asarray(lat, float)))
+    south, north, west, east = extent
+    figure = new_figure()
+    width = PAGE_INCHES[0]
+    map_height = 0.94 * width * (north - south) / (east - west)
+    below = 0.03 * width + below_inches
+    height = map_height + _TITLE_INCHES + below
+    figure.set_size_inches(width, height)
+    write(figure, 0.03, 1.0 - 0.6 * _TITLE_INCHES / height, title, size=21, weight="bold", va="center")
+    axes = figure.add_axes((0.03, below / height, 0.94, map_height / height))
+    draw_world(axes, extent)
+    return axes, figure

@@ -1,7 +1,9 @@
 """The clusters of an index: each cell divided again by the same method, inside its own positions."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -9,12 +11,19 @@ from numpy.typing import ArrayLike
 from geoindex import geo
 from geoindex.errors import ConfigError
 from geoindex.geocells.positions import THREADS_FROM, Floats, Rows, checked_positions, distinct_positions
-from geoindex.geocells.sites import Trials, fit_sites
+from geoindex.geocells.selection import Trials
+from geoindex.geocells.sites import fit_sites
 from geoindex.progress import track
 from geoindex.recipe import ClusterRecipe
 
-MAX_POSITIONS = 20_000
-"""Positions of one cell that OPTICS sees; of more, a seeded sample."""
+MAX_POSITIONS = 50_000
+"""Positions of one group that OPTICS sees; of more, a seeded sample."""
+
+PARALLEL_FROM = 100_000
+"""Positions from which processes pay for their start."""
+
+GROUPS_AT_ONCE = 8
+"""Groups that a process takes at one time."""
 
 CELL_STEP = 4.0
 """Distance between cells on the axis that is added to unit vectors; chords inside a cell are 2 at most."""
@@ -22,19 +31,35 @@ CELL_STEP = 4.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Clusters:
-    """Groups of positions, each inside one cell.
+    """Groups of positions, each inside one cell, or inside one coarser cluster.
 
     Attributes:
         site_lat, site_lon: frozen generators in degrees, each (M,).
-        cell: cell of each cluster, (M,) int64, never decreasing.
+        group: cell or coarser cluster of each cluster, (M,) int64, never decreasing.
+        outer: the coarser clusters that these divide; None where they divide cells.
     """
 
     site_lat: Floats
     site_lon: Floats
-    cell: Rows
+    group: Rows
+    outer: "Clusters | None" = None
+
+    @property
+    def cell(self) -> Rows:
+        """Cell of each cluster, (M,) int64, never decreasing."""
+        return self.group if self.outer is None else self.outer.cell[self.group]
+
+    @property
+    def coarser(self) -> Rows:
+        """Coarser clusters that hold each cluster, the coarsest first, (M, levels - 1)."""
+        if self.outer is None:
+            return np.empty((len(self), 0), np.int64)
+        return np.column_stack([self.outer.coarser[self.group], self.group])
 
     def assign(self, lat: ArrayLike, lon: ArrayLike, cell_of: ArrayLike) -> Rows:
         """Return the nearest cluster among those of each position's own cell, (N,); -1 if the cell has none.
+
+        Inside coarser clusters it is the nearest of those that divide the position's own.
 
         Args:
             lat: latitudes in degrees, (N,).
@@ -49,15 +74,20 @@ class Clusters:
 
         lats, lons = checked_positions(lat, lon)
         cells = _checked_cells(cell_of, len(lats))
-        if len(self.cell) == 0 or len(lats) == 0:
+        if len(self) == 0 or len(lats) == 0:
             return np.full(len(lats), -1, np.int64)
-        tree = KDTree(_lifted(self.site_lat, self.site_lon, self.cell))
+        group_of = cells if self.outer is None else self.outer.assign(lats, lons, cells)
+        tree = KDTree(_lifted(self.site_lat, self.site_lon, self.group))
         workers = -1 if len(lats) >= THREADS_FROM else 1
-        distance, row = tree.query(_lifted(lats, lons, cells), workers=workers)
+        distance, row = tree.query(_lifted(lats, lons, group_of), workers=workers)
         return np.where(distance < 0.75 * CELL_STEP, row, -1).astype(np.int64)
 
+    def keep(self, clusters: Rows) -> "Clusters":
+        """Return some of the clusters, (K,) ascending, inside the same coarser ones."""
+        return Clusters(self.site_lat[clusters], self.site_lon[clusters], self.group[clusters], self.outer)
+
     def __len__(self) -> int:
-        return len(self.cell)
+        return len(self.group)
 
 
 def fit_clusters(
@@ -68,6 +98,7 @@ def fit_clusters(
     A cell aims at `recipe.min_clusters` to `recipe.max_clusters` clusters, beyond the fewest only as many as it has
     `recipe.images_per_cluster` positions for; every cluster holds a position. A cell of few positions has a cluster
     for each, since the middle of far-apart photos is the place of none. A cell without positions has no cluster.
+    With `recipe.levels` above 1 each cluster is divided again in the same way, into one or more.
 
     Args:
         lat: latitudes in degrees, (N,).
@@ -85,15 +116,50 @@ def fit_clusters(
     cells = _checked_cells(cell_of, len(lats))
     if len(cells) and not 0 <= cells.min() <= cells.max() < n_cells:
         raise ConfigError(f"Cells {cells.min()}..{cells.max()} are not all among the {n_cells} of the partition.")
-    found: list[tuple[Floats, Floats, Rows]] = []
-    for cell, rows in track(_members(cells, n_cells), "clusters", total=n_cells, unit="cell"):
-        if len(rows):
-            site_lat, site_lon = _cell_sites(lats[rows], lons[rows], recipe, seed)
-            found.append((site_lat, site_lon, np.full(len(site_lat), cell, np.int64)))
-    return _owned(_joined(found), lats, lons, cells)
+    clusters = _owned(_divided(lats, lons, cells, None, n_cells, recipe, seed), lats, lons, cells)
+    finer = replace(recipe, min_clusters=1)  # a cluster need not fall apart again
+    for _ in range(1, recipe.levels):
+        cluster_of = clusters.assign(lats, lons, cells)
+        divided = _divided(lats, lons, cluster_of, clusters, len(clusters), finer, seed)
+        clusters = _owned(divided, lats, lons, cells)
+    return clusters
 
 
-def _cell_sites(lat: Floats, lon: Floats, recipe: ClusterRecipe, seed: int) -> tuple[Floats, Floats]:
+def _divided(
+    lat: Floats, lon: Floats, group_of: Rows, outer: Clusters | None, n_groups: int, recipe: ClusterRecipe, seed: int
+) -> Clusters:
+    """Divide each group on its own, in processes where there is enough to do; the result is the same."""
+    from joblib import cpu_count
+
+    jobs = min(cpu_count(), n_groups) if len(lat) >= PARALLEL_FROM else 1
+    rows = list(_members(group_of, n_groups))
+    sites = partial(_group_sites, recipe=recipe, seed=seed)
+    with _mapping(jobs) as mapped:
+        results = mapped(sites, (lat[members] for members in rows), (lon[members] for members in rows))
+        found = list(track(results, "clusters", total=n_groups, unit="cell"))
+    site_lat = np.concatenate([np.empty(0), *(lats for lats, _ in found)])
+    site_lon = np.concatenate([np.empty(0), *(lons for _, lons in found)])
+    return Clusters(site_lat, site_lon, np.repeat(np.arange(n_groups), [len(lats) for lats, _ in found]), outer)
+
+
+@contextmanager
+def _mapping(jobs: int) -> Iterator[Callable[..., Iterator[tuple[Floats, Floats]]]]:
+    """Give a `map` that runs in this many processes; they are fresh ones, never forked, and end with it."""
+    if jobs == 1:
+        yield map
+        return
+    from joblib.externals.loky import ProcessPoolExecutor
+
+    executor = ProcessPoolExecutor(jobs)
+    try:
+        yield partial(executor.map, chunksize=GROUPS_AT_ONCE)
+    finally:
+        executor.shutdown(kill_workers=True)
+
+
+def _group_sites(lat: Floats, lon: Floats, recipe: ClusterRecipe, seed: int) -> tuple[Floats, Floats]:
+    if len(lat) == 0:
+        return lat, lon
     room = len(lat) // recipe.images_per_cluster
     if len(lat) > MAX_POSITIONS:
         rows = np.sort(np.random.default_rng(seed).choice(len(lat), MAX_POSITIONS, replace=False))
@@ -105,25 +171,18 @@ def _cell_sites(lat: Floats, lon: Floats, recipe: ClusterRecipe, seed: int) -> t
     return sites.lat, sites.lon
 
 
-def _members(cells: Rows, n_cells: int) -> Iterator[tuple[int, Rows]]:
-    order = np.argsort(cells, kind="stable").astype(np.int64)
-    bounds = np.searchsorted(cells[order], np.arange(n_cells + 1))
-    for cell in range(n_cells):
-        yield cell, order[bounds[cell] : bounds[cell + 1]]
-
-
-def _joined(found: list[tuple[Floats, Floats, Rows]]) -> Clusters:
-    if not found:
-        return Clusters(np.empty(0), np.empty(0), np.empty(0, np.int64))
-    lat, lon, cell = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    return Clusters(lat, lon, cell)
+def _members(group_of: Rows, n_groups: int) -> Iterator[Rows]:
+    order = np.argsort(group_of, kind="stable").astype(np.int64)
+    bounds = np.searchsorted(group_of[order], np.arange(n_groups + 1))
+    for group in range(n_groups):
+        yield order[bounds[group] : bounds[group + 1]]
 
 
 def _owned(clusters: Clusters, lat: Floats, lon: Floats, cells: Rows) -> Clusters:
     """Drop clusters that are nearest to no position: two sites can be equally near to the only one."""
     # again, since a position as near to two sites may change sides when others go
     while len(kept := np.unique(clusters.assign(lat, lon, cells))) < len(clusters):
-        clusters = Clusters(clusters.site_lat[kept], clusters.site_lon[kept], clusters.cell[kept])
+        clusters = clusters.keep(kept)
     return clusters
 
 

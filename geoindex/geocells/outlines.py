@@ -1,13 +1,14 @@
 """Polygons on the sphere become GeoJSON: arcs followed, cut at the antimeridian, closed over the poles."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from geoindex import geo
+from geoindex.geocells.polygons import Polygons
 from geoindex.geocells.positions import Floats
-from geoindex.geocells.voronoi import Polygons
 
 STEP_DEG = 1.0
 """Longest arc that is drawn as one straight line in degrees."""
@@ -15,11 +16,20 @@ STEP_DEG = 1.0
 POLE_DEG = 90.0 - 1e-7
 """Latitudes beyond this are the pole."""
 
+AT_POLE = 1e-9
+"""Length in Earth radii under which a line is not made shorter."""
+
 DECIMALS = 7
 """Digits of a degree, about a centimetre (RFC 7946 section 11.2)."""
 
-NEAR_POLE = 0.1
-"""Distance of an arc from the axis, in Earth radii, under which it is drawn ten times finer."""
+TURN_DEG = 3.0
+"""Widest turn of longitude along one line; it is off the arc by 0.03 % of the distance from the pole."""
+
+POINT = 1e-12
+"""Distance in Earth radii, about 6 micrometres, under which points are one."""
+
+STRAIGHT = 1e-9
+"""Turn in radians under which a corner is none."""
 
 WIDEST_DEG = 90.0
 """Widest line along a pole, so that no reader takes it for one across the antimeridian."""
@@ -27,19 +37,41 @@ WIDEST_DEG = 90.0
 WORLD = np.array([[-180.0, -90.0], [180.0, -90.0], [180.0, 90.0], [-180.0, 90.0]])
 
 
-def to_geojson(polygons: Polygons, properties: Sequence[dict[str, Any]] | None = None) -> dict[str, Any]:
-    """Return a FeatureCollection with one feature a region (RFC 7946).
+@dataclass(frozen=True, slots=True, eq=False)
+class Regions:
+    """Outlines of cells on the map, one entry a cell.
 
-    Regions over the antimeridian are cut there into a MultiPolygon (section 3.1.9), regions that hold a pole run
-    along it, and outer rings are anticlockwise. A site without a region has the geometry null.
+    Attributes:
+        pieces: closed rings of degrees (lon, lat) within -180..180, each (K, 2), anticlockwise; none for a cell
+            without land. No ring crosses the antimeridian.
+        area_km2: area of each cell on the sphere, (C,).
+    """
+
+    pieces: tuple[list[Floats], ...]
+    area_km2: Floats
+
+    def __len__(self) -> int:
+        return len(self.pieces)
+
+
+def regions_of(polygons: Polygons) -> Regions:
+    """Return spherical polygons as outlines: cut at the antimeridian, with points along every arc."""
+    given = zip(polygons.rings, polygons.area_km2, strict=True)
+    return Regions(tuple(flat_pieces(ring) if len(ring) or area > 0 else [] for ring, area in given), polygons.area_km2)
+
+
+def to_geojson(regions: Regions, properties: Sequence[dict[str, Any]] | None = None) -> dict[str, Any]:
+    """Return a FeatureCollection with one feature a cell (RFC 7946).
+
+    Cells over the antimeridian are a MultiPolygon (section 3.1.9), cells that hold a pole run along it, and outer
+    rings are anticlockwise. A cell without land has the geometry null.
 
     Args:
-        polygons: from `voronoi_polygons`.
-        properties: what to write beside each region's `cell` and `area_km2`.
+        regions: from `regions_of`.
+        properties: what to write beside each cell's `cell` and `area_km2`.
     """
     features = []
-    for cell, (ring, area) in enumerate(zip(polygons.rings, polygons.area_km2, strict=True)):
-        pieces = flat_pieces(ring) if len(ring) or area > 0 else []
+    for cell, (pieces, area) in enumerate(zip(regions.pieces, regions.area_km2, strict=True)):
         facts = {"cell": cell, "area_km2": float(area), **(properties[cell] if properties else {})}
         features.append({"type": "Feature", "id": cell, "properties": facts, "geometry": _geometry(pieces)})
     return {"type": "FeatureCollection", "features": features}
@@ -48,11 +80,15 @@ def to_geojson(polygons: Polygons, properties: Sequence[dict[str, Any]] | None =
 def flat_pieces(ring: Floats) -> list[Floats]:
     """Return one ring of corners (lat, lon) as closed rings of (lon, lat) within -180..180, each (K, 2).
 
-    The ring must be convex and anticlockwise, as Voronoi regions are; an empty one stands for the whole Earth.
+    The ring must be convex and anticlockwise, as Voronoi regions are; an empty one stands for the whole Earth. One too
+    narrow to draw has no pieces.
     """
     if len(ring) == 0:
         return [_closed(WORLD)]
-    flat = _over_pole(_unrolled(_followed(geo.to_unit(ring[:, 0], ring[:, 1]))))
+    points = _followed(geo.to_unit(ring[:, 0], ring[:, 1]))
+    if len(points) < 3:
+        return []
+    flat = _over_pole(_unrolled(points))
     first = int(np.floor((flat[:, 0].min() + 180.0) / 360.0))
     last = int(np.ceil((flat[:, 0].max() + 180.0) / 360.0))
     pieces = []
@@ -64,22 +100,58 @@ def flat_pieces(ring: Floats) -> list[Floats]:
 
 
 def _followed(corners: Floats) -> Floats:
-    """Put points on each arc so that none is longer than `STEP_DEG`, (K, 3); the same from either side."""
-    return np.concatenate([_arc(a, b) for a, b in zip(corners, np.roll(corners, -1, axis=0), strict=True)])
+    """Put points on the arcs of a ring, (K, 3): one each `STEP_DEG`, and more near a pole.
+
+    They stand at places of the great circle that do not depend on where an arc ends, so that both sides of a border
+    have the same ones and narrow regions do not cross themselves.
+    """
+    corners = corners[np.linalg.norm(np.roll(corners, -1, axis=0) - corners, axis=1) > POINT]
+    if len(corners) < 3:
+        return corners
+    pole, angle = _arcs(corners)
+    turns = np.flatnonzero(np.linalg.norm(pole - np.roll(pole, 1, axis=0), axis=1) > STRAIGHT)
+    if len(turns) == 0:
+        return _finer(_on_circle(pole[0], corners[0], 2.0 * np.pi + 2.0 * POINT))
+    points = []
+    for start, end in zip(turns, np.append(turns[1:], turns[0] + len(corners)), strict=True):
+        edges = np.arange(start, end) % len(corners)  # parts of one arc
+        longest = edges[np.argmax(angle[edges])]
+        points += [corners[start, None], _on_circle(pole[longest], corners[start], float(angle[edges].sum()))]
+    return _finer(np.concatenate(points))
 
 
-def _arc(a: Floats, b: Floats) -> Floats:
-    """Return points from `a` to just before `b`, evenly spaced, (K, 3)."""
-    angle = float(np.arctan2(np.linalg.norm(np.cross(a, b)), a @ b))
-    if angle == 0.0:
-        return a[None]
-    steps = max(1, int(np.ceil(np.degrees(angle) / STEP_DEG)))
-    for finer in (1, 10):
-        t = np.arange(finer * steps)[:, None] / (finer * steps)
-        points = (np.sin((1 - t) * angle) * a + np.sin(t * angle) * b) / np.sin(angle)
-        if np.hypot(points[:, 0], points[:, 1]).min() > NEAR_POLE:
-            break
-    return np.asarray(points)
+def _arcs(corners: Floats) -> tuple[Floats, Floats]:
+    """Return the pole, (K, 3), and the length in radians, (K,), of the arc from each corner to the next."""
+    after = np.roll(corners, -1, axis=0)
+    pole = np.cross(corners, after)
+    length = np.linalg.norm(pole, axis=1)
+    return pole / length[:, None], np.arctan2(length, np.sum(corners * after, axis=1))
+
+
+def _on_circle(pole: Floats, start: Floats, angle: float) -> Floats:
+    """Return the points of a great circle strictly between `start` and `angle` radians on, (K, 3)."""
+    zero = np.eye(3)[np.argmin(np.abs(pole))]
+    zero = zero - (zero @ pole) * pole
+    zero /= np.linalg.norm(zero)
+    quarter = np.cross(pole, zero)
+    step = np.radians(STEP_DEG)
+    first = np.arctan2(start @ quarter, start @ zero)
+    mark = np.arange(np.ceil((first + POINT) / step - 0.5), np.floor((first + angle - POINT) / step - 0.5) + 1)
+    turn = (mark + 0.5) * step  # whole steps would put points on the antimeridian, up to rounding
+    return np.asarray(np.cos(turn)[:, None] * zero + np.sin(turn)[:, None] * quarter)
+
+
+def _finer(points: Floats) -> Floats:
+    """Halve the lines of a ring that turn too far around a pole until they do not, or run into it."""
+    while True:
+        after = np.roll(points, -1, axis=0)
+        lon = geo.from_unit(points)[1]
+        turn = np.abs(geo.wrap_lon(np.roll(lon, -1) - lon))
+        wide = np.flatnonzero((turn > TURN_DEG) & (np.linalg.norm(after - points, axis=1) > AT_POLE))
+        if len(wide) == 0:
+            return points
+        middle = points[wide] + after[wide]
+        points = np.insert(points, wide + 1, middle / np.linalg.norm(middle, axis=1)[:, None], axis=0)
 
 
 def _unrolled(xyz: Floats) -> Floats:

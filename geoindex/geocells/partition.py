@@ -1,34 +1,82 @@
 """The cells of an index: sites on the sphere, and the rule that gives each position its cell."""
 
-import math
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from geoindex import geo
-from geoindex.errors import ConfigError, EmptyDatasetError
+from geoindex.errors import ConfigError
+from geoindex.geocells.outlines import Regions, regions_of
 from geoindex.geocells.positions import Floats, Rows, checked_positions, distinct_positions
-from geoindex.geocells.sites import Sites, Trials, fit_sites
-from geoindex.recipe import GeocellRecipe
+from geoindex.geocells.voronoi import voronoi_polygons
 
-METHOD = "optics"
+Labels: TypeAlias = Sequence[str | None]
+"""A label of each position, such as its country; None where it is not known."""
+
+
+class Partition(ABC):
+    """Cells that cover the Earth without overlap.
+
+    Attributes:
+        kind: word for the rule in `to_dict`.
+        method: how the cells were found.
+        site_lat, site_lon: the point that a cell was made around, in degrees, each (C,); frozen.
+    """
+
+    kind: ClassVar[str]
+    method: str
+    site_lat: Floats
+    site_lon: Floats
+
+    @abstractmethod
+    def assign(self, lat: ArrayLike, lon: ArrayLike, labels: Labels | None = None) -> Rows:
+        """Return the cell of each position, (N,).
+
+        Args:
+            lat: latitudes in degrees, (N,).
+            lon: longitudes in degrees, (N,).
+            labels: looked at only by partitions that keep to the borders of a label.
+
+        Raises:
+            CoordinateError: if a position is not on Earth.
+            ConfigError: if there is not one label a position.
+        """
+
+    @abstractmethod
+    def keep(self, cells: Rows) -> "Partition":
+        """Return the partition with these cells alone, (K,) ascending; the land of the others goes to neighbours."""
+
+    @abstractmethod
+    def regions(self) -> Regions:
+        """Return outlines and areas of the cells, for drawing and export."""
+
+    @abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """Return the partition as plain JSON types; `read_partition` reads it back."""
+
+    def __len__(self) -> int:
+        return len(self.site_lat)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Partition:
-    """Cells that cover the Earth without overlap: a position belongs to the nearest site.
+class VoronoiPartition(Partition):
+    """A position belongs to the nearest site.
 
     Attributes:
-        site_lat, site_lon: frozen Voronoi generators in degrees, each (C,), no two at one place.
+        site_lat, site_lon: Voronoi generators in degrees, each (C,), no two at one place.
         method: how the sites were found.
     """
 
+    kind = "voronoi"
+
     site_lat: Floats
     site_lon: Floats
-    method: str = METHOD
+    method: str = "optics"
 
     def __post_init__(self) -> None:
         lat, lon = checked_positions(self.site_lat, self.site_lon)
@@ -38,114 +86,164 @@ class Partition:
         object.__setattr__(self, "site_lat", lat[rows])
         object.__setattr__(self, "site_lon", lon[rows])
 
-    def assign(self, lat: ArrayLike, lon: ArrayLike, labels: object = None) -> Rows:
-        """Return the cell of each position, (N,).
-
-        Args:
-            lat: latitudes in degrees, (N,).
-            lon: longitudes in degrees, (N,).
-            labels: not looked at by Voronoi partitions.
-
-        Raises:
-            CoordinateError: if a position is not on Earth.
-        """
+    def assign(self, lat: ArrayLike, lon: ArrayLike, labels: Labels | None = None) -> Rows:
+        """Return the row of the nearest site of each position, (N,)."""
         lats, lons = checked_positions(lat, lon)
         return geo.nearest(self.site_lat, self.site_lon, lats, lons)[0]
 
+    def keep(self, cells: Rows) -> "VoronoiPartition":
+        """Return the Voronoi partition of some of the sites."""
+        return VoronoiPartition(self.site_lat[cells], self.site_lon[cells], self.method)
+
+    def regions(self) -> Regions:
+        """Return the Voronoi polygons; their areas sum to the Earth's."""
+        return regions_of(voronoi_polygons(self.site_lat, self.site_lon))
+
     def to_dict(self) -> dict[str, Any]:
-        """Return the partition as plain data for a manifest."""
-        return {"method": self.method, "site_lat": self.site_lat.tolist(), "site_lon": self.site_lon.tolist()}
+        """Return the sites as plain JSON types."""
+        sites = {"site_lat": self.site_lat.tolist(), "site_lon": self.site_lon.tolist()}
+        return {"kind": self.kind, "method": self.method, **sites}
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "Partition":
-        """Rebuild from `to_dict`; sites come back bit for bit."""
-        return cls(np.asarray(data["site_lat"], float), np.asarray(data["site_lon"], float), data["method"])
 
-    def __len__(self) -> int:
-        return len(self.site_lat)
+class Rule(Protocol):
+    """Divides the Earth into numbered leaves, whether somebody was there or not."""
+
+    def leaf_of(self, lat: Floats, lon: Floats) -> Rows:
+        """Return the leaf of each position, (N,); positions as from `checked_positions`."""
+        ...
+
+    def regions(self, leaves: Rows) -> Regions:
+        """Return outlines and areas of some leaves."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the rule as plain JSON types, with its name as `rule`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FittedPartition:
-    """A partition and the evidence for it.
+class RuledPartition(Partition):
+    """A position belongs to the leaf that a rule gives it; where that is no cell, to the nearest site.
 
     Attributes:
-        partition: the cells; each holds at least one of the positions that OPTICS saw.
-        scores: the sweep, one row per setting; empty where there was nothing to choose.
-        chosen: the setting that won with its figures, the range, whether its count had to be repaired, the cells and
-            error floor (median km from a position to its site) that came out, and how many positions OPTICS saw.
+        site_lat, site_lon: mean position of each cell's first members in degrees, each (C,).
+        leaves: leaf of each cell, (C,), ascending.
+        rule: quadtree, bisection or grid.
+        method: how the leaves were found.
     """
 
-    partition: Partition
-    scores: list[dict[str, float | int | None]]
-    chosen: dict[str, Any]
+    kind = "ruled"
 
-    def occupied_by(self, lat: ArrayLike, lon: ArrayLike) -> "FittedPartition":
-        """Return the partition without the sites that are nearest to none of these positions.
+    site_lat: Floats
+    site_lon: Floats
+    leaves: Rows
+    rule: Rule
+    method: str
 
-        A gallery that is not what the cells were made from can leave some of them empty; their land goes to the
-        neighbours, and none of these positions changes its cell.
+    def assign(self, lat: ArrayLike, lon: ArrayLike, labels: Labels | None = None) -> Rows:
+        """Return the cell of each position by the rule, (N,)."""
+        lats, lons = checked_positions(lat, lon)
+        leaf = self.rule.leaf_of(lats, lons)
+        cell = np.minimum(np.searchsorted(self.leaves, leaf), len(self) - 1)
+        outside = np.flatnonzero(self.leaves[cell] != leaf)
+        if len(outside):
+            cell[outside] = geo.nearest(self.site_lat, self.site_lon, lats[outside], lons[outside])[0]
+        return cell.astype(np.int64)
 
-        Raises:
-            EmptyDatasetError: if there are no positions.
-            CoordinateError: if a position is not on Earth.
-        """
-        sites = self.partition
-        # again, since a position as near to two sites may change sides when others go
-        while len(kept := np.unique(sites.assign(lat, lon))) < len(sites):
-            if len(kept) == 0:
-                raise EmptyDatasetError("There are no positions to occupy geocells; check what the source left out.")
-            sites = Partition(sites.site_lat[kept], sites.site_lon[kept], sites.method)
-        return FittedPartition(sites, self.scores, {**self.chosen, "n_cells": len(sites)})
+    def keep(self, cells: Rows) -> "RuledPartition":
+        """Return the partition with some of the leaves as cells."""
+        return RuledPartition(self.site_lat[cells], self.site_lon[cells], self.leaves[cells], self.rule, self.method)
+
+    def regions(self) -> Regions:
+        """Return the outlines of the cells' own leaves; what the nearest site got of other leaves is not drawn."""
+        return self.rule.regions(self.leaves)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return method, choice and sweep as plain data for a manifest; the sites are stored with the cells."""
-        return {"method": self.partition.method, "chosen": self.chosen, "scores": self.scores}
+        """Return rule, leaves and sites as plain JSON types."""
+        sites = {"site_lat": self.site_lat.tolist(), "site_lon": self.site_lon.tolist()}
+        leaves = {"leaves": self.leaves.tolist(), "rule": self.rule.to_dict()}
+        return {"kind": self.kind, "method": self.method, **sites, **leaves}
 
 
-def fit_partition(lat: ArrayLike, lon: ArrayLike, recipe: GeocellRecipe, seed: int) -> FittedPartition:
-    """Divide the Earth by the density of positions (paper section 3.3).
+@dataclass(frozen=True, slots=True, eq=False)
+class BorderedPartition(Partition):
+    """Cells that never cross the border of a label: each label value has a partition of its own.
 
-    Of more than `recipe.max_positions` positions a seeded sample is looked at. A site is the centroid of its cluster
-    at birth and frozen from then on.
+    A position whose label is unknown belongs to the nearest site of all.
 
-    Args:
-        lat: latitudes in degrees, (N,).
-        lon: longitudes in degrees, (N,).
-        recipe: settings to try and the range of cell counts.
-        seed: of the sample and of the sampled silhouettes.
-
-    Raises:
-        EmptyDatasetError: if there are no positions.
-        CoordinateError: if a position is not on Earth.
+    Attributes:
+        labels: label values, sorted, (L,).
+        parts: partition of each label's positions; cells are counted through them in this order.
+        within: name of the label.
     """
-    lats, lons = checked_positions(lat, lon)
-    if len(lats) == 0:
-        raise EmptyDatasetError("There are no positions to make geocells from; check what the source left out.")
-    n_distinct = len(distinct_positions(lats, lons))
-    lats, lons = _sampled(lats, lons, recipe.max_positions, seed)
-    low, high = _cell_range(recipe, n_distinct, len(distinct_positions(lats, lons)))
-    sites = fit_sites(lats, lons, low, high, Trials(recipe.min_samples, recipe.xi, seed))
-    partition = Partition(sites.lat, sites.lon)
-    chosen = {**_summary(sites), "min_cells": low, "max_cells": high, "n_cells": len(partition)}
-    chosen["n_positions"] = len(lats)
-    return FittedPartition(partition, [score.to_dict() for score in sites.scores], chosen)
 
+    kind = "bordered"
 
-def _sampled(lat: Floats, lon: Floats, count: int, seed: int) -> tuple[Floats, Floats]:
-    if len(lat) <= count:
-        return lat, lon
-    rows = np.sort(np.random.default_rng(seed).choice(len(lat), count, replace=False))
-    return lat[rows], lon[rows]
+    labels: tuple[str, ...]
+    parts: tuple[Partition, ...]
+    within: str
 
+    @property
+    def method(self) -> str:  # type: ignore[override]
+        """How the cells of each part were found."""
+        return self.parts[0].method
 
-def _cell_range(recipe: GeocellRecipe, n_distinct: int, n_possible: int) -> tuple[int, int]:
-    root = math.sqrt(n_distinct)
-    low = recipe.min_cells or max(1, round(0.5 * root))
-    high = recipe.max_cells or max(low, round(2.0 * root))
-    return min(low, high, n_possible), min(high, n_possible)
+    @property
+    def site_lat(self) -> Floats:  # type: ignore[override]
+        """Latitudes of all sites in degrees, (C,)."""
+        return np.concatenate([part.site_lat for part in self.parts])
 
+    @property
+    def site_lon(self) -> Floats:  # type: ignore[override]
+        """Longitudes of all sites in degrees, (C,)."""
+        return np.concatenate([part.site_lon for part in self.parts])
 
-def _summary(sites: Sites) -> dict[str, Any]:
-    won = sites.chosen.to_dict() if sites.chosen else {}
-    return {"setting": won, "repaired": sites.repaired, "error_floor_km": sites.error_floor_km}
+    @property
+    def label_of_cell(self) -> NDArray[np.str_]:
+        """Label value of each cell, (C,)."""
+        return np.repeat(np.asarray(self.labels, np.str_), [len(part) for part in self.parts])
+
+    def assign(self, lat: ArrayLike, lon: ArrayLike, labels: Labels | None = None) -> Rows:
+        """Return the cell of each position among those of its label, (N,)."""
+        lats, lons = checked_positions(lat, lon)
+        part_of = self._part_of(labels, len(lats))
+        starts = self._starts()
+        cell = np.empty(len(lats), np.int64)
+        for number in np.unique(part_of):
+            rows = np.flatnonzero(part_of == number)
+            if number < 0:
+                cell[rows] = geo.nearest(self.site_lat, self.site_lon, lats[rows], lons[rows])[0]
+            else:
+                cell[rows] = starts[number] + self.parts[number].assign(lats[rows], lons[rows])
+        return cell
+
+    def keep(self, cells: Rows) -> "BorderedPartition":
+        """Return the partition with some of the cells; a label without cells is unknown from then on."""
+        starts = self._starts()
+        kept = [cells[(cells >= a) & (cells < b)] - a for a, b in pairwise(starts)]
+        some = [number for number, rows in enumerate(kept) if len(rows)]
+        parts = tuple(self.parts[number].keep(kept[number]) for number in some)
+        return BorderedPartition(tuple(self.labels[number] for number in some), parts, self.within)
+
+    def regions(self) -> Regions:
+        """Return the Voronoi polygons of all sites: where a position of unknown label belongs."""
+        return regions_of(voronoi_polygons(self.site_lat, self.site_lon))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the parts by label as plain JSON types."""
+        parts = {label: part.to_dict() for label, part in zip(self.labels, self.parts, strict=True)}
+        return {"kind": self.kind, "method": self.method, "within": self.within, "parts": parts}
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def _starts(self) -> Rows:
+        return np.concatenate([[0], np.cumsum([len(part) for part in self.parts])]).astype(np.int64)
+
+    def _part_of(self, labels: Labels | None, count: int) -> Rows:
+        if labels is None:
+            return np.full(count, -1, np.int64)
+        if len(labels) != count:
+            raise ConfigError(f"{len(labels)} labels do not match {count} positions; pass one a position, or None.")
+        number = {label: row for row, label in enumerate(self.labels)}
+        return np.fromiter((number.get(label or "", -1) for label in labels), np.int64, count)

@@ -7,6 +7,8 @@ from geoindex.geocells.positions import Floats, Rows, centroids, occupied_sites
 
 HALVING_STEPS = 10
 SPLIT_ROUNDS = 100
+MOST_LINKED = 8_000
+"""Sites that Ward's linkage sees, for its memory grows with their square; more are joined by k-means first."""
 
 
 def into_range(xyz: Floats, site_xyz: Floats, min_sites: int, max_sites: int) -> Floats:
@@ -39,6 +41,10 @@ def _merged(xyz: Floats, site_xyz: Floats, count: int) -> Floats:
     sites, cell, _ = occupied_sites(site_xyz, xyz)
     if len(sites) <= count:
         return sites
+    if len(sites) > max(MOST_LINKED, count):
+        sites, cell, _ = occupied_sites(_joined(sites, max(MOST_LINKED, count)), xyz)
+    if len(sites) <= count:
+        return sites
     tree = linkage(sites, "ward")
     group = np.arange(len(sites) + len(tree))
     for step in range(len(sites) - count):
@@ -46,6 +52,13 @@ def _merged(xyz: Floats, site_xyz: Floats, count: int) -> Floats:
         group[(group == group[left]) | (group == group[right])] = len(sites) + step
     _, merged = np.unique(group[: len(sites)], return_inverse=True)
     return centroids(xyz, merged[cell].astype(np.int64), count)
+
+
+def _joined(sites: Floats, count: int) -> Floats:
+    from sklearn.cluster import MiniBatchKMeans
+
+    centres = MiniBatchKMeans(count, random_state=0, n_init=1).fit(sites).cluster_centers_
+    return np.asarray(centres / np.linalg.norm(centres, axis=1, keepdims=True))
 
 
 def _halved(xyz: Floats, sites: Floats, cell: Rows, count: int) -> Floats:

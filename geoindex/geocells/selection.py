@@ -1,4 +1,4 @@
-"""Which OPTICS setting divides positions best: every setting is scored as the cells that it would give.
+"""Which setting divides positions best: every setting is scored as the cells that it would give.
 
 One OPTICS run per `min_samples` serves every `xi`. Outliers go to the nearest centroid, centroids are recomputed
 (paper section 3.3), and the scores are taken on nearest-centroid cells: haversine silhouette, haversine
@@ -6,13 +6,15 @@ Davies-Bouldin index and error floor.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from geoindex import geo
+from geoindex.geocells.hdbscan import hdbscan_labels
 from geoindex.geocells.optics import Ground, xi_labels
 from geoindex.geocells.positions import (
     THREADS_FROM,
@@ -29,11 +31,28 @@ SILHOUETTE_ROWS = 1000
 
 
 @dataclass(frozen=True, slots=True)
+class Trials:
+    """What is tried.
+
+    Attributes:
+        min_samples: neighbourhood sizes.
+        xi: steepness that bounds a cluster, tried with each size; of OPTICS alone.
+        seed: draws the positions whose silhouettes are taken.
+        method: optics or hdbscan.
+    """
+
+    min_samples: tuple[int, ...]
+    xi: tuple[float, ...]
+    seed: int
+    method: str = "optics"
+
+
+@dataclass(frozen=True, slots=True)
 class Setting:
-    """An OPTICS neighbourhood size and the steepness that bounds a cluster."""
+    """A neighbourhood size and, for OPTICS, the steepness that bounds a cluster."""
 
     min_samples: int
-    xi: float
+    xi: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +62,7 @@ class Score:
     Attributes:
         setting: what was tried.
         n_clusters: cells that hold a position.
-        share_outliers: share of positions that OPTICS left out, before they went to the nearest centroid.
+        share_outliers: share of positions that belonged to no cluster, before they went to the nearest centroid.
         silhouette: mean haversine silhouette, -1 to 1, higher is better; None for a single cell.
         silhouette_error: its standard error from sampling.
         n_silhouette: positions whose silhouette was taken.
@@ -77,26 +96,50 @@ class Score:
         }
 
 
-def sweep(lat: ArrayLike, lon: ArrayLike, min_samples: Sequence[int], xi: Sequence[float], seed: int) -> list[Score]:
-    """Score every pair of `min_samples` and `xi` on these positions (one or more).
+Labelled: TypeAlias = Callable[[int], Iterator[tuple[Setting, Rows]]]
+"""Turns a neighbourhood size into the settings that have it, each with the label of every position, -1 for outliers."""
+
+
+def sweep(lat: ArrayLike, lon: ArrayLike, trials: Trials) -> list[Score]:
+    """Score every setting on these positions (one or more); neighbourhood sizes run side by side.
 
     Raises:
         CoordinateError: if a position is not on Earth.
         ConfigError: if a `min_samples` is under 2.
+        MissingExtraError: if HDBSCAN is not installed.
     """
     from joblib import Parallel, cpu_count, delayed
 
     lats, lons = checked_positions(lat, lon)
     xyz = geo.to_unit(lats, lons)
-    gauge, ground = Silhouette(xyz, seed), Ground(lats, lons, min_samples)
+    gauge = Silhouette(xyz, trials.seed)
+    labelled = _hdbscan_trials(xyz) if trials.method == "hdbscan" else _optics_trials(lats, lons, trials)
 
     def scored(size: int) -> list[Score]:
-        ordering = ground.walk(size)
-        return [_score(Setting(size, steep), xyz, xi_labels(ordering, steep, size), gauge) for steep in xi]
+        return [_score(setting, xyz, labels, gauge) for setting, labels in labelled(size)]
 
-    jobs = min(len(min_samples), cpu_count()) if len(xyz) >= THREADS_FROM else 1
-    found = Parallel(jobs, backend="threading")(delayed(scored)(size) for size in min_samples)
+    side_by_side = trials.method == "optics" and len(xyz) >= THREADS_FROM  # HDBSCAN has threads of its own
+    jobs = min(len(trials.min_samples), cpu_count()) if side_by_side else 1
+    found = Parallel(jobs, backend="threading")(delayed(scored)(size) for size in trials.min_samples)
     return [score for scores in found for score in scores]
+
+
+def _optics_trials(lat: Floats, lon: Floats, trials: Trials) -> Labelled:
+    ground = Ground(lat, lon, trials.min_samples)
+
+    def labelled(size: int) -> Iterator[tuple[Setting, Rows]]:
+        ordering = ground.walk(size)
+        for steepness in trials.xi:
+            yield Setting(size, steepness), xi_labels(ordering, steepness, size)
+
+    return labelled
+
+
+def _hdbscan_trials(xyz: Floats) -> Labelled:
+    def labelled(size: int) -> Iterator[tuple[Setting, Rows]]:
+        yield Setting(size, None), hdbscan_labels(xyz, size)
+
+    return labelled
 
 
 def choose(scores: Sequence[Score], min_cells: int, max_cells: int) -> Score:

@@ -7,16 +7,7 @@ import numpy as np
 from geoindex import geo
 from geoindex.geocells.positions import Floats, centroids, nearest_site
 from geoindex.geocells.repair import into_range
-from geoindex.geocells.selection import Score, choose, sweep
-
-
-@dataclass(frozen=True, slots=True)
-class Trials:
-    """What is tried: every pair of OPTICS neighbourhood size and steepness; the seed draws the silhouettes."""
-
-    min_samples: tuple[int, ...]
-    xi: tuple[float, ...]
-    seed: int
+from geoindex.geocells.selection import Score, Trials, choose, sweep
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +38,7 @@ def fit_sites(lat: Floats, lon: Floats, min_sites: int, max_sites: int, trials: 
     xyz = geo.to_unit(lat, lon)
     if max_sites == 1:
         return _finished(xyz, centroids(xyz, np.zeros(len(xyz), np.int64), 1), (), None)
-    scores = tuple(sweep(lat, lon, trials.min_samples, trials.xi, trials.seed))
+    scores = tuple(sweep(lat, lon, trials))
     chosen = choose(scores, min_sites, max_sites)
     if min_sites <= chosen.n_clusters <= max_sites:
         return _finished(xyz, chosen.site_xyz, scores, chosen)

@@ -52,6 +52,11 @@ class StoredImages:
 
         return np.flatnonzero(pc.equal(self.facts["split"], split).to_numpy())
 
+    def label(self, name: str) -> list[str | None]:
+        """Read one label of every image, by row; None where the source did not know it."""
+        values: list[str | None] = self.tables.read("images", self.version, ["row", name])[name].to_pylist()
+        return values
+
     def features(self, split: str) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float16]]]:
         """Stream rows and features of one split, in no particular order."""
         for batch in self.tables.features(self.version, f"split = '{split}'"):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FACTS = ("lat", "lon", "n_images", "radius_km", "radius95_km", "site_lat", "site_lon", "place")
+FACTS = ("lat", "lon", "n_images", "radius_km", "radius95_km", "spread_km", "site_lat", "site_lon", "place")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,8 @@ class Sidecar:
 
     Attributes:
         cells: Arrow table, one row a cell, with the columns of `FACTS`.
-        clusters: the same for clusters, with `cell` and `first`, the row of the cluster's first image in `gallery`.
+        clusters: the same for clusters, with `cell`, `inside` (the coarser clusters that hold it, coarsest first)
+            and `first`, the row of the cluster's first image in `gallery`.
         gallery: Arrow table of the gallery's images: row (in the images table), id, image, lat, lon, cluster.
         embeddings: their embeddings in the same order, (G, dim) float16.
     """

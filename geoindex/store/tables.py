@@ -41,17 +41,18 @@ def cell_schema(dim: int) -> "pa.Schema":
 
 
 def cluster_schema(dim: int) -> "pa.Schema":
-    """Return the schema of the clusters, ordered by cell."""
+    """Return the schema of the clusters, ordered by cell; `inside` numbers the coarser clusters that hold them."""
     import pyarrow as pa
 
-    return pa.schema([("cluster", pa.int32()), ("cell", pa.int32()), *_place_fields(), *_embedding_fields(dim)])
+    groups = [("cluster", pa.int32()), ("cell", pa.int32()), ("inside", pa.list_(pa.int32()))]
+    return pa.schema([*groups, *_place_fields(), *_embedding_fields(dim)])
 
 
 def _place_fields() -> list[tuple[str, "pa.DataType"]]:
     import pyarrow as pa
 
     positions = [(name, pa.float64()) for name in ("site_lat", "site_lon", "lat", "lon")]
-    radii = [("radius_km", pa.float64()), ("radius95_km", pa.float64())]
+    radii = [(name, pa.float64()) for name in ("radius_km", "radius95_km", "spread_km")]
     return [*positions, ("n_images", pa.int64()), *radii, ("place", pa.string())]
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from geoindex import geo
 from geoindex.errors import ConfigError, CoordinateError
 from geoindex.geocells.clusters import Clusters, fit_clusters
-from geoindex.geocells.partition import fit_partition
+from geoindex.geocells.fitting import fit_partition
 from geoindex.recipe import ClusterRecipe, GeocellRecipe
 
 points = st.lists(

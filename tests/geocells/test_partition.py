@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from geoindex import geo
 from geoindex.errors import ConfigError, CoordinateError, EmptyDatasetError
-from geoindex.geocells.partition import FittedPartition, Partition, fit_partition
+from geoindex.geocells.fitting import FittedPartition, fit_partition, read_partition
+from geoindex.geocells.partition import VoronoiPartition
 from geoindex.recipe import GeocellRecipe
 
 latitudes = st.floats(-90, 90) | st.sampled_from([-90.0, 90.0, 0.0])
@@ -28,7 +29,7 @@ def towns(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 @given(positions, positions)
 def test_assign_is_the_nearest_site(sites, points):
-    partition = Partition(*columns(sites))
+    partition = VoronoiPartition(*columns(sites))
     lat, lon = columns(points)
     km = geo.haversine_km(lat[:, None], lon[:, None], partition.site_lat, partition.site_lon)
     cell = partition.assign(lat, lon)
@@ -123,24 +124,24 @@ def test_empty_and_wrong_positions_are_refused():
     with pytest.raises(CoordinateError):
         fit_partition([1.0, np.nan], [1.0, 1.0], quick, 0)
     with pytest.raises(ConfigError):
-        Partition(np.empty(0), np.empty(0))
+        VoronoiPartition(np.empty(0), np.empty(0))
 
 
 def test_sites_at_one_place_are_merged_in_order():
-    partition = Partition(np.array([5.0, 90.0, 5.0, 90.0, 0.0]), np.array([180.0, 10.0, -180.0, 50.0, 0.0]))
+    partition = VoronoiPartition(np.array([5.0, 90.0, 5.0, 90.0, 0.0]), np.array([180.0, 10.0, -180.0, 50.0, 0.0]))
     assert partition.site_lat.tolist() == [5.0, 90.0, 0.0]
 
 
 def test_partition_survives_json():
     partition = fit_partition(*towns(200), quick, 0).partition
-    again = Partition.from_dict(json.loads(json.dumps(partition.to_dict())))
+    again = read_partition(json.loads(json.dumps(partition.to_dict())))
     np.testing.assert_array_equal(again.site_lat, partition.site_lat)
     np.testing.assert_array_equal(again.site_lon, partition.site_lon)
     assert again.method == "optics"
 
 
 def test_nothing_to_assign():
-    assert Partition(np.array([1.0]), np.array([1.0])).assign([], []).shape == (0,)
+    assert VoronoiPartition(np.array([1.0]), np.array([1.0])).assign([], []).shape == (0,)
 
 
 def test_cells_that_a_gallery_does_not_reach_are_dropped():
@@ -161,6 +162,6 @@ def test_a_position_between_two_sites_leaves_no_cell_empty(seed):
     rng = np.random.default_rng(seed)
     count, span = int(rng.integers(3, 60)), int(rng.integers(2, 9))
     lat, lon = (rng.integers(-span, span + 1, count) * rng.choice([1, 0.5, 10]) for _ in range(2))
-    sites = Partition(*(rng.integers(-span, span + 1, count) * 1.0 for _ in range(2)))
+    sites = VoronoiPartition(*(rng.integers(-span, span + 1, count) * 1.0 for _ in range(2)))
     reached = FittedPartition(sites, [], {}).occupied_by(lat, lon)
     assert set(reached.partition.assign(lat, lon)) == set(range(len(reached.partition)))

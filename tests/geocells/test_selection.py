@@ -4,7 +4,7 @@ import pytest
 from geoindex import geo
 from geoindex.geocells.positions import occupied_sites
 from geoindex.geocells.repair import into_range
-from geoindex.geocells.selection import Score, Setting, Silhouette, choose, davies_bouldin, sweep
+from geoindex.geocells.selection import Score, Setting, Silhouette, Trials, choose, davies_bouldin, sweep
 
 
 def towns(count: int, towns: int, seed: int = 0, spread: float = 0.01) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -26,6 +26,18 @@ def test_silhouette_is_that_of_scikit_learn_on_haversine_distances():
     np.fill_diagonal(km, 0.0)
     ours = Silhouette(geo.to_unit(lat, lon), 0).measure(label, 8)
     np.testing.assert_allclose(ours, silhouette_samples(km, label, metric="precomputed"), atol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 0.5])
+def test_skipping_far_cells_changes_no_silhouette(scale):
+    from sklearn.metrics import silhouette_samples
+
+    lat, lon, label = towns(400, 60, seed=3, spread=scale)
+    label = np.where(np.arange(400) % 7 == 0, np.random.default_rng(0).integers(0, 60, 400), label)  # cells overlap
+    km = geo.haversine_km(lat[:, None], lon[:, None], lat[None], lon[None])
+    np.fill_diagonal(km, 0.0)
+    ours = Silhouette(geo.to_unit(lat, lon), 0).measure(label, 60)
+    np.testing.assert_allclose(ours, silhouette_samples(km, label, metric="precomputed"), atol=1e-6)
 
 
 def test_sampled_silhouette_is_near_the_full_one():
@@ -62,7 +74,7 @@ def test_davies_bouldin_sees_across_the_antimeridian():
 def test_sweep_scores_every_setting_after_outliers_found_a_cell():
     lat, lon, _ = towns(300, 6)
     lat, lon = np.append(lat, 0.0), np.append(lon, 0.0)
-    scores = sweep(lat, lon, (5, 10), (0.05, 0.2), seed=0)
+    scores = sweep(lat, lon, Trials((5, 10), (0.05, 0.2), seed=0))
     assert [(s.setting.min_samples, s.setting.xi) for s in scores] == [(5, 0.05), (5, 0.2), (10, 0.05), (10, 0.2)]
     for found in scores:
         sites, _, distance_km = occupied_sites(found.site_xyz, geo.to_unit(lat, lon))
@@ -72,8 +84,28 @@ def test_sweep_scores_every_setting_after_outliers_found_a_cell():
     assert max(s.share_outliers for s in scores) > 0
 
 
+def test_sweep_is_the_same_on_threads(monkeypatch):
+    from geoindex.geocells import selection
+
+    lat, lon, _ = towns(300, 6)
+    trials = Trials((5, 10), (0.05, 0.2), seed=0)
+    alone = sweep(lat, lon, trials)
+    monkeypatch.setattr(selection, "THREADS_FROM", 1)
+    assert sweep(lat, lon, trials) == alone
+
+
+def test_hdbscan_finds_the_towns():
+    pytest.importorskip("fast_hdbscan")
+    lat, lon, label = towns(300, 6)
+    (found,) = sweep(lat, lon, Trials((10,), (0.1, 0.2), seed=0, method="hdbscan"))  # xi is of OPTICS alone
+    assert (found.n_clusters, found.setting.xi) == (6, None)
+    centres = geo.to_unit(lat, lon).reshape(-1, 3)
+    middles = np.stack([centres[label == town].mean(axis=0) for town in range(6)])
+    assert np.linalg.norm(found.site_xyz[:, None] - middles, axis=2).min(axis=1).max() < 0.01
+
+
 def test_sweep_without_any_cluster_gives_one_cell():
-    (found,) = sweep([10.0, 20.0], [0.0, 0.0], (5,), (0.1,), seed=0)
+    (found,) = sweep([10.0, 20.0], [0.0, 0.0], Trials((5,), (0.1,), seed=0))
     assert (found.n_clusters, found.share_outliers, found.silhouette, found.davies_bouldin) == (1, 1.0, None, None)
     assert geo.from_unit(found.site_xyz)[0] == pytest.approx(15.0)
 
@@ -110,6 +142,18 @@ def test_repair_brings_the_count_into_the_range(start, low, high):
     assert low <= len(sites) <= high
     assert len(occupied_sites(sites, xyz)[0]) == len(sites)
     np.testing.assert_array_equal(sites, into_range(xyz, xyz[:start], low, high))
+
+
+def test_too_many_sites_for_linkage_are_joined_first(monkeypatch):
+    from geoindex.geocells import repair
+
+    lat, lon, _ = towns(400, 6, spread=0.1)
+    xyz = geo.to_unit(lat, lon)
+    monkeypatch.setattr(repair, "MOST_LINKED", 50)
+    sites = into_range(xyz, xyz[:300], 6, 6)
+    assert len(sites) == 6
+    error = np.mean(1 - np.max(xyz @ sites.T, axis=1))
+    assert error < 2 * np.mean(1 - np.max(xyz @ into_range(xyz, xyz[:50], 6, 6).T, axis=1))
 
 
 def test_repair_with_duplicates_reaches_the_number_of_places():

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from geoindex import geo
 from geoindex.errors import CoordinateError
-from geoindex.geocells.outlines import flat_pieces, to_geojson
-from geoindex.geocells.voronoi import voronoi_polygons
+from geoindex.geocells.outlines import flat_pieces, regions_of, to_geojson
+from geoindex.geocells.polygons import area_km2
+from geoindex.geocells.voronoi import neighbours, voronoi_polygons
 
 
 def uniform(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -57,7 +58,7 @@ def test_areas_sum_to_the_earth(name):
     found = voronoi_polygons(*SITES[name])
     assert len(found) == len(SITES[name][0])
     assert (found.area_km2 >= 0).all()
-    assert found.area_km2.sum() == pytest.approx(geo.EARTH_AREA_KM2, rel=1e-6)
+    assert found.area_km2.sum() == pytest.approx(geo.EARTH_AREA_KM2, rel=1e-9)
 
 
 @pytest.mark.parametrize("name", list(SITES))
@@ -70,7 +71,33 @@ def test_flat_pieces_cover_the_earth_once(name):
         assert min(flat, default=1.0) > 0  # anticlockwise, as RFC 7946 wants outer rings
         assert sum(flat) == pytest.approx(area, rel=0.02, abs=1e-4 * geo.EARTH_AREA_KM2)
         total += sum(flat)
-    assert total == pytest.approx(geo.EARTH_AREA_KM2, rel=1e-5)
+    assert total == pytest.approx(geo.EARTH_AREA_KM2, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", list(SITES))
+def test_outlines_leave_no_gap_and_do_not_overlap(name):
+    import shapely
+
+    rings = [ring for pieces in regions_of(voronoi_polygons(*SITES[name])).pieces for ring in pieces]
+    drawn = shapely.union_all([shapely.make_valid(shapely.Polygon(ring)) for ring in rings])
+    assert drawn.area == pytest.approx(360.0 * 180.0, rel=1e-9)
+    assert sum(shapely.Polygon(ring).area for ring in rings) == pytest.approx(360.0 * 180.0, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", sorted(SITES.keys() - {"meridian"}))  # there corners are known to decimetres only
+def test_outlines_do_not_cross_themselves(name):
+    import shapely
+
+    rings = [ring for pieces in regions_of(voronoi_polygons(*SITES[name])).pieces for ring in pieces]
+    assert [shapely.is_valid_reason(shapely.Polygon(ring)) for ring in rings] == ["Valid Geometry"] * len(rings)
+
+
+@pytest.mark.parametrize("off_deg", [0.0, 1e-7, 1e-3, 1.0])
+def test_outlines_near_a_pole_keep_their_area(off_deg):
+    lat, lon = np.array([90.0 - off_deg, 89.0, 88.0, 88.5]), np.array([20.0, 10.0, 130.0, -110.0])
+    found = voronoi_polygons(lat, lon)
+    flat = [sum(flat_area_km2(piece) for piece in pieces) for pieces in regions_of(found).pieces]
+    np.testing.assert_allclose(flat, found.area_km2, rtol=1e-3)
 
 
 @pytest.mark.parametrize("name", list(SITES))
@@ -110,7 +137,99 @@ def test_fast_and_exact_construction_agree():
     fast, exact = voronoi._scipy_corners(xyz), voronoi._cut_corners(xyz)
     assert fast is not None
     for site, (one, other) in enumerate(zip(fast, exact, strict=True)):
-        assert voronoi._area_km2(one, xyz[site]) == pytest.approx(voronoi._area_km2(other, xyz[site]), rel=1e-9)
+        assert area_km2(one, xyz[site]) == pytest.approx(area_km2(other, xyz[site]), rel=1e-9)
+
+
+def test_regions_of_close_sites_are_exact():
+    from geoindex.geocells import voronoi
+
+    apart = 1e-9  # radians, 6 mm, in the middle of nowhere
+    corners = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0], [0.0, 0.0]])
+    lat, lon = np.degrees(apart * corners.T)
+    found = voronoi_polygons(lat, lon)
+    square = (apart * geo.EARTH_RADIUS_KM) ** 2
+    assert found.area_km2[4] == pytest.approx(square, rel=1e-5)
+    assert voronoi._scipy_corners(geo.to_unit(lat, lon)) is None
+
+
+def test_the_fast_construction_is_not_believed_with_a_wrong_corner():
+    from geoindex.geocells import voronoi
+
+    xyz = geo.to_unit(*uniform(50))
+    corners = voronoi._scipy_corners(xyz)
+    assert voronoi._is_diagram(corners, xyz)
+    moved = [ring + 1e-8 for ring in corners]
+    assert not voronoi._is_diagram([ring / np.linalg.norm(ring, axis=1)[:, None] for ring in moved], xyz)
+    assert not voronoi._is_diagram([np.empty((0, 3)), *corners[1:]], xyz)
+
+
+def edge_lengths(xyz: np.ndarray) -> np.ndarray:
+    """Length in radians of the edge that each two regions share, by the definition, (C, C); negative: none.
+
+    Along their bisector circle each other site is farther on a half-turn; the edge is what all half-turns share.
+    """
+    length = np.full((len(xyz), len(xyz)), -1.0)
+    for i, j in np.argwhere(~np.eye(len(xyz), dtype=bool)):
+        u, v = np.linalg.svd((xyz[i] - xyz[j])[None])[2][1:]
+        others = np.delete(xyz, [i, j], axis=0)
+        away = np.sort(np.arctan2((xyz[i] - others) @ v, (xyz[i] - others) @ u))
+        if np.any(np.all(np.abs(xyz[i] - others) < 1e-12, axis=1)):
+            continue  # on top of another site
+        gaps = np.diff(np.append(away, away[:1] + 2.0 * np.pi))
+        length[i, j] = gaps.max(initial=0.0) - np.pi if len(others) else 2.0 * np.pi
+    return length
+
+
+@pytest.mark.parametrize("name", sorted(SITES.keys() - {"street", "duplicates"}))
+def test_neighbours_by_the_definition(name):
+    lat, lon = SITES[name]
+    expected = [np.flatnonzero(row > 1e-7) for row in edge_lengths(geo.to_unit(lat, lon))]
+    for got, want in zip(neighbours(voronoi_polygons(lat, lon), lat, lon), expected, strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+def test_neighbours_of_duplicates():
+    assert [rows.tolist() for rows in neighbours(voronoi_polygons(*SITES["duplicates"]), *SITES["duplicates"])] == [
+        [2, 3],
+        [],
+        [0, 3],
+        [0, 2],
+    ]
+
+
+@pytest.mark.parametrize("name", list(SITES))
+def test_neighbours_are_mutual(name):
+    found = neighbours(voronoi_polygons(*SITES[name]), *SITES[name])
+    assert all(row in found[other] for row, others in enumerate(found) for other in others)
+    assert all(row not in others for row, others in enumerate(found))
+
+
+@pytest.mark.parametrize("sites", [uniform(300, 1), uniform(4, 2), clumped(0.01), clumped(1e-3)])
+def test_random_regions_have_as_many_edges_as_euler_says(sites):
+    found = neighbours(voronoi_polygons(*sites), *sites)
+    assert sum(map(len, found)) == 2 * (3 * len(sites[0]) - 6)
+
+
+@pytest.mark.parametrize("step_deg", [1e-5, 1e-3, 0.1, 2.0])
+def test_a_corner_of_four_regions_makes_no_neighbours(step_deg):
+    lat, lon = np.meshgrid(40.0 + step_deg * np.arange(7), 5.0 + step_deg * np.arange(7), indexing="ij")
+    found = neighbours(voronoi_polygons(lat.ravel(), lon.ravel()), lat.ravel(), lon.ravel())
+    assert found[24].tolist() == [17, 23, 25, 31]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(3, 30), st.integers(0, 2**32 - 1), st.floats(-5, 0.1))
+def test_regions_of_sites_on_a_circle_meet_in_a_row(count, seed, log_radius):
+    rng = np.random.default_rng(seed)
+    bearing = np.sort(rng.uniform(0, 360, count))
+    lat, lon = geo.destination(*geo.from_unit(rng.normal(size=3)), bearing, 10.0**log_radius * geo.EARTH_RADIUS_KM)
+    found = neighbours(voronoi_polygons(lat, lon), lat, lon)
+    beside = [sorted({(row - 1) % count, (row + 1) % count}) for row in range(count)]
+    assert [rows.tolist() for rows in found] == beside
+
+
+def test_no_polygons_have_no_neighbours():
+    assert neighbours(voronoi_polygons([], []), [], []) == []
 
 
 def test_duplicate_sites_have_no_region():
@@ -140,7 +259,8 @@ def test_any_clump_of_sites_covers_the_earth(count, seed, log_spread):
 
 def test_geojson_cuts_at_the_antimeridian_and_names_cells():
     lat, lon = SITES["around the antimeridian"]
-    document = json.loads(json.dumps(to_geojson(voronoi_polygons(lat, lon), [{"n": i} for i in range(5)])))
+    regions = regions_of(voronoi_polygons(lat, lon))
+    document = json.loads(json.dumps(to_geojson(regions, [{"n": i} for i in range(5)])))
     assert document["type"] == "FeatureCollection"
     kinds = [f["geometry"]["type"] for f in document["features"]]
     assert kinds[2] == "MultiPolygon"
@@ -149,6 +269,13 @@ def test_geojson_cuts_at_the_antimeridian_and_names_cells():
 
 
 def test_geojson_of_one_site_is_the_world_and_of_none_is_null():
-    (world,) = to_geojson(voronoi_polygons([5.0], [5.0]))["features"]
+    (world,) = to_geojson(regions_of(voronoi_polygons([5.0], [5.0])))["features"]
     assert flat_area_km2(np.array(world["geometry"]["coordinates"][0])) == pytest.approx(geo.EARTH_AREA_KM2)
-    assert to_geojson(voronoi_polygons(*SITES["duplicates"]))["features"][1]["geometry"] is None
+    assert to_geojson(regions_of(voronoi_polygons(*SITES["duplicates"])))["features"][1]["geometry"] is None
+
+
+def test_regions_keep_cells_without_land():
+    regions = regions_of(voronoi_polygons(*SITES["duplicates"]))
+    assert len(regions) == 4
+    assert [len(pieces) for pieces in regions.pieces][1] == 0
+    assert regions.area_km2[1] == 0

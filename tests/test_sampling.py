@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoindex.errors import ConfigError
-from geoindex.sources.sampling import sample_rows
+from geoindex.sampling import sample_rows
 
 
 def earth(count, seed=3):
@@ -56,8 +56,23 @@ def test_area_gives_every_tile_alike_until_it_is_used_up():
     assert (sample_rows(*crowded(), 1000, balance="area", seed=1) >= 9000).sum() >= 98
 
 
+def test_cover_reaches_every_tile_and_leaves_the_rest_as_it_is():
+    # 101 tiles and a tenth of 2,000 rows: one row of each tile first, then 1,899 at random
+    rows = sample_rows(*crowded(), 2000, balance="cover", seed=1)
+    assert len(rows) == len(np.unique(rows)) == 2000
+    assert set(range(9000, 9100)) <= set(rows)
+    plain = sample_rows(*crowded(), 2000, seed=1)
+    assert len(np.intersect1d(rows, plain)) > 1850
+
+
+def test_cover_spends_a_tenth_at_most():
+    lonely = [(sample_rows(*crowded(), 100, balance="cover", seed=s) >= 9000).sum() for s in range(20)]
+    assert 8 <= min(lonely) <= max(lonely) <= 12
+    assert len({tuple(sample_rows(*crowded(), 100, balance="cover", seed=s)) for s in range(3)}) == 3
+
+
 def test_bad_options_are_refused():
-    with pytest.raises(ConfigError, match="uniform or area"):
+    with pytest.raises(ConfigError, match="uniform, area or cover"):
         sample_rows([1.0], [2.0], 1, balance="people", seed=0)
     with pytest.raises(ConfigError, match="-1 rows"):
         sample_rows([1.0], [2.0], -1, seed=0)
