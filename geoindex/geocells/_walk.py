@@ -5,9 +5,10 @@ the sites around it only as far as somebody asks: out to its core distance at on
 reachability of the queue grows beyond what it has looked at. A tree of boxes around the sites, each with the largest
 reachability inside, skips what cannot be improved. Whatever is left out would not have changed the next step, so
 the result is that of the dense walk.
-"""
 
-from typing import NamedTuple
+State lies in arrays of records: handing an array to a function counts its references, which costs as much as the
+work of one step.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,249 +27,206 @@ REACH = 3.0
 GROWTH, LEAST = 1.5, 1e-7
 """How fast a site looks farther when the queue is empty, from which chord (0.6 m) on."""
 
+SITE = np.dtype(
+    [
+        ("x", "f8"), ("y", "f8"), ("z", "f8"),  # unit vector
+        ("leaf", "i8"),  # node
+        ("core", "f8"),  # core distance as a chord, inf if there is none
+        ("reach", "f8"),  # least reachability so far, -1 when all rows were visited
+        ("source", "i8"),  # site that it is reached from, -1 if none
+        ("turn", "i8"),  # step at which the first row was visited, -1 before
+        ("first", "i8"), ("next", "i8"), ("end", "i8"),  # place of its rows: first, first not visited, after the last
+    ]
+)  # fmt: skip
+"""A place, with the input rows that lie there; sites follow the order of the leaves."""
+
+NODE = np.dtype(
+    [
+        ("x0", "f8"), ("y0", "f8"), ("z0", "f8"), ("x1", "f8"), ("y1", "f8"), ("z1", "f8"),  # box of its sites
+        ("start", "i8"), ("stop", "i8"),  # its sites
+        ("most", "f8"),  # largest reachability of its sites
+    ]
+)  # fmt: skip
+"""A node of a complete binary tree: node i has the children 2i + 1 and 2i + 2, the second half are leaves."""
+
+ENTRY = np.dtype([("value", "f8"), ("rank", "i8"), ("site", "i8")])
+"""An entry of a binary heap, least value first, then least rank; one more at the end holds the size as `site`."""
+
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
-
-
-class Tree(NamedTuple):
-    """Sites, each place once, in the order of the leaves of a complete binary tree of boxes.
-
-    Node i has the children 2i + 1 and 2i + 2; nodes from `len(start) // 2` on are leaves.
-    """
-
-    xyz: Floats  # (S, 3) unit vectors
-    low: Floats  # (nodes, 3) corner of each box
-    high: Floats
-    start: Rows  # (nodes,) sites of node i are start[i]..stop[i]
-    stop: Rows
-    leaf_of: Rows  # (S,)
-
-
-class Copies(NamedTuple):
-    """Input rows that lie at each site, ascending."""
-
-    rows: Rows  # (N,) rows site by site
-    first: Rows  # (S + 1,) where the rows of each site start
-    site_of: Rows  # (N,)
-
-
-class Fringe(NamedTuple):
-    """What is known of the sites so far."""
-
-    reach: Floats  # (S,) least reachability, -1 when all rows were visited
-    source: Rows  # (S,) site that it is reached from, -1 if none
-    turn: Rows  # (S,) step at which the first row was visited, -1 before
-    row: Rows  # (S,) lowest row that was not visited
-    most: Floats  # (nodes,) largest reachability inside
-
-
-class Queue(NamedTuple):
-    """A binary heap of sites, least value first, then least rank."""
-
-    items: Rows  # (S,)
-    place: Rows  # (S,) where a site stands in it, -1 outside
-    size: Rows  # (1,)
-    value: Floats  # (S,)
-    rank: Rows  # (S,)
+Records = NDArray[np.void]
 
 
 @compiled
-def _before(queue: Queue, a: int, b: int) -> bool:
-    value, rank = queue.value, queue.rank
-    sooner: bool = value[a] < value[b] or (value[a] == value[b] and rank[a] < rank[b])
-    return sooner
-
-
-@compiled
-def _rise(queue: Queue, site: int) -> None:
-    """Move a site up to where its value belongs; add it if it is outside."""
-    at = queue.place[site]
+def _rise(heap: Records, place: Rows, site: int, value: float, rank: int) -> None:
+    """Add a site, or move it up to where its new value belongs."""
+    at = place[site]
     if at < 0:
-        at = queue.size[0]
-        queue.size[0] += 1
-    while at > 0 and _before(queue, site, queue.items[(at - 1) >> 1]):
-        above = queue.items[(at - 1) >> 1]
-        queue.items[at], queue.place[above] = above, at
+        at = heap[-1].site
+        heap[-1].site += 1
+    while at > 0:
+        above = heap[(at - 1) >> 1]
+        if above.value < value or (above.value == value and above.rank <= rank):
+            break
+        entry = heap[at]
+        entry.value, entry.rank, entry.site = above.value, above.rank, above.site
+        place[above.site] = at
         at = (at - 1) >> 1
-    queue.items[at], queue.place[site] = site, at
+    entry = heap[at]
+    entry.value, entry.rank, entry.site = value, rank, site
+    place[site] = at
 
 
 @compiled
-def _fall(queue: Queue, site: int) -> None:
-    """Move a site down to where its value belongs."""
-    at, size = queue.place[site], queue.size[0]
+def _sink(heap: Records, place: Rows, site: int, value: float, rank: int) -> None:
+    """Put a site in the place of the first, or below where its value belongs."""
+    at, size = 0, heap[-1].site
     while 2 * at + 1 < size:
         down = 2 * at + 1
-        if down + 1 < size and _before(queue, queue.items[down + 1], queue.items[down]):
-            down += 1
-        below = queue.items[down]
-        if not _before(queue, below, site):
+        if down + 1 < size:
+            left, right = heap[down], heap[down + 1]
+            if right.value < left.value or (right.value == left.value and right.rank < left.rank):
+                down += 1
+        below = heap[down]
+        if value < below.value or (value == below.value and rank <= below.rank):
             break
-        queue.items[at], queue.place[below] = below, at
+        entry = heap[at]
+        entry.value, entry.rank, entry.site = below.value, below.rank, below.site
+        place[below.site] = at
         at = down
-    queue.items[at], queue.place[site] = site, at
+    entry = heap[at]
+    entry.value, entry.rank, entry.site = value, rank, site
+    place[site] = at
 
 
 @compiled
-def _drop_first(queue: Queue) -> None:
-    queue.place[queue.items[0]] = -1
-    queue.size[0] -= 1
-    size = queue.size[0]
+def _drop_first(heap: Records, place: Rows) -> None:
+    place[heap[0].site] = -1
+    heap[-1].site -= 1
+    size = heap[-1].site
     if size > 0:
-        last = queue.items[size]
-        queue.items[0], queue.place[last] = last, 0
-        _fall(queue, last)
+        last = heap[size]
+        _sink(heap, place, last.site, last.value, last.rank)
 
 
 @compiled
-def _refresh(node: int, tree: Tree, fringe: Fringe) -> None:
+def _refresh(node: int, nodes: Records, sites: Records) -> None:
     """Take the largest reachability of a leaf anew and hand it up."""
     most = -1.0
-    for site in range(tree.start[node], tree.stop[node]):
-        most = max(most, fringe.reach[site])
-    while fringe.most[node] != most:
-        fringe.most[node] = most
+    for site in range(nodes[node].start, nodes[node].stop):
+        most = max(most, sites[site].reach)
+    while nodes[node].most != most:
+        nodes[node].most = most
         if node == 0:
             break
         node = (node - 1) >> 1
-        most = max(fringe.most[2 * node + 1], fringe.most[2 * node + 2])
-
-
-@compiled
-def _gap2(tree: Tree, node: int, x: float, y: float, z: float) -> float:
-    """Return the square of the distance from a point to a box."""
-    dx = max(tree.low[node, 0] - x, 0.0, x - tree.high[node, 0])
-    dy = max(tree.low[node, 1] - y, 0.0, y - tree.high[node, 1])
-    dz = max(tree.low[node, 2] - z, 0.0, z - tree.high[node, 2])
-    square: float = dx * dx + dy * dy + dz * dz
-    return square
-
-
-@compiled
-def _improve_leaf(
-    here: int, node: int, core: float, radius: float, max_chord: float, tree: Tree, fringe: Fringe, queue: Queue
-) -> bool:
-    """Improve the sites of a leaf that are reached from `here` within `radius`; tell whether one was."""
-    x, y, z = tree.xyz[here, 0], tree.xyz[here, 1], tree.xyz[here, 2]
-    improved = False
-    for site in range(tree.start[node], tree.stop[node]):
-        reach = fringe.reach[site]
-        if reach <= core:
-            continue
-        dx, dy, dz = x - tree.xyz[site, 0], y - tree.xyz[site, 1], z - tree.xyz[site, 2]
-        square = dx * dx + dy * dy + dz * dz
-        if square > (min(radius, reach) + HAIR) ** 2:  # no root for the others
-            continue
-        chord = np.sqrt(square)
-        reached = np.rint(max(chord, core) * SCALE) / SCALE
-        earlier = reached == reach and fringe.turn[here] < fringe.turn[fringe.source[site]]
-        if chord <= max_chord and (reached < reach or earlier):
-            improved = improved or reached < reach
-            fringe.reach[site], fringe.source[site] = reached, here
-            _rise(queue, site)
-    return improved
+        most = max(nodes[2 * node + 1].most, nodes[2 * node + 2].most)
 
 
 @compiled
 def _look_around(
-    here: int, core: float, radius: float, max_chord: float, tree: Tree, fringe: Fringe, queue: Queue, stack: Rows
-) -> None:
-    """Improve every site that is reached from `here` within `radius`, a chord that is not less than `core`."""
-    x, y, z = tree.xyz[here, 0], tree.xyz[here, 1], tree.xyz[here, 2]
-    first_leaf = len(tree.start) // 2
+    here: int, radius: float, max_chord: float, sites: Records, nodes: Records, rows: Rows,
+    queue: Records, place: Rows, stack: Rows,
+) -> None:  # fmt: skip
+    """Improve every site that is reached from `here` within `radius`, a chord not less than its core distance."""
+    x, y, z, core, turn = sites[here].x, sites[here].y, sites[here].z, sites[here].core, sites[here].turn
+    first_leaf = len(nodes) // 2
     depth, stack[0] = 1, 0
     while depth > 0:
         depth -= 1
-        node = stack[depth]
-        most = fringe.most[node]
-        # at `core` itself only an earlier visitor could win a tie, and that one has looked there
-        if most <= core or _gap2(tree, node, x, y, z) > (min(radius, most) + HAIR) ** 2:
+        at = stack[depth]
+        node = nodes[at]
+        # at the core distance only an earlier visitor could win a tie, and that one has looked there
+        if node.most <= core:
             continue
-        if node < first_leaf:
-            stack[depth], stack[depth + 1] = 2 * node + 1, 2 * node + 2
+        dx = max(node.x0 - x, 0.0, x - node.x1)
+        dy = max(node.y0 - y, 0.0, y - node.y1)
+        dz = max(node.z0 - z, 0.0, z - node.z1)
+        if dx * dx + dy * dy + dz * dz > (min(radius, node.most) + HAIR) ** 2:
+            continue
+        if at < first_leaf:
+            stack[depth], stack[depth + 1] = 2 * at + 1, 2 * at + 2
             depth += 2
-        elif _improve_leaf(here, node, core, radius, max_chord, tree, fringe, queue):
-            _refresh(node, tree, fringe)
+            continue
+        improved = False
+        for there in range(node.start, node.stop):
+            site = sites[there]
+            if site.reach <= core:
+                continue
+            dx, dy, dz = x - site.x, y - site.y, z - site.z
+            square = dx * dx + dy * dy + dz * dz
+            if square > (min(radius, site.reach) + HAIR) ** 2:  # no root for the others
+                continue
+            chord = np.sqrt(square)
+            reached = np.rint(max(chord, core) * SCALE) / SCALE
+            if chord <= max_chord and (
+                reached < site.reach or (reached == site.reach and turn < sites[site.source].turn)
+            ):
+                improved = improved or reached < site.reach
+                site.reach, site.source = reached, here
+                _rise(queue, place, there, reached, rows[site.next])
+        if improved:
+            _refresh(at, nodes, sites)
 
 
 @compiled
-def _look_farther(
-    core: Floats, max_chord: float, tree: Tree, fringe: Fringe, queue: Queue, seen: Queue, stack: Rows
-) -> None:
-    """Let visited sites look around until none of them can reach a site before the first of the queue."""
-    while seen.size[0] > 0:
-        here = seen.items[0]
-        least = fringe.reach[queue.items[0]] if queue.size[0] > 0 else np.inf
-        if seen.value[here] >= least:
-            break
-        radius = min(max_chord, least * REACH if least < np.inf else max(seen.value[here] * GROWTH, LEAST))
-        _look_around(here, core[here], radius, max_chord, tree, fringe, queue, stack)
-        if radius >= max_chord:
-            _drop_first(seen)
-        else:
-            seen.value[here] = radius
-            _fall(seen, here)
-
-
-@compiled
-def _leave(here: int, following: int, tree: Tree, copies: Copies, fringe: Fringe, queue: Queue) -> None:
-    """Go on to the next row of a site, the `following`-th of all, or be done with the site."""
-    queued = queue.place[here] >= 0
-    if following < copies.first[here + 1]:
-        fringe.row[here] = copies.rows[following]
-        if queued:
-            _fall(queue, here)
-        return
-    if queued:
-        _drop_first(queue)
-    fringe.reach[here] = -1.0
-    _refresh(tree.leaf_of[here], tree, fringe)
-
-
-@compiled
-def walk(tree: Tree, copies: Copies, core: Floats, max_chord: float) -> tuple[Rows, Floats, Rows]:
+def walk(sites: Records, nodes: Records, rows: Rows, site_of: Rows, max_chord: float) -> tuple[Rows, Floats, Rows]:
     """Order rows by growing reachability; ties go to the lowest row.
 
     Args:
-        tree: the sites.
-        copies: the rows at each site.
-        core: core distances as chords, (S,), inf where there is none; rounded to 15 decimals.
-        max_chord: neighbours farther than this are not looked at; 2 or more for all.
+        sites: (S,) of `SITE`; changed.
+        nodes: of `NODE`; changed.
+        rows: input rows site by site, ascending at each, (N,).
+        site_of: site of each row, (N,).
+        max_chord: neighbours farther than this are not looked at; more than 2 for all.
 
     Returns:
         Ordering (N,), reachability as chords (N,) and predecessor (N,), the latter two by row.
     """
-    count, total = len(tree.xyz), len(copies.rows)
-    ordering, reachability = np.empty(total, np.int64), np.empty(total)
-    predecessor = np.full(total, -1, np.int64)
-    following = copies.first[:-1].copy()
-    lowest = copies.rows[following]
-    outside = np.full(count, -1, np.int64)
-    fringe = Fringe(
-        np.full(count, np.inf), outside.copy(), outside.copy(), lowest.copy(), np.full(len(tree.start), np.inf)
-    )
-    queue = Queue(np.empty(count, np.int64), outside.copy(), np.zeros(1, np.int64), fringe.reach, fringe.row)
-    seen = Queue(np.empty(count, np.int64), outside.copy(), np.zeros(1, np.int64), np.empty(count), lowest)
+    count, total = len(sites), len(rows)
+    ordering, reachability, predecessor = np.empty(total, np.int64), np.empty(total), np.full(total, -1, np.int64)
+    queue, place = np.empty(count + 1, ENTRY), np.full(count, -1, np.int64)
+    # visited sites, by the distance that they have looked at
+    seen, seen_place = np.empty(count + 1, ENTRY), np.full(count, -1, np.int64)
+    queue[-1].site, seen[-1].site = 0, 0
     stack = np.empty(128, np.int64)
     row_left = 0
     for step in range(total):
-        _look_farther(core, max_chord, tree, fringe, queue, seen, stack)
-        if queue.size[0] > 0:
-            here = queue.items[0]
+        while seen[-1].site > 0:
+            least = queue[0].value if queue[-1].site > 0 else np.inf
+            looked = seen[0].value
+            if looked >= least:  # nobody can reach a site before the first of the queue
+                break
+            here, rank = seen[0].site, seen[0].rank
+            radius = min(max_chord, least * REACH if least < np.inf else max(looked * GROWTH, LEAST))
+            _look_around(here, radius, max_chord, sites, nodes, rows, queue, place, stack)
+            if radius >= max_chord:
+                _drop_first(seen, seen_place)
+            else:
+                _sink(seen, seen_place, here, radius, rank)
+        if queue[-1].site > 0:
+            here = queue[0].site
         else:  # nothing within reach: on with the first row that is left
-            while fringe.row[copies.site_of[row_left]] > row_left or fringe.reach[copies.site_of[row_left]] < 0.0:
+            while sites[site_of[row_left]].reach < 0.0 or rows[sites[site_of[row_left]].next] > row_left:
                 row_left += 1
-            here = copies.site_of[row_left]
-        row = fringe.row[here]
-        ordering[step], reachability[row] = row, fringe.reach[here]
-        if fringe.source[here] >= 0:
-            predecessor[row] = lowest[fringe.source[here]]
-        following[here] += 1
-        _leave(here, following[here], tree, copies, fringe, queue)
-        if fringe.turn[here] < 0:  # the copies of a site that was visited reach nothing sooner
-            fringe.turn[here] = step
-            if core[here] <= max_chord:
-                _look_around(here, core[here], core[here], max_chord, tree, fringe, queue, stack)
-                seen.value[here] = core[here]
-                _rise(seen, here)
+            here = site_of[row_left]
+        site = sites[here]
+        row = rows[site.next]
+        ordering[step], reachability[row] = row, site.reach
+        if site.source >= 0:
+            predecessor[row] = rows[sites[site.source].first]
+        site.next += 1
+        if site.next < site.end:
+            if place[here] >= 0:
+                _sink(queue, place, here, site.reach, rows[site.next])
+        else:
+            if place[here] >= 0:
+                _drop_first(queue, place)
+            site.reach = -1.0
+            _refresh(site.leaf, nodes, sites)
+        if site.turn < 0:  # the copies of a site that was visited reach nothing sooner
+            site.turn = step
+            if site.core <= max_chord:
+                _look_around(here, site.core, max_chord, sites, nodes, rows, queue, place, stack)
+                _rise(seen, seen_place, here, site.core, row)
     return ordering, reachability, predecessor

@@ -8,17 +8,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from geoindex import geo
 from geoindex.errors import ConfigError
-from geoindex.geocells.positions import THREADS_FROM, Floats, Rows, checked_positions
+from geoindex.geocells.positions import Floats, Rows, checked_positions
 
 LEAF_SITES = 8
 """Sites of a leaf of the tree that the walk searches, up to twice as many."""
 
 QUERIES_AT_ONCE = 200_000
 """Sites whose neighbours are in memory at one time."""
+
+TWO_THREADS_FROM = 5_000
+"""Sites from which their nearest ones are looked for by several threads."""
 
 ALL_CHORDS = 3.0
 """More than any distance between unit vectors."""
@@ -77,19 +80,15 @@ class Ground:
         self.count = len(lat)
         if self.count < least:
             return  # nothing has so many neighbours
-        from sklearn.neighbors import KDTree
-
         _, first, place = np.unique(lat + 1j * lon, return_index=True, return_inverse=True)
-        xyz = geo.to_unit(lat[first], lon[first])
-        _, inside, nodes, (low, high) = KDTree(xyz, leaf_size=LEAF_SITES).get_arrays()
-        inside = np.array(inside, np.int64)
+        inside, self._nodes = _tree(xyz := geo.to_unit(lat[first], lon[first]))
         at = np.empty(len(inside), np.int64)
         at[inside] = np.arange(len(inside))
         self._site_of = at[place]
-        self._xyz, self._low, self._high = xyz[inside], np.array(low), np.array(high)
-        self._start, self._stop = (nodes[name].astype(np.int64) for name in ("idx_start", "idx_end"))
+        self._rows = np.argsort(self._site_of, kind="stable")
         copies = np.bincount(self._site_of)
-        self._core = dict(zip(min_samples, _core_chords(self._xyz, copies, min_samples), strict=True))
+        self._sites = _sites(xyz[inside], copies, self._nodes)
+        self._core = dict(zip(min_samples, _core_chords(xyz[inside], copies, min_samples), strict=True))
 
     def walk(self, min_samples: int, max_eps_km: float = np.inf) -> Ordering:
         """Order the positions as `optics` does.
@@ -101,17 +100,13 @@ class Ground:
             raise ConfigError(f"OPTICS with max_eps_km {max_eps_km} reaches nothing; use a positive distance.")
         if self.count < min_samples:
             return _unordered(self.count, min_samples)
-        from geoindex.geocells._walk import Copies, Tree, walk
+        from geoindex.geocells._walk import walk
 
         max_chord = float(geo.km_to_chord(max_eps_km)) if max_eps_km < geo.HALF_CIRCUMFERENCE_KM else ALL_CHORDS
-        core = np.where(self._core[min_samples] > max_chord, np.inf, self._core[min_samples])
-        leaves = np.arange(len(self._start) // 2, len(self._start))
-        leaf_of = np.repeat(leaves, (self._stop - self._start)[leaves])
-        first = np.concatenate([[0], np.cumsum(np.bincount(self._site_of))])
-        tree = Tree(self._xyz, self._low, self._high, self._start, self._stop, leaf_of)
-        copies = Copies(np.argsort(self._site_of, kind="stable"), first, self._site_of)
-        ordering, reach, predecessor = walk(tree, copies, core, max_chord)
-        return Ordering(ordering, _km(reach), _km(core)[self._site_of], predecessor, min_samples)
+        sites = self._sites.copy()
+        sites["core"] = np.where(self._core[min_samples] > max_chord, np.inf, self._core[min_samples])
+        ordering, reach, predecessor = walk(sites, self._nodes.copy(), self._rows, self._site_of, max_chord)
+        return Ordering(ordering, _km(reach), _km(sites["core"])[self._site_of], predecessor, min_samples)
 
 
 def xi_labels(ordering: Ordering, xi: float, min_cluster_size: int) -> Rows:
@@ -164,23 +159,58 @@ def dbscan_labels(ordering: Ordering, eps_km: float) -> Rows:
     return np.asarray(labels, np.int64)
 
 
+def _tree(xyz: Floats) -> tuple[Rows, NDArray[np.void]]:
+    """Return the order of places in the leaves of a tree of boxes around them, (S,), and its nodes."""
+    from sklearn.neighbors import KDTree
+
+    from geoindex.geocells._walk import NODE
+
+    _, inside, spans, (low, high) = KDTree(xyz, leaf_size=LEAF_SITES).get_arrays()
+    nodes = np.empty(len(spans), NODE)
+    for axis, name in enumerate("xyz"):
+        nodes[f"{name}0"], nodes[f"{name}1"] = low[:, axis], high[:, axis]
+    nodes["start"], nodes["stop"], nodes["most"] = spans["idx_start"], spans["idx_end"], np.inf
+    return np.array(inside, np.int64), nodes
+
+
+def _sites(xyz: Floats, copies: Rows, nodes: NDArray[np.void]) -> NDArray[np.void]:
+    """Return places as the walk finds them at its start, (S,), in the order of the leaves."""
+    from geoindex.geocells._walk import SITE
+
+    sites = np.empty(len(xyz), SITE)
+    sites["x"], sites["y"], sites["z"] = xyz.T
+    leaves = np.arange(len(nodes) // 2, len(nodes))
+    sites["leaf"] = np.repeat(leaves, (nodes["stop"] - nodes["start"])[leaves])
+    sites["reach"], sites["source"], sites["turn"] = np.inf, -1, -1
+    sites["end"] = np.cumsum(copies)
+    sites["first"] = sites["next"] = sites["end"] - copies
+    return sites
+
+
 def _core_chords(xyz: Floats, copies: Rows, min_samples: Sequence[int]) -> list[Floats]:
     """Return for each neighbourhood size the chord to the nearest sites that hold as many positions, (S,) each."""
     from scipy.spatial import KDTree
 
-    tree, sizes = KDTree(xyz), np.asarray(min_samples)
-    core = np.full((len(sizes), len(xyz)), np.inf)
-    nearest = np.arange(1, min(int(sizes.max()), len(xyz)) + 1)
+    tree = KDTree(xyz, balanced_tree=False)
+    core = [np.full(len(xyz), np.inf) for _ in min_samples]
+    alone = copies.max() == 1  # then the neighbours between need not be counted
+    nearest = list(min_samples) if alone else list(range(1, min(max(min_samples), len(xyz)) + 1))
+    workers = -1 if len(xyz) >= TWO_THREADS_FROM else 1
     for start in range(0, len(xyz), QUERIES_AT_ONCE):
         part = slice(start, start + QUERIES_AT_ONCE)
-        workers = -1 if len(xyz) >= THREADS_FROM else 1
         chords, sites = tree.query(xyz[part], k=nearest, workers=workers)
-        held = np.cumsum(copies[sites], axis=1)
-        for row, size in enumerate(sizes):
-            enough = held >= size
-            found = np.take_along_axis(chords, enough.argmax(axis=1)[:, None], axis=1)[:, 0]
-            core[row, part] = np.where(enough[:, -1], np.around(found, decimals=15), np.inf)
-    return list(core)
+        held = None if alone else np.cumsum(copies[sites], axis=1)
+        for column, size in enumerate(min_samples):
+            found = chords[:, column] if held is None else _first_that_holds(chords, held, size)
+            core[column][part] = np.around(found, decimals=15)
+    return core
+
+
+def _first_that_holds(chords: Floats, held: Rows, size: int) -> Floats:
+    """Return the least of ascending chords within which `size` positions lie, (S,); inf if there are fewer."""
+    enough = held >= size
+    found = np.take_along_axis(chords, enough.argmax(axis=1)[:, None], axis=1)[:, 0]
+    return np.where(enough[:, -1], found, np.inf)
 
 
 def _km(chords: Floats) -> Floats:
