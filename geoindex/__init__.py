@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from geoindex.prediction import Prediction as Prediction
     from geoindex.recipe import Recipe as Recipe
     from geoindex.search.answer import QueryOptions as QueryOptions
+    from geoindex.survey import survey_positions as survey_positions
 
 __version__ = "0.1.0"
 
@@ -39,6 +40,7 @@ _HOMES = {
     "open_index": "index",
     "query_image": "index",
     "rebuild_index": "pipeline",
+    "survey_positions": "survey",
 }
 
 __all__ = [
@@ -53,6 +55,7 @@ __all__ = [
     "open_index",
     "query_image",
     "rebuild_index",
+    "survey_positions",
 ]
 
 

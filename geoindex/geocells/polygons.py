@@ -95,7 +95,8 @@ def area_km2(ring: Floats, inside: Floats) -> float:
         return geo.EARTH_AREA_KM2
     middle = ring.sum(axis=0)
     if np.linalg.norm(middle) > 0.1:  # the site itself can be almost opposite to a corner
-        inside = middle / np.linalg.norm(middle)
+        inside = middle
+    inside = inside / np.linalg.norm(inside)
     after = np.roll(ring, -1, axis=0)
     volume = np.cross(ring, after) @ inside
     angle = 2.0 * np.arctan2(volume, 1.0 + ring @ inside + after @ inside + np.sum(ring * after, axis=1))

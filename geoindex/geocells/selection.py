@@ -25,6 +25,7 @@ from geoindex.geocells.positions import (
     nearest_site,
     occupied_sites,
 )
+from geoindex.progress import track
 
 SILHOUETTE_ROWS = 1000
 """Positions whose silhouette is taken, each against all others; their mean has a standard error of about 0.01."""
@@ -120,7 +121,10 @@ def sweep(lat: ArrayLike, lon: ArrayLike, trials: Trials) -> list[Score]:
 
     side_by_side = trials.method == "optics" and len(xyz) >= THREADS_FROM  # HDBSCAN has threads of its own
     jobs = min(len(trials.min_samples), cpu_count()) if side_by_side else 1
-    found = Parallel(jobs, backend="threading")(delayed(scored)(size) for size in trials.min_samples)
+    parallel = Parallel(jobs, backend="threading", return_as="generator")
+    found = parallel(delayed(scored)(size) for size in trials.min_samples)
+    if len(xyz) >= THREADS_FROM:
+        found = track(found, "geocell settings", total=len(trials.min_samples), unit="neighbourhood size")
     return [score for scores in found for score in scores]
 
 
