@@ -17,7 +17,8 @@ from cyclopts.config import Dict
 
 from geoindex import __version__
 from geoindex.errors import GeoindexError, UnreadableImageError
-from geoindex.recipe import ClusterRecipe, GeocellRecipe, Recipe, load_recipe, recipe_to_dict
+from geoindex.recipe import ClusterRecipe, GeocellRecipe, Recipe
+from geoindex.recipe_files import load_recipe, recipe_to_dict
 
 if TYPE_CHECKING:
     from geoindex.pipeline import BuildReport

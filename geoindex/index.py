@@ -20,7 +20,8 @@ from geoindex.errors import ConfigError, ModelMismatchError, UnreadableImageErro
 from geoindex.images import ImageInput, load_image
 from geoindex.prediction import Prediction
 from geoindex.progress import Stages
-from geoindex.recipe import EncoderRecipe, recipe_from_dict
+from geoindex.recipe import EncoderRecipe
+from geoindex.recipe_files import recipe_from_dict
 from geoindex.search.answer import QueryKeywords, QueryOptions, answer, query_options
 from geoindex.search.searcher import Searcher
 from geoindex.store.generations import IndexFolder

@@ -19,7 +19,8 @@ from geoindex.assembly.steps import Origin, assemble
 from geoindex.embed import Embedded, embed_samples
 from geoindex.errors import ConfigError, IndexDamagedError, IndexNotFoundError
 from geoindex.progress import Progress, Stages
-from geoindex.recipe import Recipe, load_recipe, recipe_from_dict, recipe_to_dict
+from geoindex.recipe import Recipe
+from geoindex.recipe_files import load_recipe, recipe_from_dict, recipe_to_dict
 from geoindex.sampling import sample_rows
 from geoindex.sources import Source, open_source
 from geoindex.sources.source import EmbeddedSource, LeftOut

@@ -1,21 +1,12 @@
-"""What an index is made of, as dataclasses; TOML in and out.
+"""What an index is made of, as dataclasses.
 
 Every field is a key of a recipe file and a flag of `geoindex build`; its docstring is the flag's help.
 """
 
-import difflib
-import json
-import tomllib
-import types
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
-from os import PathLike
-from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from dataclasses import dataclass, field
+from typing import Literal
 
 from geoindex.errors import ConfigError
-
-R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -47,9 +38,9 @@ class EncoderRecipe:
     """Images a forward pass."""
 
     def __post_init__(self) -> None:
-        _require(self.batch_size >= 1, "encoding.batch_size", self.batch_size, "at least 1")
-        _require(self.dim is None or self.dim >= 1, "encoding.dim", self.dim, "at least 1")
-        _require(self.image_size is None or self.image_size >= 8, "encoding.image_size", self.image_size, "8 or more")
+        require(self.batch_size >= 1, "encoding.batch_size", self.batch_size, "at least 1")
+        require(self.dim is None or self.dim >= 1, "encoding.dim", self.dim, "at least 1")
+        require(self.image_size is None or self.image_size >= 8, "encoding.image_size", self.image_size, "8 or more")
 
 
 @dataclass(frozen=True)
@@ -94,22 +85,22 @@ class GeocellRecipe:
     """Quadtree: cuts down to the smallest box (OSV-5M: 10)."""
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             bool(self.min_samples) and min(self.min_samples) >= 2,
             "geocells.min_samples",
             self.min_samples,
             "2 or more",
         )
-        _require(bool(self.xi) and min(self.xi) > 0 and max(self.xi) < 1, "geocells.xi", self.xi, "between 0 and 1")
-        _require(self.max_positions >= 1, "geocells.max_positions", self.max_positions, "at least 1")
-        _require(self.n_cells is None or self.n_cells >= 1, "geocells.n_cells", self.n_cells, "at least 1")
-        _require(
+        require(bool(self.xi) and min(self.xi) > 0 and max(self.xi) < 1, "geocells.xi", self.xi, "between 0 and 1")
+        require(self.max_positions >= 1, "geocells.max_positions", self.max_positions, "at least 1")
+        require(self.n_cells is None or self.n_cells >= 1, "geocells.n_cells", self.n_cells, "at least 1")
+        require(
             self.split_above is None or self.split_above >= 1, "geocells.split_above", self.split_above, "1 or more"
         )
-        _require(0 <= self.max_depth <= 30, "geocells.max_depth", self.max_depth, "0 to 30")
+        require(0 <= self.max_depth <= 30, "geocells.max_depth", self.max_depth, "0 to 30")
         low = 1 if self.min_cells is None else self.min_cells
         high = low if self.max_cells is None else self.max_cells
-        _require(1 <= low <= high, "geocells.min_cells", self.min_cells, "at least 1 and at most max_cells")
+        require(1 <= low <= high, "geocells.min_cells", self.min_cells, "at least 1 and at most max_cells")
 
 
 @dataclass(frozen=True)
@@ -135,21 +126,81 @@ class ClusterRecipe:
     """How often a cell is divided, each time inside what the last one made; a search looks at the finest clusters."""
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             bool(self.min_samples) and min(self.min_samples) >= 2,
             "clusters.min_samples",
             self.min_samples,
             "2 or more",
         )
-        _require(bool(self.xi) and min(self.xi) > 0 and max(self.xi) < 1, "clusters.xi", self.xi, "between 0 and 1")
-        _require(
+        require(bool(self.xi) and min(self.xi) > 0 and max(self.xi) < 1, "clusters.xi", self.xi, "between 0 and 1")
+        require(
             1 <= self.min_clusters <= self.max_clusters,
             "clusters.min_clusters",
             self.min_clusters,
             "1..max_clusters",
         )
-        _require(self.images_per_cluster >= 1, "clusters.images_per_cluster", self.images_per_cluster, "at least 1")
-        _require(self.levels >= 1, "clusters.levels", self.levels, "at least 1")
+        require(self.images_per_cluster >= 1, "clusters.images_per_cluster", self.images_per_cluster, "at least 1")
+        require(self.levels >= 1, "clusters.levels", self.levels, "at least 1")
+
+
+@dataclass(frozen=True)
+class TrainingRecipe:
+    """How geo-embeddings are learned (paper sections 3.2 and 3.4)."""
+
+    method: Literal["none", "features"] = "none"
+    """none: prototypes, the means of their images' embeddings; features: projection and geo-embeddings are fitted on
+    the stored features, the encoder stays as it is."""
+
+    epochs: int = 30
+    """Passes over the gallery, at most."""
+
+    patience: int = 6
+    """Epochs without a better validation GeoScore after which the fit ends; the best epoch is kept."""
+
+    lr: float = 1e-3
+    """Learning rate of the geo-embeddings (the paper: 1e-3)."""
+
+    projection_rate: float = 0.1
+    """Learning rate of the projection, as a share of that."""
+
+    weight_decay: float = 1e-4
+    """Weight decay of projection and geo-embeddings."""
+
+    clip: float = 1.0
+    """Largest norm of a gradient."""
+
+    places: int = 64
+    """Groups of images of one cluster in a batch."""
+
+    images: int = 4
+    """Images of a group."""
+
+    alpha: float = 0.5
+    """Share of the contrastive loss (the paper's best: 0.5); 0 leaves it out."""
+
+    temperature: float = 0.5
+    """Temperature of the contrastive loss (the paper's best: 0.5)."""
+
+    lambda_km: float = 100.0
+    """Distance over which two images stop being near in the contrastive loss."""
+
+    cell_tau_km: float | None = None
+    """Distance over which a wrong cell stops being nearly right; left out: the spacing of the cells."""
+
+    cluster_tau_km: float | None = None
+    """The same of clusters."""
+
+    def __post_init__(self) -> None:
+        for key in ("epochs", "patience", "places", "images"):
+            require(getattr(self, key) >= 1, f"training.{key}", getattr(self, key), "at least 1")
+        for key in ("lr", "clip", "temperature", "lambda_km"):
+            require(getattr(self, key) > 0, f"training.{key}", getattr(self, key), "positive")
+        for key in ("cell_tau_km", "cluster_tau_km"):
+            value = getattr(self, key)
+            require(value is None or value > 0, f"training.{key}", value, "positive")
+        for key in ("projection_rate", "weight_decay"):
+            require(getattr(self, key) >= 0, f"training.{key}", getattr(self, key), "0 or more")
+        require(0 <= self.alpha <= 1, "training.alpha", self.alpha, "0 to 1")
 
 
 @dataclass(frozen=True)
@@ -167,7 +218,7 @@ class SearchRecipe:
     """Weigh cells by their share of the gallery; auto: chosen on validation, off without one."""
 
     def __post_init__(self) -> None:
-        _require(self.top_cells >= 1, "search.top_cells", self.top_cells, "at least 1")
+        require(self.top_cells >= 1, "search.top_cells", self.top_cells, "at least 1")
 
 
 @dataclass(frozen=True)
@@ -212,13 +263,14 @@ class Recipe:
     encoding: EncoderRecipe = field(default_factory=EncoderRecipe)
     geocells: GeocellRecipe = field(default_factory=GeocellRecipe)
     clusters: ClusterRecipe = field(default_factory=ClusterRecipe)
+    training: TrainingRecipe = field(default_factory=TrainingRecipe)
     search: SearchRecipe = field(default_factory=SearchRecipe)
 
     def __post_init__(self) -> None:
-        _require(self.sample is None or self.sample >= 1, "sample", self.sample, "at least 1")
-        _require(self.block_km > 0, "block_km", self.block_km, "positive")
+        require(self.sample is None or self.sample >= 1, "sample", self.sample, "at least 1")
+        require(self.block_km > 0, "block_km", self.block_km, "positive")
         shares = self.split_ratio
-        _require(
+        require(
             min(shares) >= 0 and abs(sum(shares) - 1) < 1e-6 and shares[0] > 0,
             "split_ratio",
             shares,
@@ -230,97 +282,15 @@ class Recipe:
         """Columns of a table by meaning, parsed from `column`."""
         pairs = [entry.partition("=") for entry in self.column]
         for meaning, equals, name in pairs:
-            _require(bool(meaning and equals and name), "column", meaning + equals + name, "MEANING=NAME, as lat=y")
+            require(bool(meaning and equals and name), "column", meaning + equals + name, "MEANING=NAME, as lat=y")
         return {meaning.strip(): name.strip() for meaning, _, name in pairs}
 
 
-def load_recipe(path: str | PathLike[str]) -> Recipe:
-    """Read a recipe from a TOML file.
+def require(holds: bool, key: str, value: object, wanted: str) -> None:
+    """Refuse a value that a recipe's key cannot have.
 
     Raises:
-        ConfigError: if the file is missing, is not TOML, or has a key or value that no recipe has.
+        ConfigError: unless `holds`.
     """
-    path = Path(path)
-    try:
-        return recipe_from_dict(tomllib.loads(path.read_text("utf-8")))
-    except FileNotFoundError:
-        raise ConfigError(f"No recipe at '{path}'; see indexes/*.toml for examples.") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"Recipe '{path}' is not readable TOML: {error}.") from error
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
-
-
-def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
-    """Build a recipe from nested plain types, as TOML or JSON give them.
-
-    Raises:
-        ConfigError: if a key or value is none that a recipe has.
-    """
-    return _parse_dataclass(Recipe, values, "")
-
-
-def recipe_to_dict(recipe: Recipe) -> dict[str, Any]:
-    """Return the recipe as nested plain types; keys that are None are left out."""
-    return _without_none(asdict(recipe))
-
-
-def recipe_to_toml(recipe: Recipe) -> str:
-    """Return the recipe as TOML that `load_recipe` reads back to an equal recipe."""
-    values = recipe_to_dict(recipe)
-    lines = [_toml_line(key, value) for key, value in values.items() if not isinstance(value, dict)]
-    for section, keys in values.items():
-        if isinstance(keys, dict):
-            lines += ["", f"[{section}]"] + [_toml_line(key, value) for key, value in keys.items()]
-    return "\n".join(lines) + "\n"
-
-
-def _toml_line(key: str, value: Any) -> str:
-    # JSON's text for strings, numbers, booleans and arrays is also TOML's, but for DEL
-    return f"{key} = {json.dumps(value, ensure_ascii=False)}".replace("\x7f", "\\u007f")
-
-
-def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
-    nested = {k: _without_none(v) if isinstance(v, dict) else v for k, v in values.items()}
-    return {key: value for key, value in nested.items() if value is not None}
-
-
-def _parse_dataclass(kind: type[R], values: Mapping[str, Any], prefix: str) -> R:
-    hints = get_type_hints(kind)
-    known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
-    for key in values:
-        if key not in known:
-            close = difflib.get_close_matches(key, known, n=1)
-            advice = f"did you mean '{close[0]}'?" if close else f"known keys: {', '.join(sorted(known))}."
-            raise ConfigError(f"No recipe key '{prefix}{key}'; {advice}")
-    return kind(**{key: _parse_value(hints[key], value, prefix + key) for key, value in values.items()})
-
-
-def _parse_value(hint: Any, value: Any, key: str) -> Any:
-    origin, args = get_origin(hint), get_args(hint)
-    if is_dataclass(hint) and isinstance(hint, type):
-        _require(isinstance(value, Mapping), key, value, "a section")
-        return _parse_dataclass(hint, value, key + ".")
-    if origin in (Union, types.UnionType):
-        return _parse_value(next(a for a in args if a is not type(None)), value, key)
-    if origin is Literal:
-        _require(value in args, key, value, "one of " + ", ".join(map(str, args)))
-        return value
-    if origin is tuple:
-        return _parse_tuple(args, value, key)
-    wanted = (int, float) if hint is float else hint
-    fits = isinstance(value, wanted) and not (isinstance(value, bool) and hint is not bool)
-    _require(fits, key, value, f"of type {hint.__name__}")
-    return hint(value)
-
-
-def _parse_tuple(args: tuple[Any, ...], value: Any, key: str) -> tuple[Any, ...]:
-    _require(isinstance(value, list | tuple), key, value, "a list")
-    if args[-1] is not Ellipsis:
-        _require(len(value) == len(args), key, value, f"a list of {len(args)}")
-    return tuple(_parse_value(args[0], item, key) for item in value)
-
-
-def _require(holds: bool, key: str, value: object, wanted: str) -> None:
     if not holds:
         raise ConfigError(f"Recipe key '{key}' is {value!r}; it must be {wanted}.")

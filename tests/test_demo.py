@@ -5,7 +5,7 @@ from PIL import Image
 
 from geoindex.demo import demo_recipe, run_demo
 from geoindex.errors import ConfigError
-from geoindex.recipe import load_recipe, recipe_from_dict, recipe_to_dict
+from geoindex.recipe_files import load_recipe, recipe_from_dict, recipe_to_dict
 
 RECIPES = sorted((Path(__file__).parents[1] / "indexes").glob("*.toml"))
 

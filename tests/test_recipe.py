@@ -3,15 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geoindex.errors import ConfigError
-from geoindex.recipe import (
-    GeocellRecipe,
-    Recipe,
-    SearchRecipe,
-    load_recipe,
-    recipe_from_dict,
-    recipe_to_dict,
-    recipe_to_toml,
-)
+from geoindex.recipe import GeocellRecipe, Recipe, SearchRecipe
+from geoindex.recipe_files import load_recipe, recipe_from_dict, recipe_to_dict, recipe_to_toml
 
 
 def test_defaults_are_a_recipe():

@@ -13,11 +13,13 @@ import numpy as np
 from geoindex.ann import TwoStageIndex
 from geoindex.assembly.division import Division, divide
 from geoindex.assembly.gallery import describe, fit_projection, group_tables, write_gallery, write_sidecar
+from geoindex.assembly.learning import learn
 from geoindex.assembly.verification import record_canaries, verify_generation
 from geoindex.encoder.projection import Projection
 from geoindex.progress import Stages
 from geoindex.prototypes import Groups
-from geoindex.recipe import Recipe, recipe_to_dict
+from geoindex.recipe import Recipe
+from geoindex.recipe_files import recipe_to_dict
 from geoindex.search.fitting import Fitted, Validation, fit_posterior
 from geoindex.search.posterior import Geography
 from geoindex.search.searcher import Searcher
@@ -76,9 +78,15 @@ def _draft(
         division = divide(images, recipe)
     with stages("geo-embeddings"):
         projection = fit_projection(images, recipe, origin.encoder["feature_dim"])
+    with stages("training"):
+        trained = learn(images, division, projection, recipe) if recipe.training.method == "features" else None
+    with stages("geo-embeddings"):
+        projection = trained.projection if trained else projection
         projection.save(folder / "projection.safetensors")
         embeddings = write_gallery(folder / "gallery.npy", images, division, projection)
         cells, clusters = describe(images, division, embeddings)
+        if trained:
+            cells, clusters = replace(cells, embedding=trained.cells), replace(clusters, embedding=trained.clusters)
     with stages("store"):
         versions = {"images": version, **_write_groups(index, folder, images, division, cells, clusters)}
     with stages("search index"):
@@ -92,6 +100,7 @@ def _draft(
         recipe=recipe_to_dict(recipe), source=origin.source, encoder=origin.encoder, dim=projection.dim,
         counts=_counts(images, division), tables=versions, posterior=_posterior(fitted), rule=fitted.rule,
         geocells=division.fitted.to_dict(), canaries=[], left_out=origin.left_out, timings_s={},
+        training=None if trained is None else {"best_epoch": trained.best_epoch, "history": trained.history},
     )  # fmt: skip
     return _with_canaries(seal(folder, manifest), recipe.search.top_cells)
 

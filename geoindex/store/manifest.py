@@ -49,6 +49,7 @@ class Manifest:
         canaries: embeddings with the clusters that they must find.
         left_out: samples that were not taken, by reason.
         timings_s: time of each step of the build.
+        training: the epochs that geo-embeddings were learned in, and which was kept; None for prototypes.
         calibration: fitted confidence; None if never calibrated.
         files: size and sha256 by file name.
         format_version: version of this layout.
@@ -69,6 +70,7 @@ class Manifest:
     canaries: list[dict[str, Any]]
     left_out: dict[str, Any]
     timings_s: dict[str, float]
+    training: dict[str, Any] | None = None
     calibration: dict[str, Any] | None = None
     files: dict[str, FileRecord] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION

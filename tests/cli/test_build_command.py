@@ -9,7 +9,7 @@ from tiles import TINY_ENCODER, world_rows, write_world
 
 import geoindex
 from geoindex.cli import app
-from geoindex.recipe import recipe_from_dict
+from geoindex.recipe_files import recipe_from_dict
 from geoindex.store.generations import IndexFolder
 
 

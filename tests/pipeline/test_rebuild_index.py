@@ -23,7 +23,8 @@ from geoindex.errors import (
     StorageError,
 )
 from geoindex.geo import haversine_km
-from geoindex.recipe import Recipe, recipe_from_dict
+from geoindex.recipe import Recipe
+from geoindex.recipe_files import recipe_from_dict
 from geoindex.store.generations import IndexFolder
 
 

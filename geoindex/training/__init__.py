@@ -1,0 +1,1 @@
+"""Geo-embeddings learned from images: losses, heads, and the fit over stored features."""

@@ -1,0 +1,60 @@
+"""Geo-embeddings that are learned when an index is built."""
+
+import numpy as np
+import pytest
+from tiles import KEYS, PHOTOS, build, points, stored, world_rows, write_world
+
+import geoindex
+from geoindex.encoder.projection import Projection
+from geoindex.search.searcher import Searcher
+from geoindex.store.generations import IndexFolder
+
+LEARN = {"training": {"method": "features", "epochs": 4, "images": 2, "places": 8}}
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("learned")
+    table = write_world(folder / "world", world_rows(per_hub=20))
+    return build(table, folder / "index", **LEARN).path
+
+
+def test_the_manifest_tells_how_they_were_learned(learned):
+    training = IndexFolder(learned).current().manifest.training
+    assert training["history"][0]["epoch"] == 0
+    assert 2 <= len(training["history"]) <= 5
+    scores = [row["geoscore"] for row in training["history"]]
+    assert scores[training["best_epoch"]] == max(scores)
+
+
+def test_the_rows_of_the_heads_are_the_geo_embeddings_of_the_index(learned):
+    generation = IndexFolder(learned).current()
+    searcher = Searcher.open(generation)
+    queries = np.asarray(searcher.sidecar.embeddings[:20], np.float32)
+    hits = searcher.ann.search(queries, searcher.ann.n_cells)
+    for level, scores, order in (("cells", hits.cell_scores, hits.cells), ("clusters", None, hits.clusters)):
+        rows = np.stack(stored(learned, level, "embedding"))
+        np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1.0, atol=1e-5)
+        exact = queries @ rows.T
+        np.testing.assert_array_equal(order[:, 0], exact.argmax(axis=1))
+        if scores is not None:
+            np.testing.assert_allclose(scores, exact, atol=1e-5)
+
+
+def test_without_validation_queries_go_through_the_last_projection(tmp_path, tiny_encoder):
+    table = write_world(tmp_path / "world", world_rows(per_hub=4))
+    path = geoindex.build_index(table, out=tmp_path / "index", split_by="none", **KEYS, **LEARN).path
+    generation = IndexFolder(path).current()
+    assert generation.manifest.training["best_epoch"] == 4
+    projection = Projection.load(generation.file("projection.safetensors"))
+    assert not np.allclose(projection.matrix, np.eye(projection.dim), atol=1e-6)
+    index = geoindex.open_index(path, encoder=tiny_encoder)
+    assert len(points(index, PHOTOS)) == len(PHOTOS)
+    assert geoindex.evaluate(index, split="train").own.geoscore > 3000
+
+
+def test_a_rebuild_can_go_back_to_prototypes_and_learn_again(learned):
+    geoindex.rebuild_index(learned, training={"method": "none"})
+    assert IndexFolder(learned).current().manifest.training is None
+    geoindex.rebuild_index(learned, training={"method": "features"})
+    assert IndexFolder(learned).current().manifest.training is not None
