@@ -1,7 +1,7 @@
 """The main job on a machine that has no data: photos of a synthetic Earth in, coordinates out.
 
 The encoder is an untrained vision transformer with a whitening projection, so that nothing is downloaded; what
-it finds are colours and shapes that depend on the place.
+it finds are colours and shapes that depend on the place. Geo-embeddings are learned from its features.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from geoindex.pipeline import build_index
 from geoindex.places import place_names
 from geoindex.prediction import Prediction
 from geoindex.presentation import prediction_lines
-from geoindex.recipe import EncoderRecipe, Recipe
+from geoindex.recipe import EncoderRecipe, Recipe, TrainingRecipe
 from geoindex.sources import open_source
 from geoindex.store.generations import IndexFolder
 from geoindex.store.images import StoredImages
@@ -43,6 +43,7 @@ def demo_recipe(images: int, seed: int) -> Recipe:
         seed=seed,
         encoder=UNTRAINED,
         encoding=EncoderRecipe(projection="whiten", batch_size=64),
+        training=TrainingRecipe(method="features"),
     )
 
 

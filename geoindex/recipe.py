@@ -269,6 +269,7 @@ class Recipe:
     def __post_init__(self) -> None:
         require(self.sample is None or self.sample >= 1, "sample", self.sample, "at least 1")
         require(self.block_km > 0, "block_km", self.block_km, "positive")
+        require(self.seed >= 0, "seed", self.seed, "0 or more")
         shares = self.split_ratio
         require(
             min(shares) >= 0 and abs(sum(shares) - 1) < 1e-6 and shares[0] > 0,

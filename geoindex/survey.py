@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from geoindex import figures
 from geoindex.assembly.division import DividedPositions, divide_positions, sample_labels
 from geoindex.errors import ConfigError, EmptyDatasetError
-from geoindex.geo import group_means, haversine_km
+from geoindex.geo import haversine_km
 from geoindex.geocells.export import write_geojson, write_geoparquet, write_points_geoparquet
 from geoindex.geocells.footprints import Footprints, footprints
 from geoindex.geocells.optics import optics, xi_labels
@@ -105,6 +105,8 @@ def survey_positions(recipe: Recipe, out: str | PathLike[str], held_out: float =
         samples, left_out = _positions(recipe)
         kept, asked = _split(len(samples), held_out, recipe.seed)
         labels = sample_labels(samples, recipe.geocells.within)
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     with stages("geocells and clusters"):
         surveyed = _surveyed(samples.take(kept), _taken(labels, kept), recipe)
     with stages("measure"):
@@ -114,12 +116,11 @@ def survey_positions(recipe: Recipe, out: str | PathLike[str], held_out: float =
             found = surveyed.floors(others, *surveyed.assign(others, _taken(labels, asked)))
             floors |= {f"held out: {name}": floor for name, floor in found.items()}
     with storage_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
         with stages("write"):
-            _write_tables(folder, surveyed)
+            files = _write_tables(folder, surveyed)
         with stages("draw"):
-            _draw(folder, surveyed, recipe)
-        report = _report(folder, surveyed, floors, len(asked), left_out, stages)
+            files += _draw(folder, surveyed, recipe)
+        report = _report(folder, files, surveyed, floors, len(asked), left_out, stages)
         (folder / "report.json").write_text(json.dumps(report.to_dict(), indent=1, ensure_ascii=False) + "\n", "utf-8")
     return report
 
@@ -142,10 +143,9 @@ class _Surveyed:
     def off_km(self, samples: Samples, cell_of: Rows, cluster_of: Rows) -> dict[str, Floats]:
         """Return the distance from each position to the centroids that could answer for it, each (N,)."""
         lat, lon, cells, clusters = samples.lat, samples.lon, self.cells, self.clusters
-        everybody = np.zeros(len(cells.lat), np.int64)
-        middle = np.nan_to_num(group_means(cells.lat, cells.lon, everybody, 1))  # two antipodes have none
+        middle = footprints(cells.lat, cells.lon, np.zeros(len(cells.lat), np.int64), 1)
         return {
-            "all cells": haversine_km(lat, lon, *middle),
+            "all cells": haversine_km(lat, lon, middle.lat, middle.lon),
             "its cell": haversine_km(lat, lon, cells.lat[cell_of], cells.lon[cell_of]),
             "its cluster": haversine_km(lat, lon, clusters.lat[cluster_of], clusters.lon[cluster_of]),
         }
@@ -184,7 +184,8 @@ def _taken(labels: Labels | None, rows: Rows) -> Labels | None:
     return None if labels is None else [labels[row] for row in rows.tolist()]
 
 
-def _write_tables(folder: Path, surveyed: _Surveyed) -> None:
+def _write_tables(folder: Path, surveyed: _Surveyed) -> list[str]:
+    """Write what programs read and return the names of the files."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -200,6 +201,8 @@ def _write_tables(folder: Path, surveyed: _Surveyed) -> None:
     pq.write_table(pa.table(columns), folder / "positions.parquet")
     (folder / "partition.json").write_text(json.dumps(partition.to_dict()) + "\n", "utf-8")
     _write_sweep(folder / "sweep.csv", divided.fitted.scores)
+    tables = ["cells.geojson", "cells.parquet", "clusters.parquet", "positions.parquet"]
+    return [*tables, "partition.json", "sweep.csv", "report.json"]
 
 
 def _write_sweep(path: Path, scores: list[dict[str, Any]]) -> None:
@@ -209,7 +212,8 @@ def _write_sweep(path: Path, scores: list[dict[str, Any]]) -> None:
         writer.writerows(scores)
 
 
-def _draw(folder: Path, surveyed: _Surveyed, recipe: Recipe) -> None:
+def _draw(folder: Path, surveyed: _Surveyed, recipe: Recipe) -> list[str]:
+    """Write what people look at and return the names of the files."""
     samples, divided, cells, regions = surveyed.samples, surveyed.divided, surveyed.cells, surveyed.regions
     title = f"{len(regions):,} geocells ({divided.fitted.partition.method}) of {len(samples):,} positions"
     figures.draw_partition(regions.pieces, cells.lat, cells.lon, cells.n_members, folder / "cells.png", title=title)
@@ -218,8 +222,11 @@ def _draw(folder: Path, surveyed: _Surveyed, recipe: Recipe) -> None:
     shown = {f"centroid of {name}": off_km[name] for name in ("its cell", "its cluster")}
     figures.draw_floor(shown, folder / "floor.png")
     setting = divided.fitted.chosen["setting"]
-    if setting.get("xi") is not None:
-        _draw_reachability(folder / "reachability.png", samples, setting, recipe)
+    drawn = ["cells.png", "sizes.png", "floor.png"]
+    if setting.get("xi") is None or recipe.geocells.source:  # positions of another source are not at hand
+        return drawn
+    _draw_reachability(folder / "reachability.png", samples, setting, recipe)
+    return [*drawn, "reachability.png"]
 
 
 def _draw_reachability(path: Path, samples: Samples, setting: Mapping[str, Any], recipe: Recipe) -> None:
@@ -233,6 +240,7 @@ def _draw_reachability(path: Path, samples: Samples, setting: Mapping[str, Any],
 
 def _report(
     folder: Path,
+    files: list[str],
     surveyed: _Surveyed,
     floors: dict[str, Metrics],
     held_out: int,
@@ -247,9 +255,8 @@ def _report(
         "fewest_clusters": int(clusters_of_cell.min()), "most_clusters": int(clusters_of_cell.max()),
     }  # fmt: skip
     areas = {"least": float(area.min()), "median": float(np.median(area)), "most": float(area.max())}
-    files = tuple(sorted({path.name for path in folder.iterdir() if path.is_file()} | {"report.json"}))
     timings = {step: round(seconds, 3) for step, seconds in stages.seconds.items()}
-    return SurveyReport(folder, files, counts, divided.fitted.chosen, floors, areas, left_out, timings)
+    return SurveyReport(folder, tuple(sorted(files)), counts, divided.fitted.chosen, floors, areas, left_out, timings)
 
 
 def _choice_text(chosen: Mapping[str, Any]) -> str:

@@ -95,9 +95,9 @@ def fit_bisection(lat: Floats, lon: Floats, count: int) -> Bisection:
         circle, over = split
         pole.append(circle)
         child.append([0, 0])
-        share = _cells_above(cells, place[rows[over]], place[rows[~over]])
-        stack.append((rows[over], share, number, 1))
-        stack.append((rows[~over], cells - share, number, 0))
+        upper = _cells_above(cells, place[rows[over]], place[rows[~over]])
+        stack.append((rows[over], upper, number, 1))
+        stack.append((rows[~over], cells - upper, number, 0))
     below, above = np.asarray(child, np.int64).reshape(-1, 2).T
     return Bisection(np.asarray(pole).reshape(-1, 3), above, below)
 
@@ -114,7 +114,8 @@ def _split(xyz: Floats, share: float) -> tuple[Floats, NDArray[np.bool_]] | None
     """
     middle = xyz.mean(axis=0)
     off = xyz - middle
-    axes = np.linalg.eigh(off.T @ off)[1]
+    # einsum, because a threaded matrix product may sum in another order and turn the circle
+    axes = np.linalg.eigh(np.einsum("ni,nj->ij", off, off))[1]
     found, least = None, np.inf
     for slant in SLANTS:
         circle = _circle_across(xyz, middle, axes[:, 2] + slant * axes[:, 1], share)
@@ -136,7 +137,7 @@ def _circle_across(xyz: Floats, middle: Floats, widest: Floats, share: float) ->
         inward = np.cross(widest, np.eye(3)[np.argmin(np.abs(widest))])
         length = np.linalg.norm(inward)
     inward /= length
-    turn = _halving_angle(np.arctan2(xyz @ widest, xyz @ inward), share)
+    turn = _halving_angle(np.arctan2((xyz * widest).sum(axis=1), (xyz * inward).sum(axis=1)), share)
     return np.asarray(np.cos(turn) * widest - np.sin(turn) * inward)
 
 

@@ -153,8 +153,10 @@ def _mapping(jobs: int) -> Iterator[Callable[..., Iterator[tuple[Floats, Floats]
     executor = ProcessPoolExecutor(jobs)
     try:
         yield partial(executor.map, chunksize=GROUPS_AT_ONCE)
-    finally:
-        executor.shutdown(kill_workers=True)
+    except BaseException:
+        executor.shutdown(kill_workers=True)  # nobody waits for what is left
+        raise
+    executor.shutdown()
 
 
 def _group_sites(lat: Floats, lon: Floats, recipe: ClusterRecipe, seed: int) -> tuple[Floats, Floats]:

@@ -43,7 +43,7 @@ class FittedPartition:
         """Return the partition without the cells that hold none of these positions.
 
         A gallery that is not what the cells were made from can leave some of them empty; their land goes to the
-        neighbours, and none of these positions changes its cell.
+        neighbours, and none of these positions changes its cell, but for one as near to another site.
 
         Raises:
             EmptyDatasetError: if there are no positions.
@@ -78,7 +78,7 @@ def fit_partition(
     Raises:
         EmptyDatasetError: if there are no positions, or none has a label that is asked for.
         CoordinateError: if a position is not on Earth.
-        ConfigError: if labels are asked for and not given.
+        ConfigError: if labels are asked for and there is not one a position.
         MissingExtraError: if the method needs a library that is not installed.
     """
     lats, lons = checked_positions(lat, lon)
@@ -129,10 +129,12 @@ def _fit_density(lat: Floats, lon: Floats, low: int, high: int, recipe: GeocellR
 
 def _fit_quadtree(lat: Floats, lon: Floats, low: int, high: int, recipe: GeocellRecipe, seed: int) -> FittedPartition:
     if recipe.split_above:
-        rule = fit_quadtree(lat, lon, recipe.split_above, recipe.max_depth)
-    else:
-        rule = fit_quadtree_of(lat, lon, _middle(low, high), recipe.max_depth)
-    return _ruled(rule, lat, lon, low, high, recipe)
+        return _ruled(fit_quadtree(lat, lon, recipe.split_above, recipe.max_depth), lat, lon, low, high, recipe)
+    fitted = _ruled(fit_quadtree_of(lat, lon, _middle(low, high), recipe.max_depth), lat, lon, low, high, recipe)
+    if len(fitted.partition) >= low:
+        return fitted
+    # a cut in four can leap from below the range to beyond its middle
+    return _ruled(fit_quadtree_of(lat, lon, high, recipe.max_depth), lat, lon, low, high, recipe)
 
 
 def _fit_balanced(lat: Floats, lon: Floats, low: int, high: int, recipe: GeocellRecipe, seed: int) -> FittedPartition:
@@ -171,6 +173,8 @@ def _fit_within_borders(
     """Fit each label's positions on their own, with a share of the cells that is their share of the positions."""
     if labels is None:
         raise ConfigError(f"Geocells within '{recipe.within}' need that label of every position; the source has none.")
+    if len(labels) != len(lat):
+        raise ConfigError(f"{len(labels)} labels do not match {len(lat)} positions; pass one a position, or None.")
     known = np.asarray([label or "" for label in labels], np.str_)
     names = tuple(name for name in np.unique(known).tolist() if name)
     if not names:

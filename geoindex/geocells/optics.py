@@ -17,8 +17,8 @@ from geoindex.geocells.positions import Floats, Rows, checked_positions
 LEAF_SITES = 8
 """Sites of a leaf of the tree that the walk searches, up to twice as many."""
 
-QUERIES_AT_ONCE = 200_000
-"""Sites whose neighbours are in memory at one time."""
+NEIGHBOURS_AT_ONCE = 4_000_000
+"""Neighbours of sites that are in memory at one time."""
 
 TWO_THREADS_FROM = 5_000
 """Sites from which their nearest ones are looked for by several threads."""
@@ -196,8 +196,9 @@ def _core_chords(xyz: Floats, copies: Rows, min_samples: Sequence[int]) -> list[
     alone = copies.max() == 1  # then the neighbours between need not be counted
     nearest = list(min_samples) if alone else list(range(1, min(max(min_samples), len(xyz)) + 1))
     workers = -1 if len(xyz) >= TWO_THREADS_FROM else 1
-    for start in range(0, len(xyz), QUERIES_AT_ONCE):
-        part = slice(start, start + QUERIES_AT_ONCE)
+    step = max(1, NEIGHBOURS_AT_ONCE // max(nearest))
+    for start in range(0, len(xyz), step):
+        part = slice(start, start + step)
         chords, sites = tree.query(xyz[part], k=nearest, workers=workers)
         held = None if alone else np.cumsum(copies[sites], axis=1)
         for column, size in enumerate(min_samples):

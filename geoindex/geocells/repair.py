@@ -58,7 +58,9 @@ def _joined(sites: Floats, count: int) -> Floats:
     from sklearn.cluster import MiniBatchKMeans
 
     centres = MiniBatchKMeans(count, random_state=0, n_init=1).fit(sites).cluster_centers_
-    return np.asarray(centres / np.linalg.norm(centres, axis=1, keepdims=True))
+    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+    _, first = np.unique(centres.round(12), axis=0, return_index=True)  # small batches leave some on one another
+    return np.asarray(centres[np.sort(first)])
 
 
 def _halved(xyz: Floats, sites: Floats, cell: Rows, count: int) -> Floats:

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from geoindex import geo
 from geoindex.errors import ConfigError, CoordinateError
+from geoindex.geocells import clusters as clusters_module
 from geoindex.geocells.clusters import Clusters, fit_clusters
 from geoindex.geocells.fitting import fit_partition
 from geoindex.recipe import ClusterRecipe, GeocellRecipe
@@ -137,3 +138,107 @@ def test_threads_change_nothing():
     clusters = Clusters(site_lat, site_lon, cells)
     threaded, plain = clusters.assign(lat, lon, own), clusters.assign(lat[:500], lon[:500], own[:500])
     np.testing.assert_array_equal(threaded[:500], plain)
+
+
+def check_chain(clusters, lat, lon, cell, levels):
+    """See that every position has a cluster, none is empty, and each lies inside its coarser ones in its cell."""
+    found = clusters.assign(lat, lon, cell)
+    assert set(found) == set(range(len(clusters)))
+    assert (clusters.cell[found] == cell).all()
+    assert clusters.coarser.shape == (len(clusters), levels - 1)
+    assert (np.diff(clusters.group) >= 0).all()
+    assert (np.diff(clusters.cell) >= 0).all()
+    outer = clusters
+    for level in reversed(range(levels - 1)):
+        np.testing.assert_array_equal(outer.group, outer.coarser[:, level])
+        inside = outer.outer.assign(lat, lon, cell)
+        np.testing.assert_array_equal(clusters.coarser[found, level], inside)
+        np.testing.assert_array_equal(outer.outer.cell[clusters.coarser[:, level]], clusters.cell)
+        assert set(inside) == set(range(len(outer.outer)))
+        outer = outer.outer
+    assert outer.outer is None
+    np.testing.assert_array_equal(outer.group, outer.cell)
+
+
+@pytest.mark.parametrize("levels", [1, 2, 3])
+@settings(max_examples=20, deadline=None)
+@given(points)
+def test_clusters_lie_inside_coarser_ones(levels, rows):
+    lat, lon, cell = columns(rows)
+    recipe = ClusterRecipe(images_per_cluster=1, min_clusters=2, max_clusters=3, levels=levels)
+    check_chain(fit_clusters(lat, lon, cell, 6, recipe, 0), lat, lon, cell, levels)
+
+
+def test_each_level_divides_again():
+    lat, lon, cell, n_cells = world(900)
+    keys = {"images_per_cluster": 2, "min_clusters": 2, "max_clusters": 4, "min_samples": (2, 3)}
+    found = [fit_clusters(lat, lon, cell, n_cells, ClusterRecipe(**keys, levels=levels), 0) for levels in (1, 2, 3)]
+    for levels, clusters in enumerate(found, 1):
+        check_chain(clusters, lat, lon, cell, levels)
+    assert len(found[0]) < len(found[1]) < len(found[2])
+    np.testing.assert_array_equal(found[1].outer.site_lat, found[0].site_lat)
+    np.testing.assert_array_equal(found[2].outer.site_lat, found[1].site_lat)
+    per_outer = np.bincount(found[1].group)
+    assert per_outer.min() == 1  # one that need not fall apart
+    assert per_outer.max() <= 4
+
+
+def test_other_positions_go_down_the_chain():
+    lat, lon, cell, n_cells = world(900)
+    recipe = ClusterRecipe(images_per_cluster=2, min_clusters=2, max_clusters=4, min_samples=(2, 3), levels=3)
+    clusters = fit_clusters(lat, lon, cell, n_cells, recipe, 0)
+    lat, lon = geo.from_unit(np.random.default_rng(4).normal(size=(300, 3)))
+    own = np.random.default_rng(5).integers(0, n_cells, 300)
+    chain = [clusters.outer.outer, clusters.outer, clusters]
+    wanted = own
+    for level in chain:
+        km = geo.haversine_km(lat[:, None], lon[:, None], level.site_lat, level.site_lon)
+        km[level.group != wanted[:, None]] = np.inf
+        wanted = km.argmin(axis=1)
+    np.testing.assert_array_equal(clusters.assign(lat, lon, own), wanted)
+    at_once = Clusters(clusters.site_lat, clusters.site_lon, clusters.cell).assign(lat, lon, own)
+    assert (at_once != wanted).any()  # the nearest cluster of the cell can lie inside another coarser one
+
+
+def test_clusters_that_are_kept_lie_inside_the_same_ones():
+    lat, lon, cell, n_cells = world(600)
+    recipe = ClusterRecipe(images_per_cluster=2, min_clusters=2, max_clusters=4, levels=2)
+    clusters = fit_clusters(lat, lon, cell, n_cells, recipe, 0)
+    kept = np.arange(0, len(clusters), 2)
+    fewer = clusters.keep(kept)
+    np.testing.assert_array_equal(fewer.coarser, clusters.coarser[kept])
+    np.testing.assert_array_equal(fewer.cell, clusters.cell[kept])
+    before, after = clusters.assign(lat, lon, cell), fewer.assign(lat, lon, cell)
+    stays = np.isin(before, kept)
+    np.testing.assert_array_equal(kept[after[stays]], before[stays])
+
+
+def test_processes_change_no_bit(monkeypatch):
+    lat, lon, cell, n_cells = world(900)
+    recipe = ClusterRecipe(images_per_cluster=2)
+    alone = fit_clusters(lat, lon, cell, n_cells, recipe, 0)
+    monkeypatch.setattr(clusters_module, "PARALLEL_FROM", 1)
+    monkeypatch.setattr("joblib.cpu_count", lambda: 2)
+    shared = fit_clusters(lat, lon, cell, n_cells, recipe, 0)
+    np.testing.assert_array_equal(shared.site_lat, alone.site_lat)
+    np.testing.assert_array_equal(shared.site_lon, alone.site_lon)
+    np.testing.assert_array_equal(shared.group, alone.group)
+
+
+def test_one_core_starts_no_process(monkeypatch):
+    lat, lon, cell, n_cells = world(200)
+    monkeypatch.setattr(clusters_module, "PARALLEL_FROM", 1)
+    monkeypatch.setattr("joblib.cpu_count", lambda: 1)
+    monkeypatch.setattr("joblib.externals.loky.ProcessPoolExecutor", None)
+    assert len(fit_clusters(lat, lon, cell, n_cells, ClusterRecipe(), 0)) >= n_cells
+
+
+def test_a_crowded_cell_is_divided_by_a_sample(monkeypatch):
+    monkeypatch.setattr(clusters_module, "MAX_POSITIONS", 100)
+    lat, lon, _, _ = world(900)
+    cell = np.zeros(900, np.int64)
+    first, again = (fit_clusters(lat, lon, cell, 1, ClusterRecipe(), 3) for _ in range(2))
+    np.testing.assert_array_equal(first.site_lat, again.site_lat)
+    assert set(first.assign(lat, lon, cell)) == set(range(len(first)))
+    assert 5 <= len(first) <= 100
+    assert fit_clusters(lat, lon, cell, 1, ClusterRecipe(), 4).site_lat.tolist() != first.site_lat.tolist()

@@ -152,6 +152,8 @@ def test_too_many_sites_for_linkage_are_joined_first(monkeypatch):
     monkeypatch.setattr(repair, "MOST_LINKED", 50)
     sites = into_range(xyz, xyz[:300], 6, 6)
     assert len(sites) == 6
+    many = into_range(xyz, xyz[:300], 200, 200)
+    assert len(many) == len(np.unique(many.round(12), axis=0)) == 200
     error = np.mean(1 - np.max(xyz @ sites.T, axis=1))
     assert error < 2 * np.mean(1 - np.max(xyz @ into_range(xyz, xyz[:50], 6, 6).T, axis=1))
 

@@ -1,0 +1,176 @@
+"""Indexes whose cells are not those of the paper, and clusters inside clusters."""
+
+import numpy as np
+import pytest
+from tiles import HUBS, PHOTOS, build, error_km, points, stored, world_rows, write_table
+
+import geoindex
+from geoindex.errors import ConfigError
+from geoindex.geo import haversine_km
+from geoindex.geocells.clusters import Clusters
+from geoindex.geocells.fitting import read_partition
+from geoindex.geocells.partition import BorderedPartition
+from geoindex.store.generations import IndexFolder
+from geoindex.store.images import StoredImages
+
+DIVISIONS = {
+    "within country": {"within": "country"},
+    "quadtree": {"method": "quadtree"},
+    "balanced": {"method": "balanced"},
+    "balanced within country": {"method": "balanced", "within": "country"},
+    "grid": {"method": "grid"},
+    "hdbscan": {"method": "hdbscan"},
+}
+LIBRARIES = {"grid": "h3", "hdbscan": "fast_hdbscan"}
+
+
+@pytest.fixture(scope="module", params=DIVISIONS)
+def division(request, world, tmp_path_factory):
+    """Keys of the geocells, and the folder of an index that was built with them; nobody writes to it."""
+    keys = DIVISIONS[request.param]
+    if keys.get("method") in LIBRARIES:
+        pytest.importorskip(LIBRARIES[keys["method"]])
+    return keys, build(world, tmp_path_factory.mktemp("divisions") / "index", geocells=keys).path
+
+
+def manifest_of(path):
+    return IndexFolder(path).current().manifest
+
+
+def gallery_of(path):
+    """Return stored images, rows of the gallery, and the cell of each."""
+    images = StoredImages.read(IndexFolder(path).tables, manifest_of(path).tables["images"])
+    rows = images.rows("train")
+    gallery = geoindex.open_index(path).searcher.sidecar
+    cell_of_row = dict(
+        zip(
+            gallery.gallery["row"].to_pylist(),
+            gallery.clusters["cell"].take(gallery.gallery["cluster"]).to_pylist(),
+            strict=True,
+        )
+    )
+    return images, rows, [cell_of_row[row] for row in rows.tolist()]
+
+
+def test_the_manifest_holds_the_rule_of_the_stored_cells(division):
+    keys, path = division
+    images, rows, stored_cells = gallery_of(path)
+    geocells = manifest_of(path).geocells
+    assert geocells["method"] == keys.get("method", "optics")
+    if geocells["method"] == "hdbscan":  # sites alone say it all
+        assert "partition" not in geocells
+        partition = read_partition(
+            {"kind": "voronoi", "method": "hdbscan"}
+            | {name: stored(path, "cells", name).tolist() for name in ("site_lat", "site_lon")}
+        )
+    else:
+        partition = read_partition(geocells["partition"])
+    labels = [images.label("country")[row] for row in rows.tolist()]
+    assert partition.assign(images.lat[rows], images.lon[rows], labels).tolist() == stored_cells
+    assert isinstance(partition, BorderedPartition) == ("within" in keys)
+    np.testing.assert_array_equal(partition.site_lat, stored(path, "cells", "site_lat"))
+    np.testing.assert_array_equal(partition.site_lon, stored(path, "cells", "site_lon"))
+    assert len(partition) == manifest_of(path).counts["cells"] == geocells["chosen"]["n_cells"]
+    assert np.bincount(stored_cells, minlength=len(partition)).tolist() == stored(path, "cells", "n_images").tolist()
+
+
+def test_no_cell_crosses_a_border(division):
+    keys, path = division
+    images, rows, stored_cells = gallery_of(path)
+    countries = {}
+    for row, cell in zip(rows.tolist(), stored_cells, strict=True):
+        countries.setdefault(cell, set()).add(images.label("country")[row])
+    if "within" in keys:
+        assert all(len(held) == 1 for held in countries.values())
+    assert set().union(*countries.values()) == set(HUBS)
+
+
+def test_it_answers_and_is_measured(division, tiny_encoder):
+    _, path = division
+    answers = geoindex.open_index(path, encoder=tiny_encoder).query_images(PHOTOS)
+    assert max(error_km(answer, hub) for answer, hub in zip(answers, HUBS.values(), strict=True)) < 1000.0
+    report = geoindex.evaluate(geoindex.open_index(path, encoder=tiny_encoder))
+    assert report.own.median_km < 1000.0 < report.row("random pairing").median_km
+    assert report.cells == manifest_of(path).counts["cells"]
+
+
+def test_a_rebuild_gives_the_same_cells_and_answers(division, tmp_path, world, tiny_encoder):
+    keys, path = division
+    again = build(world, tmp_path / "index", geocells=keys).path
+    assert geoindex.rebuild_index(again).generation == "000002"
+    assert manifest_of(again).geocells == manifest_of(path).geocells
+    first, second = (geoindex.open_index(folder, encoder=tiny_encoder) for folder in (path, again))
+    assert points(first, PHOTOS) == points(second, PHOTOS)
+
+
+def test_a_rebuild_can_choose_other_cells(index_folder):
+    report = geoindex.rebuild_index(index_folder, geocells={"method": "balanced", "n_cells": 5})
+    assert report.counts["cells"] == 5
+    assert manifest_of(index_folder).geocells["partition"]["rule"]["rule"] == "bisection"
+    geoindex.rebuild_index(index_folder, geocells={"method": "optics"})
+    assert "partition" not in manifest_of(index_folder).geocells
+
+
+def test_borders_of_named_places_serve_a_source_without_labels(world, tmp_path):
+    rows = [(world.parent / name, lat, lon) for name, lat, lon, *_ in world_rows()]
+    table = write_table(tmp_path / "table.csv", rows, ("image", "latitude", "longitude"))
+    path = build(table, tmp_path / "index", geocells={"within": "country"}).path
+    labels = set(manifest_of(path).geocells["partition"]["parts"])
+    assert {"United States", "Australia", "Brazil", "India"} <= labels
+    with pytest.raises(ConfigError, match="within 'author' need that label"):
+        build(table, tmp_path / "other", geocells={"within": "author"})
+
+
+@pytest.fixture(scope="module")
+def layered(world, tmp_path_factory):
+    """The folder of an index with clusters of three levels; nobody writes to it."""
+    clusters = {"levels": 3, "min_clusters": 2, "max_clusters": 2, "images_per_cluster": 1, "min_samples": [2]}
+    return build(world, tmp_path_factory.mktemp("levels") / "index", clusters=clusters).path
+
+
+class TestClustersInsideClusters:
+    """The columns of a built index say which clusters lie inside which, and how far they spread."""
+
+    def test_each_is_inside_a_chain_of_its_cell(self, layered):
+        clusters = geoindex.open_index(layered).searcher.sidecar.clusters
+        inside = np.array(clusters["inside"].to_pylist())
+        cell = clusters["cell"].to_numpy()
+        assert inside.shape == (len(cell), 2)
+        for column, coarser in enumerate((cell, inside[:, 0])):  # each coarser cluster lies in one of the next level
+            for number in np.unique(inside[:, column]):
+                assert len(set(coarser[inside[:, column] == number])) == 1
+        for column in inside.T:  # all of them are there, and in order
+            assert sorted(set(column)) == list(range(len(set(column))))
+            assert (np.diff(column) >= 0).all()
+        assert len(set(cell)) < len(set(inside[:, 0])) < len(set(inside[:, 1])) < len(cell)
+        np.testing.assert_array_equal(np.stack(stored(layered, "clusters", "inside")), inside)
+
+    def test_images_lie_in_the_cluster_that_the_chain_leads_to(self, layered):
+        sidecar = geoindex.open_index(layered).searcher.sidecar
+        lat, lon = sidecar.gallery["lat"].to_numpy(), sidecar.gallery["lon"].to_numpy()
+        cluster = sidecar.gallery["cluster"].to_numpy()
+        inside = np.array(sidecar.clusters["inside"].to_pylist())[:, -1]
+        sites = sidecar.clusters["site_lat"].to_numpy(), sidecar.clusters["site_lon"].to_numpy()
+        # among the clusters of its own coarser one each image is nearest to its own
+        found = Clusters(*sites, inside.astype(np.int64)).assign(lat, lon, inside[cluster])
+        np.testing.assert_array_equal(found, cluster)
+
+    @pytest.mark.parametrize("table", ["cells", "clusters"])
+    def test_spread_is_the_root_of_the_mean_square_distance(self, layered, table):
+        sidecar = geoindex.open_index(layered).searcher.sidecar
+        gallery, groups = sidecar.gallery, getattr(sidecar, table)
+        group = gallery["cluster"].to_numpy()
+        if table == "cells":
+            group = sidecar.clusters["cell"].to_numpy()[group]
+        lat, lon = gallery["lat"].to_numpy(), gallery["lon"].to_numpy()
+        spread = groups["spread_km"].to_numpy()
+        for number in range(len(groups)):
+            members = group == number
+            middle = groups["lat"][number].as_py(), groups["lon"][number].as_py()
+            off = haversine_km(lat[members], lon[members], *middle)
+            assert spread[number] == pytest.approx(np.sqrt(np.mean(off**2)), abs=1e-6)
+        assert spread.max() > 1.0
+        np.testing.assert_array_equal(spread, stored(layered, table, "spread_km"))
+
+    def test_without_levels_nothing_lies_inside(self, built, index):
+        assert index.searcher.sidecar.clusters["inside"].to_pylist() == [[]] * built.counts["clusters"]
