@@ -7,7 +7,7 @@ from importlib.util import find_spec
 import numba
 import numpy as np
 import pytest
-from earths import EVERYWHERE, columns, labelled, lattice, some_labels, towns
+from earths import EVERYWHERE, columns, labelled, lattice, some_labels, towns, uniform
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
@@ -106,6 +106,20 @@ def test_cells_that_are_kept_are_renumbered_and_lose_nobody(method, within):
     assert not stays.all()
     np.testing.assert_array_equal(kept[after[stays]], before[stays])
     assert fewer.method == partition.method == method
+
+
+@pytest.mark.parametrize("method", [param("quadtree"), param("grid")])
+def test_land_of_leaves_that_are_no_cells_belongs_to_the_nearest_site(method):
+    lat, lon = towns(600)
+    partition = fit(method, "", lat, lon, None).partition
+    partition = partition.keep(np.arange(0, len(partition), 2))
+    elsewhere = uniform(1000)
+    leaf = partition.rule.leaf_of(*elsewhere)
+    km = geo.haversine_km(*(axis[:, None] for axis in elsewhere), partition.site_lat, partition.site_lon)
+    own = np.isin(leaf, partition.leaves)
+    assert 0 < own.sum() < 1000
+    wanted = np.where(own, np.searchsorted(partition.leaves, leaf), km.argmin(axis=1))
+    np.testing.assert_array_equal(partition.assign(*elsewhere), wanted)
 
 
 @every_method
@@ -216,12 +230,14 @@ class TestBorders:
         assert min(held) >= 2
         assert sum(held) <= 12
 
-    def test_a_label_of_one_position_has_one_cell(self):
+    @pytest.mark.parametrize("few", [1, 2])
+    def test_a_label_of_few_positions_has_one_cell(self, few):
         lat, lon = towns(100)
-        labels = ["A"] * 99 + ["Z"]
+        labels = ["A"] * (100 - few) + ["Z"] * few
         partition = fit("optics", "country", lat, lon, labels, n_cells=5).partition
-        assert partition.label_of_cell.tolist() == ["A"] * 5 + ["Z"]
-        assert geo.haversine_km(partition.site_lat[-1], partition.site_lon[-1], lat[-1], lon[-1]) < 1e-6
+        assert partition.label_of_cell.tolist()[-2:] == ["A", "Z"]
+        middle = geo.from_unit(geo.to_unit(lat[-few:], lon[-few:]).sum(axis=0))
+        assert geo.haversine_km(partition.site_lat[-1], partition.site_lon[-1], *middle) < 1e-6
 
     def test_the_sweep_names_the_label(self):
         lat, lon = towns(100)

@@ -5,11 +5,13 @@ import pytest
 from tiles import HUBS, PHOTOS, build, error_km, points, stored, world_rows, write_table
 
 import geoindex
+from geoindex.assembly.division import divide
 from geoindex.errors import ConfigError
 from geoindex.geo import haversine_km
 from geoindex.geocells.clusters import Clusters
 from geoindex.geocells.fitting import read_partition
 from geoindex.geocells.partition import BorderedPartition
+from geoindex.recipe_files import recipe_from_dict
 from geoindex.store.generations import IndexFolder
 from geoindex.store.images import StoredImages
 
@@ -83,6 +85,18 @@ def test_no_cell_crosses_a_border(division):
     if "within" in keys:
         assert all(len(held) == 1 for held in countries.values())
     assert set().union(*countries.values()) == set(HUBS)
+
+
+def test_images_that_are_no_gallery_keep_to_the_borders_too(division):
+    keys, path = division
+    images = gallery_of(path)[0]
+    country = np.array(images.label("country"))
+    found = divide(images, recipe_from_dict({"geocells": keys}))
+    rows = np.concatenate([images.rows("val"), images.rows("test")])
+    cell = found.cells_of(images, rows)
+    assert cell.tolist() == found.partition.assign(images.lat[rows], images.lon[rows], country[rows]).tolist()
+    if "within" in keys:
+        assert found.partition.label_of_cell[cell].tolist() == country[rows].tolist()
 
 
 def test_it_answers_and_is_measured(division, tiny_encoder):
