@@ -133,7 +133,7 @@ def test_area_between_two_great_circles(tilt):
     assert found.area_km2 == pytest.approx([(0.5 - tilt / np.pi) * geo.EARTH_AREA_KM2], rel=1e-9)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(2, 30), st.integers(1, 3), st.booleans(), st.integers(-80, 50), st.data())
 def test_areas_of_rows_sum_to_the_earth(long, short, along, south, data):
     lat, lon = lattice(*((long, short) if along else (short, long)), 1.0, south, 170.0)
