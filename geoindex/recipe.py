@@ -71,8 +71,8 @@ class GeocellRecipe:
     """Most cells to accept; left out: twice the square root of the number of positions."""
 
     n_cells: int | None = None
-    """Exactly this many cells (the paper: 174), instead of a range; the quadtree and the grid come as near as they
-    can from below."""
+    """Exactly this many cells (the paper: 174), instead of a range; the quadtree comes as near as it can from below, the
+    grid has one number a resolution, and within borders every label has one cell at least."""
 
     max_positions: int = 200_000
     """Positions that OPTICS and HDBSCAN see; of more, a seeded sample that leaves no region out, and the rest goes to
@@ -93,7 +93,9 @@ class GeocellRecipe:
         )
         require(bool(self.xi) and min(self.xi) > 0 and max(self.xi) < 1, "geocells.xi", self.xi, "between 0 and 1")
         require(self.max_positions >= 1, "geocells.max_positions", self.max_positions, "at least 1")
-        require(self.n_cells is None or self.n_cells >= 1, "geocells.n_cells", self.n_cells, "at least 1")
+        for key in ("n_cells", "max_cells"):
+            value = getattr(self, key)
+            require(value is None or value >= 1, f"geocells.{key}", value, "at least 1")
         require(
             self.split_above is None or self.split_above >= 1, "geocells.split_above", self.split_above, "1 or more"
         )

@@ -195,6 +195,7 @@ def _write_tables(folder: Path, surveyed: _Surveyed) -> list[str]:
     write_geojson(folder / "cells.geojson", regions, facts)
     write_geoparquet(folder / "cells.parquet", regions, facts)
     clusters = asdict(surveyed.clusters) | {"cell": divided.clusters.cell}
+    clusters |= {"site_lat": divided.clusters.site_lat, "site_lon": divided.clusters.site_lon}
     write_points_geoparquet(folder / "clusters.parquet", clusters.pop("lat"), clusters.pop("lon"), clusters)
     columns = {"id": samples.ids, "lat": samples.lat, "lon": samples.lon}
     columns |= {"cell": divided.cell_of, "cluster": divided.cluster_of}

@@ -128,6 +128,8 @@ def test_the_report_is_json_and_a_table(report):
 
 def test_the_seed_decides(index):
     assert evaluate(index, seed=1) == evaluate(index, seed=1)
+    with pytest.raises(ConfigError, match="Seed -1"):
+        evaluate(index, seed=-1)
 
 
 def test_there_must_be_queries(world, tmp_path):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geoindex.errors import EmptyDatasetError
+from geoindex.errors import ConfigError, EmptyDatasetError
 from geoindex.geocells.borders import border_labels, checked_label
 from geoindex.geocells.clusters import Clusters, fit_clusters
 from geoindex.geocells.fitting import FittedPartition, fit_partition
@@ -117,9 +117,13 @@ def _fit_cells(lat: Floats, lon: Floats, labels: Labels | None, recipe: Recipe) 
     # another seed than the gallery draws with: the paper makes its cells from another sample
     rows = sample_rows(samples.lat, samples.lon, recipe.geocells.max_positions, balance="cover", seed=recipe.seed + 1)
     samples = samples.take(rows)
-    return fit_partition(
-        samples.lat, samples.lon, recipe.geocells, recipe.seed, sample_labels(samples, recipe.geocells.within)
-    )
+    theirs = sample_labels(samples, recipe.geocells.within)
+    if labels is not None and theirs is not None and not set(labels) & set(theirs):
+        raise ConfigError(
+            f"'{recipe.geocells.source}' and the gallery have no '{recipe.geocells.within}' in common, such as "
+            f"'{theirs[0]}' and '{labels[0]}'; write it alike in both, or leave out geocells.within."
+        )
+    return fit_partition(samples.lat, samples.lon, recipe.geocells, recipe.seed, theirs)
 
 
 def sample_labels(samples: Samples, within: str) -> Labels | None:

@@ -67,6 +67,8 @@ def evaluate(
         EmptyDatasetError: if there are no queries.
         GeoindexError: if the index or the source cannot be used.
     """
+    if seed < 0:
+        raise ConfigError(f"Seed {seed} cannot be used; it must be 0 or more.")
     opened = index if isinstance(index, GeoIndex) else open_index(index)
     queries = _from_source(opened, source, columns or {}) if source else _from_split(opened, split)
     return _report(opened, queries, seed)

@@ -184,3 +184,10 @@ class TestClustersInsideClusters:
 
     def test_without_levels_nothing_lies_inside(self, built, index):
         assert index.searcher.sidecar.clusters["inside"].to_pylist() == [[]] * built.counts["clusters"]
+
+
+def test_cells_from_a_source_that_writes_labels_otherwise_are_refused(index_folder, tmp_path):
+    rows = [(image, lat, lon, country.upper(), author) for image, lat, lon, country, author in world_rows()]
+    other = write_table(tmp_path / "other.csv", rows)
+    with pytest.raises(ConfigError, match="no 'country' in common"):
+        geoindex.rebuild_index(index_folder, geocells={"within": "country", "source": str(other)})
