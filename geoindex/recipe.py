@@ -72,7 +72,8 @@ class GeocellRecipe:
 
     n_cells: int | None = None
     """Exactly this many cells (the paper: 174), instead of a range; the quadtree comes as near as it can from below,
-    the grid has one number a resolution, and within borders every label has one cell at least."""
+    the grid has one number a resolution, and within borders every label has one cell at least. min_cells and
+    max_cells are not looked at then."""
 
     max_positions: int = 200_000
     """Positions that OPTICS and HDBSCAN see; of more, a seeded sample that leaves no region out, and the rest goes to

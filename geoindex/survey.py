@@ -67,9 +67,10 @@ class SurveyReport:
         """Return the report as lines for people."""
         counts, area = self.counts, self.area_km2
         lines = [
-            f"{self.path}: {counts['positions']:,} positions in {counts['cells']:,} cells and {counts['clusters']:,} "
-            f"clusters ({counts['fewest_clusters']} to {counts['most_clusters']} a cell)",
-            f"cells of {area['least']:,.0f} to {area['most']:,.0f} km2, median {area['median']:,.0f}",
+            f"{self.path}: positions: {counts['positions']:,}, cells: {counts['cells']:,}, clusters: "
+            f"{counts['clusters']:,} ({counts['fewest_clusters']} to {counts['most_clusters']} a cell)",
+            f"cells of {area['least']:,.0f} to {area['most']:,.0f} km2, median {area['median']:,.0f}"
+            + (", were there no borders" if "within" in self.chosen else ""),
             _choice_text(self.chosen),
             "",
             f"{'distance to the centroid of':<30}{'median km':>11}{'mean km':>11}"
@@ -176,7 +177,7 @@ def _positions(recipe: Recipe) -> tuple[Samples, dict[str, Any]]:
 
 def _split(count: int, share: float, seed: int) -> tuple[Rows, Rows]:
     order = np.random.default_rng(seed).permutation(count)
-    asked = min(int(share * count), count - 1)
+    asked = min(round(share * count), count - 1)
     return np.sort(order[asked:]), np.sort(order[:asked])
 
 

@@ -168,7 +168,7 @@ def test_report_is_that_of_the_file(surveyed):
     assert json.loads(text) == json.loads(json.dumps(report.to_dict(), allow_nan=False))
     assert set(report.timings_s) == {"scan", "geocells and clusters", "measure", "write", "draw"}
     shown = report.to_text()
-    assert f"{report.counts['positions']:,} positions in {report.counts['cells']:,} cells" in shown
+    assert f"positions: {report.counts['positions']:,}, cells: {report.counts['cells']:,}" in shown
     assert all(name in shown for name in (*report.files, *report.floors))
 
 

@@ -61,7 +61,7 @@ def divide(images: StoredImages, recipe: Recipe) -> Division:
         raise EmptyDatasetError(
             "The gallery is empty: no sample fell into the train split; change --split-by or --seed."
         )
-    labels = _labels(images, recipe.geocells.within)
+    labels = sample_labels(images, recipe.geocells.within)
     own = None if labels is None else [labels[row] for row in rows.tolist()]
     divided = divide_positions(images.lat[rows], images.lon[rows], own, recipe)
     order = np.argsort(divided.cluster_of, kind="stable")
@@ -102,13 +102,6 @@ def divide_positions(lat: Floats, lon: Floats, labels: Labels | None, recipe: Re
     return DividedPositions(fitted, clusters, cell_of, clusters.assign(lat, lon, cell_of))
 
 
-def _labels(images: StoredImages, within: str) -> Labels | None:
-    """Return the label of every stored image that cells keep to."""
-    if not within:
-        return None
-    return border_labels(within, images.label(checked_label(within)), images.lat, images.lon)
-
-
 def _fit_cells(lat: Floats, lon: Floats, labels: Labels | None, recipe: Recipe) -> FittedPartition:
     """Make cells from the gallery's positions, or from a source of their own (paper section 4)."""
     if not recipe.geocells.source:
@@ -126,8 +119,8 @@ def _fit_cells(lat: Floats, lon: Floats, labels: Labels | None, recipe: Recipe) 
     return fit_partition(samples.lat, samples.lon, recipe.geocells, recipe.seed, theirs)
 
 
-def sample_labels(samples: Samples, within: str) -> Labels | None:
-    """Return the label of each sample that cells keep to, (N,); None where they keep to none.
+def sample_labels(samples: Samples | StoredImages, within: str) -> Labels | None:
+    """Return the label of each sample or stored image that cells keep to, (N,); None where they keep to none.
 
     Raises:
         ConfigError: if nobody knows such a label.

@@ -1,7 +1,8 @@
 """Positions become a partition, by the method that a recipe names."""
 
+import heapq
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -176,29 +177,44 @@ def _fit_within_borders(
     if len(labels) != len(lat):
         raise ConfigError(f"{len(labels)} labels do not match {len(lat)} positions; pass one a position, or None.")
     known = np.asarray([label or "" for label in labels], np.str_)
-    names = tuple(name for name in np.unique(known).tolist() if name)
-    if not names:
+    names, counts = np.unique(known, return_counts=True)
+    rows_of = np.split(np.argsort(known, kind="stable"), np.cumsum(counts)[:-1])
+    groups = {name: rows for name, rows in zip(names.tolist(), rows_of, strict=True) if name}
+    if not groups:
         raise EmptyDatasetError(f"No position has the label '{recipe.within}'; leave out geocells.within.")
+    sizes = [len(rows) for rows in groups.values()]
+    distinct = [len(distinct_positions(lat[rows], lon[rows])) for rows in groups.values()]
+    ranges = zip(apportion(low, sizes, distinct), apportion(high, sizes, distinct), strict=True)
     parts, scores = [], []
-    for name in names:
-        rows = np.flatnonzero(known == name)
-        part = _fit_part(lat[rows], lon[rows], len(rows) / len(lat), low, high, recipe, seed)
+    for (name, rows), (least, most) in zip(groups.items(), ranges, strict=True):
+        share = replace(recipe, max_positions=max(1, round(recipe.max_positions * len(rows) / len(lat))))
+        part = METHODS[recipe.method](lat[rows], lon[rows], min(least, most), most, share, seed)
         parts.append(part.partition)
         scores += [{recipe.within: name, **score} for score in part.scores]
-    partition = BorderedPartition(names, tuple(parts), recipe.within)
+    partition = BorderedPartition(tuple(groups), tuple(parts), recipe.within)
     facts = _facts(partition, lat, lon, low, high, len(lat), labels)
     return FittedPartition(partition, scores, {"setting": {}, "repaired": False, **facts, "within": recipe.within})
 
 
-def _fit_part(
-    lat: Floats, lon: Floats, share: float, low: int, high: int, recipe: GeocellRecipe, seed: int
-) -> FittedPartition:
-    """Fit one label's positions with its share of the range of cells."""
-    distinct = len(distinct_positions(lat, lon))
-    least = min(max(1, round(low * share)), distinct)
-    most = min(max(least, round(high * share)), distinct)
-    positions = max(1, round(recipe.max_positions * share))
-    return METHODS[recipe.method](lat, lon, least, most, replace(recipe, max_positions=positions), seed)
+def apportion(total: int, sizes: Sequence[int], most: Sequence[int]) -> list[int]:
+    """Share out a number of cells by size (D'Hondt's method), one at least to each.
+
+    Args:
+        total: cells to share out; the sum of the result, within what `most` and one each allow.
+        sizes: positions of each part, (P,).
+        most: cells that each part can hold, (P,), 1 or more.
+    """
+    shares = [1] * len(sizes)
+    waiting = [(-size / 2, part) for part, size in enumerate(sizes) if most[part] > 1]
+    heapq.heapify(waiting)
+    for _ in range(total - len(sizes)):
+        if not waiting:
+            break
+        part = heapq.heappop(waiting)[1]
+        shares[part] += 1
+        if shares[part] < most[part]:
+            heapq.heappush(waiting, (-sizes[part] / (shares[part] + 1), part))
+    return shares
 
 
 Fit = Callable[[Floats, Floats, int, int, GeocellRecipe, int], FittedPartition]

@@ -5,7 +5,9 @@ grows little faster than N instead of N squared.
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,10 +19,7 @@ from geoindex.geocells.positions import Floats, Rows, checked_positions
 LEAF_SITES = 8
 """Sites of a leaf of the tree that the walk searches, up to twice as many."""
 
-NEIGHBOURS_AT_ONCE = 4_000_000
-"""Neighbours of sites that are in memory at one time."""
-
-TWO_THREADS_FROM = 5_000
+THREADS_FROM = 2_000
 """Sites from which their nearest ones are looked for by several threads."""
 
 ALL_CHORDS = 3.0
@@ -88,7 +87,7 @@ class Ground:
         self._rows = np.argsort(self._site_of, kind="stable")
         copies = np.bincount(self._site_of)
         self._sites = _sites(xyz[inside], copies, self._nodes)
-        self._core = dict(zip(min_samples, _core_chords(xyz[inside], copies, min_samples), strict=True))
+        self._core = _core_chords(self._sites, self._nodes, min_samples)
 
     def walk(self, min_samples: int, max_eps_km: float = np.inf) -> Ordering:
         """Order the positions as `optics` does.
@@ -187,31 +186,22 @@ def _sites(xyz: Floats, copies: Rows, nodes: NDArray[np.void]) -> NDArray[np.voi
     return sites
 
 
-def _core_chords(xyz: Floats, copies: Rows, min_samples: Sequence[int]) -> list[Floats]:
+def _core_chords(sites: NDArray[np.void], nodes: NDArray[np.void], min_samples: Sequence[int]) -> dict[int, Floats]:
     """Return for each neighbourhood size the chord to the nearest sites that hold as many positions, (S,) each."""
-    from scipy.spatial import KDTree
+    from joblib import cpu_count
 
-    tree = KDTree(xyz, balanced_tree=False)
-    core = [np.full(len(xyz), np.inf) for _ in min_samples]
-    alone = copies.max() == 1  # then the neighbours between need not be counted
-    nearest = list(min_samples) if alone else list(range(1, min(max(min_samples), len(xyz)) + 1))
-    workers = -1 if len(xyz) >= TWO_THREADS_FROM else 1
-    step = max(1, NEIGHBOURS_AT_ONCE // max(nearest))
-    for start in range(0, len(xyz), step):
-        part = slice(start, start + step)
-        chords, sites = tree.query(xyz[part], k=nearest, workers=workers)
-        held = None if alone else np.cumsum(copies[sites], axis=1)
-        for column, size in enumerate(min_samples):
-            found = chords[:, column] if held is None else _first_that_holds(chords, held, size)
-            core[column][part] = np.around(found, decimals=15)
-    return core
+    from geoindex.geocells._cores import core_squares
 
-
-def _first_that_holds(chords: Floats, held: Rows, size: int) -> Floats:
-    """Return the least of ascending chords within which `size` positions lie, (S,); inf if there are fewer."""
-    enough = held >= size
-    found = np.take_along_axis(chords, enough.argmax(axis=1)[:, None], axis=1)[:, 0]
-    return np.where(enough[:, -1], found, np.inf)
+    sizes = sorted(set(min_samples))
+    core = np.empty((len(sizes), len(sites)))
+    jobs = cpu_count() if len(sites) >= THREADS_FROM else 1
+    ends = np.linspace(0, len(sites), jobs + 1).astype(np.int64)
+    with ThreadPoolExecutor(jobs) as threads:  # joblib's take 10 ms to start
+        parts = pairwise(ends.tolist())
+        done = [threads.submit(core_squares, sites, nodes, np.array(sizes), *part, core) for part in parts]
+    for part in done:
+        part.result()
+    return dict(zip(sizes, np.around(np.sqrt(core), decimals=15), strict=True))
 
 
 def _km(chords: Floats) -> Floats:

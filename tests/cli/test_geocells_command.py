@@ -38,7 +38,7 @@ class TestGood:
         table = write_table(tmp_path / "t.csv", [*rows(), *bad], HEADER)
         code, out, err = run("geocells", table, "--out", tmp_path / "out", *QUICK, "--held-out", 0.1)
         assert (code, err) == (0, "")
-        assert f"{tmp_path / 'out'}: 54 positions in " in out
+        assert f"{tmp_path / 'out'}: positions: 54, " in out
         assert "left out 2: position is missing (such as hole, none)" in out
         assert "left out 1: latitude is outside -90..90 (such as high)" in out
         assert "left out 1: longitude is outside -180..180 (such as far)" in out
@@ -60,7 +60,7 @@ class TestGood:
         columns = ("--column", "lat=up", "--column", "lon=across")
         code, out, err = run("geocells", table, "--out", tmp_path / "out", *columns)
         assert (code, err) == (0, "")
-        assert f"{count:,} positions in 1 cells" in out
+        assert f"positions: {count:,}, cells: 1," in out
         assert "left out" not in out
         lat, lon = cells_of(tmp_path / "out")
         assert haversine_km(lat, lon, -34, 151).tolist() == pytest.approx([0.0], abs=1e-6)

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from geoindex import geo
 from geoindex.errors import ConfigError, CoordinateError, EmptyDatasetError, MissingExtraError
 from geoindex.geocells import optics, positions, selection
-from geoindex.geocells.fitting import fit_partition, read_partition
+from geoindex.geocells.fitting import apportion, fit_partition, read_partition
 from geoindex.geocells.partition import BorderedPartition
 from geoindex.geocells.positions import checked_positions, distinct_positions
 from geoindex.recipe import GeocellRecipe
@@ -201,7 +201,7 @@ def test_threads_change_no_bit(method, within, monkeypatch):
 
     def fitted(threads):
         monkeypatch.setattr("joblib.cpu_count", lambda: threads)
-        for module, name in ((selection, "THREADS_FROM"), (positions, "THREADS_FROM"), (optics, "TWO_THREADS_FROM")):
+        for module, name in ((selection, "THREADS_FROM"), (positions, "THREADS_FROM"), (optics, "THREADS_FROM")):
             monkeypatch.setattr(module, name, 1 if threads > 1 else 10**9)
         before = numba.get_num_threads()
         numba.set_num_threads(min(threads, before))
@@ -315,3 +315,25 @@ class TestHardInput:
             monkeypatch.setitem(sys.modules, name, None)
         with pytest.raises(MissingExtraError, match=rf"pip install 'geoindex\[{method}\]'"):
             fit_partition(*towns(50), recipe(method), 0)
+
+
+@pytest.mark.parametrize(
+    ("total", "sizes", "most", "wanted"),
+    [
+        (174, [500, 300, 200], [500, 300, 200], [87, 52, 35]),
+        (10, [1000, 1, 1], [1000, 1, 1], [8, 1, 1]),
+        (2, [5, 4, 3], [5, 4, 3], [1, 1, 1]),  # one each at least
+        (100, [5, 4], [3, 2], [3, 2]),  # and no more than there are places
+        (7, [100, 100], [2, 100], [2, 5]),
+        (1, [4], [4], [1]),
+    ],
+)
+def test_cells_are_shared_out_by_size(total, sizes, most, wanted):
+    assert apportion(total, sizes, most) == wanted
+
+
+def test_a_count_of_cells_within_borders_is_kept():
+    lat, lon = towns(700)
+    labels = some_labels(700)
+    found = fit_partition(lat, lon, GeocellRecipe(n_cells=31, within="country", method="balanced"), 0, labels)
+    assert len(found.partition) == 31

@@ -124,8 +124,7 @@ def test_walk_with_many_neighbours_is_that_of_scikit_learn(min_samples):
 
 
 @pytest.mark.parametrize("copies", [1, 2])
-def test_a_long_walk_with_many_neighbours_is_a_walk(copies, monkeypatch):
-    monkeypatch.setattr(optics_module, "NEIGHBOURS_AT_ONCE", 300_000)  # several portions
+def test_a_long_walk_with_many_neighbours_is_a_walk(copies):
     lat, lon = (np.tile(axis, copies) for axis in towns(7, 4000))
     found = optics(lat, lon, 300)
     count = len(lat)
@@ -158,11 +157,10 @@ def test_ground_serves_several_sizes_as_if_alone(name):
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_threads_and_portions_change_no_bit(name, monkeypatch):
+def test_threads_change_no_bit_of_a_walk(name, monkeypatch):
     lat, lon = checked_positions(*SETS[name])
     alone = optics(lat, lon, 5)
-    monkeypatch.setattr(optics_module, "TWO_THREADS_FROM", 1)
-    monkeypatch.setattr(optics_module, "NEIGHBOURS_AT_ONCE", 64)
+    monkeypatch.setattr(optics_module, "THREADS_FROM", 1)
     again = optics(lat, lon, 5)
     for part in ("ordering", "predecessor", "reachability_km", "core_distance_km"):
         np.testing.assert_array_equal(getattr(again, part), getattr(alone, part))
