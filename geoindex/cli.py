@@ -50,8 +50,8 @@ def _default_text(value: object) -> str | None:
 
 
 @app.command
-def demo(*, out: Path = Path("geoindex-demo"), images: int = 5000, seed: int = 0) -> int:
-    """Build an index of a synthetic Earth, measure it, and show one answer on a map.
+def demo(*, out: Path = Path("geoindex-demo"), images: int = 8000, seed: int = 0) -> int:
+    """Train an encoder on a synthetic Earth, build an index, measure it, and show one answer on a map.
 
     Args:
         out: Folder for the index and the pictures.
@@ -81,6 +81,27 @@ def build(source: str = "", /, *, recipe: Flags = Recipe(), format: ReportFormat
     wanted = recipe if source.endswith(".toml") or not source else replace(recipe, source=source)
     out = wanted.out or default_folder(source or wanted, wanted)
     return _print_build(build_index(wanted, out=out), format)
+
+
+@app.command
+def train(source: str = "", /, *, recipe: Flags = Recipe(), format: ReportFormat = "table") -> int:  # noqa: B008
+    """Fine-tune an encoder on geotagged photos; build an index with it by --encoder OUT/encoder. Run again to go on.
+
+    With several GPUs: torchrun --nproc-per-node 8 -m geoindex train RECIPE --out FOLDER.
+
+    Args:
+        source: A recipe (.toml), a folder of photos, a table, or a URI such as osv5m:ROOT?split=train.
+        recipe: Every key of a recipe is a flag, and overrides the file; training.method is images.
+        format: How to print how the epochs went.
+    """
+    from dataclasses import replace
+
+    from geoindex.tuning import train_encoder
+
+    wanted = recipe if source.endswith(".toml") or not source else replace(recipe, source=source)
+    report = train_encoder(wanted)
+    print(report.to_text() if format == "table" else json.dumps(report.to_dict(), ensure_ascii=False, indent=1))
+    return 0
 
 
 @app.command
@@ -253,16 +274,15 @@ def _usage_text(error: CycloptsError, tokens: list[str]) -> str:
 
 
 def _read_recipe_file(tokens: list[str]) -> None:
-    """Let `build FILE.toml` take its flags' defaults from the file, once it is known to be a recipe."""
-    app["build"].config = ()
+    """Let `build FILE.toml` take its flags' defaults from the file, once it is known to be a recipe; so `train`."""
     file = _recipe_file(tokens)
-    if file:
+    for name in ("build", "train"):
         # under the command's name: a key such as geocells is also the name of another command
-        app["build"].config = (Dict({"build": recipe_to_dict(load_recipe(file))}),)
+        app[name].config = (Dict({name: recipe_to_dict(load_recipe(file))}),) if file else ()
 
 
 def _recipe_file(tokens: list[str]) -> str | None:
-    if tokens[:1] != ["build"]:
+    if tokens[:1] not in (["build"], ["train"]):
         return None
     for before, token in pairwise(tokens):
         is_value = before.startswith("--") and "=" not in before

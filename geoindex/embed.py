@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from geoindex.errors import EmptyDatasetError, EncoderError, UnreadableImageError
 from geoindex.progress import Progress
 from geoindex.sources import Source
-from geoindex.sources.source import EmbeddedSource, LeftOut
+from geoindex.sources.source import EmbeddedSource, LeftOut, PreparedSource
 from geoindex.store.durable import storage_errors, write_durably
 from geoindex.types import Samples
 
@@ -223,6 +223,9 @@ def _prepare_ahead(
 def _prepare(image: str, source: Source, encoder: "Encoder") -> Pixels | str:
     from geoindex.images import load_image
 
+    kept = source.prepared(image) if isinstance(source, PreparedSource) else None
+    if kept is not None:
+        return kept
     try:
         return encoder.prepare(load_image(source.read(image), min_side=encoder.min_side, name=image))
     except UnreadableImageError as error:

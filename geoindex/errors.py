@@ -13,6 +13,7 @@
   x EncoderError
     + WeightsNotFoundError     weights that are not at hand
     + WeightsError             weights that do not fit the model
+  x TrainingError              a fit that cannot go on
   x StoreError
     + IndexNotFoundError       no index at this path
     + IndexVersionError        an index of another format version
@@ -97,6 +98,10 @@ class WeightsNotFoundError(EncoderError):
 
 class WeightsError(EncoderError):
     """Weights that do not fit the model."""
+
+
+class TrainingError(GeoindexError):
+    """A fit that cannot go on."""
 
 
 class StoreError(GeoindexError):

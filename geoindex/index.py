@@ -4,7 +4,7 @@ image -> images.load_image -> encoder -> search -> estimate -> Prediction; no La
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import islice
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from geoindex.encoder.projection import Projection
+from geoindex.encoder.projection import Projection, check_units, mean_direction
 from geoindex.errors import ConfigError, ModelMismatchError, UnreadableImageError
 from geoindex.images import ImageInput, load_image
 from geoindex.prediction import Prediction
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 DEFAULT_INDEX_VARIABLE = "GEOINDEX_HOME"
 DEFAULT_INDEX = "indexes/default"
 BATCH_IMAGES = 32
-UNIT_TOLERANCE = 0.01
-"""How far the length of a query embedding may be from 1; float16 is off by less."""
 
 
 class GeoIndex:
@@ -144,12 +142,30 @@ class GeoIndex:
             UnreadableImageError: if it cannot be decoded.
             ConfigError: if an option cannot be meant.
         """
-        chosen, encoder, stages = query_options(options), self.encoder, Stages()
+        return self.query_views([image], **options)
+
+    def query_views(self, images: Sequence[ImageInput], **options: Unpack[QueryKeywords]) -> Prediction:
+        """Say where several photos of one place were taken, such as views in four directions.
+
+        The query is the mean of their unit embeddings, normalised again.
+
+        Args:
+            images: one or more images.
+            options: fields of `QueryOptions`.
+
+        Raises:
+            UnreadableImageError: if one cannot be decoded.
+            ConfigError: if there is no image, or an option cannot be meant.
+        """
+        views, chosen = _checked_views(images), query_options(options)
+        encoder, stages = self.encoder, Stages()
         with stages("decode"):
-            picture = load_image(image, min_side=encoder.min_side)
+            pixels = np.stack([self._pixels(image) for image in views])
         with stages("encode"):
-            features = encoder.features(encoder.prepare(picture)[None])
-        return self._answer(features, chosen, stages)[0]
+            parts = [encoder.features(pixels[i : i + BATCH_IMAGES]) for i in range(0, len(views), BATCH_IMAGES)]
+        with stages("project"):
+            embedding = mean_direction(self._projection.apply(np.concatenate(parts)))
+        return self._predict(embedding[None], chosen, stages)[0]
 
     def query_images(
         self,
@@ -180,16 +196,21 @@ class GeoIndex:
         if pixels:
             with stages("encode"):
                 features = self.encoder.features(np.stack(pixels))
-            answers = iter(self._answer(features, options, stages))
+            with stages("project"):
+                embeddings = self._projection.apply(features)
+            answers = iter(self._predict(embeddings, options, stages))
         return [p if isinstance(p, UnreadableImageError) else next(answers) for p in prepared]
 
     def _prepare(self, image: ImageInput, on_error: str) -> NDArray[np.uint8] | UnreadableImageError:
         try:
-            return self.encoder.prepare(load_image(image, min_side=self.encoder.min_side))
+            return self._pixels(image)
         except UnreadableImageError as error:
             if on_error == "raise":
                 raise
             return error
+
+    def _pixels(self, image: ImageInput) -> NDArray[np.uint8]:
+        return self.encoder.prepare(load_image(image, min_side=self.encoder.min_side))
 
     def query_embeddings(self, embeddings: NDArray[np.float32], **options: Unpack[QueryKeywords]) -> list[Prediction]:
         """Answer queries that are embeddings already, (Q, dim) unit vectors.
@@ -204,13 +225,8 @@ class GeoIndex:
                 f"Embeddings {embeddings.shape} do not fit the index at '{self.path}': "
                 f"it needs (Q, {self.manifest.dim})."
             )
-        _check_units(embeddings)
+        check_units(embeddings)
         return self._predict(embeddings, query_options(options), Stages())
-
-    def _answer(self, features: NDArray[np.float32], options: QueryOptions, stages: Stages) -> list[Prediction]:
-        with stages("project"):
-            embeddings = self._projection.apply(features)
-        return self._predict(embeddings, options, stages)
 
     def _predict(self, embeddings: NDArray[np.float32], options: QueryOptions, stages: Stages) -> list[Prediction]:
         top_cells = options.top_cells or int(self.manifest.recipe["search"]["top_cells"])
@@ -232,13 +248,11 @@ class GeoIndex:
         return f"GeoIndex({str(self.path)!r}, {counts['gallery']} images, {counts['clusters']} clusters)"
 
 
-def _check_units(embeddings: NDArray[np.float32]) -> None:
-    length = np.sqrt(np.einsum("qd,qd->q", embeddings, embeddings, dtype=np.float64))
-    wrong = np.flatnonzero(~(np.abs(length - 1.0) < UNIT_TOLERANCE))
-    if len(wrong):
-        raise ConfigError(
-            f"Embedding {wrong[0]} has length {length[wrong[0]]:.4g} and is no unit vector; divide each by its length."
-        )
+def _checked_views(images: Sequence[ImageInput]) -> list[ImageInput]:
+    views = [] if isinstance(images, str | bytes) else list(images)
+    if not views:
+        raise ConfigError("query_views needs one or more images of one place, as a list; for one photo, take [photo].")
+    return views
 
 
 def open_index(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geoindex.assembly.finetuning import finetune, kept_pixels
 from geoindex.assembly.steps import Origin, assemble
 from geoindex.embed import Embedded, embed_samples
 from geoindex.errors import ConfigError, IndexDamagedError, IndexNotFoundError
@@ -27,6 +28,7 @@ from geoindex.sources.source import EmbeddedSource, LeftOut
 from geoindex.splits import split_samples
 from geoindex.store.generations import Generation, IndexFolder
 from geoindex.store.tables import image_schema, vectors_to_arrow
+from geoindex.training.tuned import read_heads
 from geoindex.types import Samples
 
 if TYPE_CHECKING:
@@ -107,18 +109,23 @@ def build_index(
     # before the folder is touched: a wrong path leaves nothing behind
     opened = open_source(recipe.source, columns=recipe.columns)
     with stages("scan"):
-        samples, left_out = _gather(opened, recipe)
-        split = split_samples(
-            samples, by=recipe.split_by, ratio=recipe.split_ratio, block_km=recipe.block_km, seed=recipe.seed
-        )
+        samples, split, left_out = read_samples(opened, recipe)
     encoder = _encoder_for(opened, recipe)
     with index.writing():
         parent = _parent(index)
+        tuned = None
+        if recipe.training.method == "images" and read_heads(recipe.encoder) is None:
+            with stages("fine-tuning"):
+                tuned = finetune(opened, samples, split, _learner(encoder), recipe, index.work / "finetuning")
+            encoder = _load_tuned(tuned, recipe)
         with stages("embed"):
-            embedded = embed_samples(opened, samples, encoder, index.work)
+            kept = kept_pixels(opened, samples, encoder, tuned.parent) if tuned and encoder else opened
+            embedded = embed_samples(kept, samples, encoder, index.work)
         with stages("store"):
             version = _write_images(index, samples, split, embedded)
-            entry = _encoder_entry(opened, encoder, index)
+            entry = _encoder_entry(opened, encoder, index, tuned or recipe.encoder)
+            if tuned:
+                entry["spec"] = f"{recipe.encoder}, fine-tuned"
         left_out.absorb(embedded.left_out)
         origin = Origin(opened.uri, entry, left_out.to_dict(), parent)
         generation = assemble(index, recipe, version, origin, stages)
@@ -212,14 +219,18 @@ def _parent(index: IndexFolder) -> str:
         return ""
 
 
-def _gather(source: Source, recipe: Recipe) -> tuple[Samples, LeftOut]:
+def read_samples(source: Source, recipe: Recipe) -> tuple[Samples, NDArray[np.str_], LeftOut]:
+    """Return the samples that a recipe takes of a source, the split of each, (N,), and what was left out."""
     scan = source.scan()
     samples = scan.samples
     if recipe.sample is not None:
         rows = sample_rows(samples.lat, samples.lon, recipe.sample, balance=recipe.balance, seed=recipe.seed)
         samples = samples.take(rows)
     log.info("%s: %d samples, %d left out", source.uri, len(samples), scan.left_out.total)
-    return samples, scan.left_out
+    split = split_samples(
+        samples, by=recipe.split_by, ratio=recipe.split_ratio, block_km=recipe.block_km, seed=recipe.seed
+    )
+    return samples, split, scan.left_out
 
 
 def _encoder_for(source: Source, recipe: Recipe) -> "Encoder | None":
@@ -230,8 +241,20 @@ def _encoder_for(source: Source, recipe: Recipe) -> "Encoder | None":
     return choose_encoder(recipe.encoder, recipe.encoding, recipe.weights)
 
 
-def _encoder_entry(source: Source, encoder: "Encoder | None", index: IndexFolder) -> dict[str, Any]:
-    """Describe the encoder for the manifest; keep weights that no name stands for in the index."""
+def _load_tuned(folder: Path, recipe: Recipe) -> "Encoder":
+    from geoindex.encoder import load_encoder
+
+    return load_encoder(str(folder), replace(recipe.encoding, image_size=None, mean=None, std=None))
+
+
+def _learner(encoder: "Encoder | None") -> "Encoder":
+    if encoder is None:
+        raise ConfigError("Features alone cannot teach an encoder; take training.method features.")
+    return encoder
+
+
+def _encoder_entry(source: Source, encoder: "Encoder | None", index: IndexFolder, origin: str | Path) -> dict[str, Any]:
+    """Describe the encoder for the manifest; keep weights that no name stands for in the index, and their heads."""
     if encoder is None:
         assert isinstance(source, EmbeddedSource)
         return {"spec": "", "fingerprint": source.fingerprint, "feature_dim": source.dim, "kept": False}
@@ -240,6 +263,9 @@ def _encoder_entry(source: Source, encoder: "Encoder | None", index: IndexFolder
         folder = index.encoder_folder(encoder.fingerprint)
         if not folder.exists():
             encoder.save(folder)
+        heads = read_heads(origin)
+        if heads is not None:
+            heads.save(folder)
     return {
         "spec": encoder.spec, "fingerprint": encoder.fingerprint, "feature_dim": encoder.dim, "kept": kept,
     }  # fmt: skip

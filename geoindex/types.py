@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import pyarrow as pa
 
-LABELS = ("country", "region", "sub_region", "city", "author", "sequence", "captured_at")
-"""Labels that a source may carry, as text; `captured_at` is ISO 8601."""
+LABELS = (
+    "country", "region", "sub_region", "city", "author", "sequence", "captured_at",
+    "climate", "land_cover", "drive_side",
+)  # fmt: skip
+"""Labels that a source may carry, as text; `captured_at` is ISO 8601, the last three are classes by number or name."""
 
 
 @dataclass(frozen=True, slots=True)

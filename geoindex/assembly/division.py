@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.errors import ConfigError, EmptyDatasetError
+from geoindex.geo import to_unit
 from geoindex.geocells.borders import border_labels, checked_label
 from geoindex.geocells.clusters import Clusters, fit_clusters
 from geoindex.geocells.fitting import FittedPartition, fit_partition
@@ -42,6 +43,11 @@ class Division:
     def partition(self) -> Partition:
         """The geocells."""
         return self.fitted.partition
+
+    def sites(self) -> tuple[Floats, Floats]:
+        """Return unit vectors of the sites of cells, (C, 3), and clusters, (M, 3)."""
+        cells, clusters = self.partition, self.clusters
+        return to_unit(cells.site_lat, cells.site_lon), to_unit(clusters.site_lat, clusters.site_lon)
 
     def cells_of(self, images: StoredImages, rows: Rows) -> Rows:
         """Return the cell of some stored images, (K,)."""

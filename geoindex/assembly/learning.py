@@ -1,5 +1,6 @@
 """Stored features -> learned geo-embeddings: the images of a division as training and validation data."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,12 +9,16 @@ from numpy.typing import NDArray
 from geoindex.assembly.division import Division
 from geoindex.encoder.projection import Projection
 from geoindex.geo import group_means
+from geoindex.geocells.clusters import Clusters
+from geoindex.geocells.partition import Partition
 from geoindex.prototypes import normalise
 from geoindex.recipe import Recipe
 from geoindex.store.images import StoredImages
+from geoindex.training.tuned import TunedHeads
 
 if TYPE_CHECKING:
-    from geoindex.training.features import Classes, LabelledFeatures, Trained
+    from geoindex.training.classes import Classes, Truth
+    from geoindex.training.features import LabelledFeatures, Trained
 
 MAX_IMAGES = 500_000
 """Gallery images that are learned from, a seeded sample of more; features of 768 numbers take 1.5 KB each."""
@@ -25,46 +30,74 @@ Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
 
-def learn(images: StoredImages, division: Division, start: Projection, recipe: Recipe) -> "Trained":
-    """Fit a projection and the geo-embeddings of cells and clusters on the gallery; validation chooses the epoch."""
+def learn(
+    images: StoredImages, division: Division, start: Projection, recipe: Recipe, heads: TunedHeads | None
+) -> "Trained | None":
+    """Return the projection and the geo-embeddings of cells and clusters that the recipe asks for.
+
+    They are fitted on the gallery's features, and validation chooses the epoch. The fit starts from prototypes, or from
+    what was learned with the encoder if that is of these cells and better on validation. None for prototypes.
+
+    Args:
+        images: of the index.
+        division: its cells and clusters.
+        start: projection to start from.
+        recipe: its training and seed.
+        heads: what was learned with the encoder, if anything was.
+    """
+    if recipe.training.method == "none":
+        return None
     from geoindex.training.features import fit_features
 
+    start = start if heads is None else heads.projection
     gallery = _labelled(images, division, "train", MAX_IMAGES, start, recipe.seed)
     validation = _labelled(images, division, "val", MAX_VALIDATION, start, recipe.seed)
-    classes = _classes(gallery, division, start)
-    return fit_features(gallery, validation, classes, start, recipe.training, recipe.seed)
+    starts = [describe_classes(gallery.features, gallery.truth, division.partition, division.clusters, start)]
+    if heads is not None and heads.fit(*division.sites()):
+        starts.append(replace(starts[0], cell_rows=heads.cells, cluster_rows=heads.clusters))
+    return fit_features(gallery, validation, starts, start, recipe.training, recipe.seed)
 
 
 def _labelled(
     images: StoredImages, division: Division, split: str, count: int, start: Projection, seed: int
 ) -> "LabelledFeatures":
+    from geoindex.training.classes import Truth
     from geoindex.training.features import LabelledFeatures
 
     rows, features = images.sampled_features(split, count, len(start.mean), seed)
     cell = division.cells_of(images, rows)
     lat, lon = images.lat[rows], images.lon[rows]
-    return LabelledFeatures(features, lat, lon, cell, division.clusters.assign(lat, lon, cell))
+    return LabelledFeatures(features, Truth(lat, lon, cell, division.clusters.assign(lat, lon, cell)))
 
 
-def _classes(gallery: "LabelledFeatures", division: Division, start: Projection) -> "Classes":
-    """Describe cells and clusters by the images that are learned from; one without any starts as its cell does."""
-    from geoindex.training.features import Classes
+def describe_classes(
+    features: NDArray[np.float16], truth: "Truth", cells: Partition, clusters: Clusters, start: Projection
+) -> "Classes":
+    """Describe cells and clusters by the images that are learned from; one without any starts as its cell does.
 
-    clusters, cells = division.clusters, division.partition
+    Args:
+        features: of the images, (N, D).
+        truth: of the same.
+        cells: as the Earth is divided.
+        clusters: likewise.
+        start: features to embeddings.
+    """
+    from geoindex.training.classes import Classes
+
     sums = np.zeros((len(clusters), start.dim))
-    for first in range(0, len(gallery.features), ROWS):
+    for first in range(0, len(features), ROWS):
         part = slice(first, first + ROWS)
-        np.add.at(sums, gallery.cluster[part], start.apply(gallery.features[part].astype(np.float32)))
+        np.add.at(sums, truth.cluster[part], start.apply(features[part].astype(np.float32)))
     cell_rows = normalise(np.add.reduceat(sums, np.searchsorted(clusters.cell, np.arange(len(cells))), axis=0))
-    seen = np.bincount(gallery.cluster, minlength=len(clusters)) > 0
+    seen = np.bincount(truth.cluster, minlength=len(clusters)) > 0
     cluster_rows = np.where(seen[:, None], normalise(sums), cell_rows[clusters.cell])
-    cell_lat, cell_lon = _centroids(gallery, gallery.cell, cells.site_lat, cells.site_lon)
-    lat, lon = _centroids(gallery, gallery.cluster, clusters.site_lat, clusters.site_lon)
+    cell_lat, cell_lon = _centroids(truth, truth.cell, cells.site_lat, cells.site_lon)
+    lat, lon = _centroids(truth, truth.cluster, clusters.site_lat, clusters.site_lon)
     rows = cell_rows.astype(np.float32), cluster_rows.astype(np.float32)
     return Classes(cell_lat, cell_lon, lat, lon, clusters.cell, *rows)
 
 
-def _centroids(gallery: "LabelledFeatures", group: Rows, site_lat: Floats, site_lon: Floats) -> tuple[Floats, Floats]:
+def _centroids(truth: "Truth", group: Rows, site_lat: Floats, site_lon: Floats) -> tuple[Floats, Floats]:
     """Return the mean position of each group's images, or its site where there is none."""
-    lat, lon = group_means(gallery.lat, gallery.lon, group, len(site_lat))
+    lat, lon = group_means(truth.lat, truth.lon, group, len(site_lat))
     return np.where(np.isnan(lat), site_lat, lat), np.where(np.isnan(lon), site_lon, lon)

@@ -6,7 +6,7 @@ The same steps serve a first build and every rebuild; none of them looks at a pi
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +27,10 @@ from geoindex.store.durable import storage_errors
 from geoindex.store.generations import Generation, IndexFolder, seal
 from geoindex.store.images import StoredImages
 from geoindex.store.manifest import Manifest
+from geoindex.training.tuned import TunedHeads, read_heads
+
+if TYPE_CHECKING:
+    from geoindex.training.features import Trained
 
 MAX_VALIDATION = 20_000
 """Validation images that are fitted on, a seeded sample of more; these sharpen two numbers by nothing that counts."""
@@ -79,7 +83,8 @@ def _draft(
     with stages("geo-embeddings"):
         projection = fit_projection(images, recipe, origin.encoder["feature_dim"])
     with stages("training"):
-        trained = learn(images, division, projection, recipe) if recipe.training.method == "features" else None
+        heads = read_heads(index.encoder_folder(origin.encoder["fingerprint"]))
+        trained = learn(images, division, projection, recipe, heads)
     with stages("geo-embeddings"):
         projection = trained.projection if trained else projection
         projection.save(folder / "projection.safetensors")
@@ -100,9 +105,19 @@ def _draft(
         recipe=recipe_to_dict(recipe), source=origin.source, encoder=origin.encoder, dim=projection.dim,
         counts=_counts(images, division), tables=versions, posterior=_posterior(fitted), rule=fitted.rule,
         geocells=division.fitted.to_dict(), canaries=[], left_out=origin.left_out, timings_s={},
-        training=None if trained is None else {"best_epoch": trained.best_epoch, "history": trained.history},
+        training=_training(trained, heads),
     )  # fmt: skip
     return _with_canaries(seal(folder, manifest), recipe.search.top_cells)
+
+
+def _training(trained: "Trained | None", heads: TunedHeads | None) -> dict[str, Any] | None:
+    """Describe the fits for the manifest."""
+    if trained is None:
+        return None
+    facts = {"best_epoch": trained.best_epoch, "history": trained.history}
+    return (
+        facts if heads is None else facts | {"finetuning": {"best_epoch": heads.best_epoch, "history": heads.history}}
+    )
 
 
 def _write_groups(

@@ -14,6 +14,9 @@ _ROWS = 16_384
 DEFAULT_SHRINKAGE = 0.1
 """Share of the mean eigenvalue that is added to every eigenvalue before whitening."""
 
+UNIT_TOLERANCE = 0.01
+"""How far the length of an embedding may be from 1; float16 is off by less."""
+
 
 @dataclass(frozen=True, eq=False)
 class Projection:
@@ -88,6 +91,29 @@ class Projection:
     def identity(cls, dim: int) -> "Projection":
         """Return the projection that only normalises features of length `dim`."""
         return cls(np.zeros(dim, np.float32), np.eye(dim, dtype=np.float32))
+
+
+def mean_direction(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the normalised mean (dim,) of unit vectors (N, dim); one alone comes back as it is."""
+    mean: NDArray[np.float32] = embeddings[0]
+    if len(embeddings) > 1:
+        total = embeddings.sum(axis=0, dtype=np.float64)
+        mean = np.asarray(total / (np.linalg.norm(total) or 1.0), np.float32)
+    return mean
+
+
+def check_units(embeddings: NDArray[np.float32]) -> None:
+    """Check that embeddings (N, dim) are unit vectors.
+
+    Raises:
+        ConfigError: if one is not.
+    """
+    length = np.sqrt(np.einsum("qd,qd->q", embeddings, embeddings, dtype=np.float64))
+    wrong = np.flatnonzero(~(np.abs(length - 1.0) < UNIT_TOLERANCE))
+    if len(wrong):
+        raise ConfigError(
+            f"Embedding {wrong[0]} has length {length[wrong[0]]:.4g} and is no unit vector; divide each by its length."
+        )
 
 
 def fit_whitening(

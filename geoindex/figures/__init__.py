@@ -9,6 +9,7 @@ from geoindex.figures.floor import draw_floor
 from geoindex.figures.overview import draw_samples
 from geoindex.figures.partition import draw_cells, draw_partition
 from geoindex.figures.reachability import draw_reachability
+from geoindex.figures.training import draw_training
 from geoindex.figures.worldmap import great_circle
 
 __all__ = [
@@ -18,5 +19,6 @@ __all__ = [
     "draw_prediction",
     "draw_reachability",
     "draw_samples",
+    "draw_training",
     "great_circle",
 ]

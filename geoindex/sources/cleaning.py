@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 TWICE = "id appears twice"
 OFF_LATITUDE = "latitude is outside -90..90"
 ZERO = "position is 0, 0 (a common placeholder)"
+CLASSES = ("climate", "land_cover", "drive_side")
+"""Labels that are numbers of classes in OSV-5M."""
 
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _SECONDS = r"^\d{9,10}(\.\d*)?$"
@@ -46,8 +48,7 @@ def clean(raw: Columns, left_out: LeftOut, *, no_image: str = "image is missing"
         columns["heading_deg"] = _headings(_as_numbers(raw["heading"], "heading")[rows])
     for name in LABELS:
         if name in raw:
-            text = as_text(raw[name].take(pa.array(rows)), name)
-            columns[name] = _as_iso(text) if name == "captured_at" else text
+            columns[name] = _as_label(as_text(raw[name].take(pa.array(rows)), name), name)
     return Samples.from_columns({name: _whole(column) for name, column in columns.items()})
 
 
@@ -160,6 +161,15 @@ def _headings(heading: NDArray[np.float64]) -> "pa.Array":
     with np.errstate(invalid="ignore"):
         known = (heading >= 0.0) & (heading <= 360.0)
     return pa.array(np.mod(heading, 360.0), pa.float32(), mask=~known)
+
+
+def _as_label(text: "pa.ChunkedArray", name: str) -> "pa.ChunkedArray":
+    """Write moments as ISO 8601 and numbers of classes without `.0`; other text, such as a name, stays."""
+    import pyarrow.compute as pc
+
+    if name == "captured_at":
+        return _as_iso(text)
+    return pc.replace_substring_regex(text, r"^([+-]?\d+)\.0*$", r"\1") if name in CLASSES else text
 
 
 def _as_iso(text: "pa.ChunkedArray") -> "pa.ChunkedArray":

@@ -21,6 +21,9 @@ SPELLINGS: Mapping[str, tuple[str, ...]] = {
                "photographer", "creator"),
     "sequence": ("sequence", "sequenceid", "sequencekey"),
     "captured_at": ("capturedat", "datetaken", "takenat", "timestamp", "datetime"),
+    "climate": ("climate", "climatezone", "koppen", "koppengeiger"),
+    "land_cover": ("landcover",),
+    "drive_side": ("driveside", "drivingside"),
 }  # fmt: skip
 """Names by meaning, the preferred first; compared without case, '-', '_' and spaces."""
 

@@ -114,3 +114,11 @@ class EmbeddedSource(Source, Protocol):
 
     def features(self, samples: Samples) -> NDArray[np.float32]:
         """Return the features of these samples, (N, dim)."""
+
+
+@runtime_checkable
+class PreparedSource(Source, Protocol):
+    """A source that has some of its images as an encoder wants them."""
+
+    def prepared(self, image: str) -> NDArray[np.uint8] | None:
+        """Return the pixels of an image, (3, S, S); None if it has to be read."""

@@ -29,6 +29,7 @@ _POWER = 0.4
 _SMALL_TOWN, _LARGE_CITY = 200.0, 5e6
 _NEAREST_KM, _FARTHEST_KM = 0.2, 15.0
 _SCENE, _DETAIL = 1, 2
+_NEW_YEAR = np.datetime64("2023-01-01")
 
 _lock = Lock()
 _shares: dict[str, NDArray[np.float64]] = {}
@@ -80,6 +81,9 @@ class SyntheticEarth:
 
     def scan(self) -> Scan:
         """List all samples without drawing them."""
+        from geoindex.sources.earth.climate import climate_names
+        from geoindex.sources.earth.culture import LEFT_DRIVING
+
         places, draw = named_places(), _draw(self.seed, np.arange(self.count))
         rows = draw.rows.tolist()
         columns: dict[str, Any] = {
@@ -91,6 +95,9 @@ class SyntheticEarth:
             "country": [places.country[row] for row in rows],
             "region": [places.region[row] or None for row in rows],
             "city": [places.city[row] for row in rows],
+            "captured_at": _dates(self.seed, self.count),
+            "climate": climate_names(draw.lat, draw.lon),
+            "drive_side": ["left" if places.country_code[row] in LEFT_DRIVING else "right" for row in rows],
         }
         return Scan(Samples.from_columns(columns), LeftOut())
 
@@ -124,7 +131,7 @@ class SyntheticEarth:
             places.country_code[row],
             town=(float(places.population[row]), float(draw.distance_km[0])),
             heading_deg=float(draw.heading_deg[0]),
-            rng=np.random.default_rng([seed, index, _SCENE]),
+            rng=_scene_rng(seed, index),
         )
 
 
@@ -133,6 +140,19 @@ def _parse(image: str) -> tuple[int, int]:
     if match is None:
         raise UnreadableImageError(image, "the synthetic Earth names images 'synthetic/SEED/INDEX'")
     return int(match[1]), int(match[2])
+
+
+def _scene_rng(seed: int, index: int) -> np.random.Generator:
+    return np.random.default_rng([seed, index, _SCENE])
+
+
+def _dates(seed: int, count: int) -> list[str]:
+    """Return the day of each photograph as a date of one year, (N,); the year says nothing."""
+    from geoindex.sources.earth.scene import draw_day
+
+    days = np.fromiter((draw_day(_scene_rng(seed, index)) for index in range(count)), float, count)
+    dates: list[str] = (_NEW_YEAR + days.astype("timedelta64[D]")).astype(str).tolist()
+    return dates
 
 
 def _draw(seed: int, index: NDArray[np.int64]) -> _Draw:

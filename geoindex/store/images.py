@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.store.tables import LanceTables, vectors_from_arrow
+from geoindex.types import LABELS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -53,7 +54,12 @@ class StoredImages:
         return np.flatnonzero(pc.equal(self.facts["split"], split).to_numpy())
 
     def label(self, name: str) -> list[str | None]:
-        """Read one label of every image, by row; None where the source did not know it."""
+        """Read one label of every image, by row; None where the source did not know it.
+
+        A table that is older than the label has no such column, and knows it of no image.
+        """
+        if name in LABELS and name not in self.tables.columns("images", self.version):
+            return [None] * len(self.facts)
         values: list[str | None] = self.tables.read("images", self.version, ["row", name])[name].to_pylist()
         return values
 

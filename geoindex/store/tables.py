@@ -133,6 +133,16 @@ class LanceTables:
             query = query.where(where) if where else query
             return query.limit(None).to_arrow().sort_by(columns[0])
 
+    def columns(self, name: str, version: int) -> list[str]:
+        """Return the names of the columns of one version.
+
+        Raises:
+            IndexDamagedError: if the table or this version of it cannot be read.
+        """
+        with self._damaged(name, f"version {version}"):
+            columns: list[str] = self._connect().open_table(name, version=version).schema.names
+            return columns
+
     def features(self, version: int, where: str, batch_rows: int = 8192) -> Iterator["pa.RecordBatch"]:
         """Stream `row` and `features` of the images that fulfil `where`, in no particular order.
 

@@ -1,6 +1,6 @@
 """Losses of geolocation (paper section 3.2; architecture, section on the maths), as functions of tensors.
 
-All are means over a batch and do not depend on its order. Half precision is widened to float32 first.
+All give one loss an image, whatever the order of the batch. Half precision is widened to float32 first.
 """
 
 import torch
@@ -30,22 +30,22 @@ def soft_labels(distance_km: Tensor, true_km: Tensor, tau_km: float) -> Tensor:
 
 
 def haversine_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the cross-entropy between logits and soft labels, each (B, K)."""
-    return -(labels * log_softmax(_wide(logits), dim=1)).sum(dim=1).mean()
+    """Return the cross-entropy between logits and soft labels, each (B, K), as (B,)."""
+    return -(labels * log_softmax(_wide(logits), dim=1)).sum(dim=1)
 
 
 def expected_haversine(logits: Tensor, distance_km: Tensor) -> Tensor:
-    """Return the distance in km that one is off on average if the class is drawn by its probability; both (B, K)."""
-    return (torch.softmax(_wide(logits), dim=1) * distance_km).sum(dim=1).mean()
+    """Return the km that one is off on average if the class is drawn by its probability; both (B, K), result (B,)."""
+    return (torch.softmax(_wide(logits), dim=1) * distance_km).sum(dim=1)
 
 
 def geographic_contrastive(
     anchors: Tensor, others: Tensor, distance_km: Tensor, same: Tensor, temperature: float, lambda_km: float
 ) -> Tensor:
-    """Return the contrastive loss with weights that fall with distance (the paper's log-ratio form).
+    """Return the contrastive loss of anchors, with weights that fall with distance (the paper's log-ratio form).
 
     For each anchor, -log of the share of exp(cosine / temperature) that lies on near images, an image counting as near
-    by exp(-d / lambda). Anchors without a near partner are skipped; if all are, the loss is zero.
+    by exp(-d / lambda). Anchors without a near partner are skipped: there are as many losses as anchors that have one.
 
     Args:
         anchors: embeddings, (B, D), of any length.
@@ -59,7 +59,5 @@ def geographic_contrastive(
     logits = (cosine / temperature).masked_fill(same, -torch.inf)
     nearness = (-_wide(distance_km) / lambda_km).masked_fill(same, -torch.inf)
     counted = nearness.amax(dim=1).exp() >= NEAR
-    if not counted.any():
-        return logits.masked_fill(same, 0.0).sum() * 0.0  # zero, with a gradient that is zero too
     near = torch.logsumexp((logits + nearness)[counted], dim=1)
-    return (torch.logsumexp(logits[counted], dim=1) - near).mean()
+    return torch.logsumexp(logits[counted], dim=1) - near

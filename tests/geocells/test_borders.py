@@ -109,7 +109,7 @@ class TestLabels:
         assert border_labels("city", nothing, *self.PARIS_AND_LYON)[0] == "Paris"
         assert "Auvergne" in border_labels("region", nothing, *self.PARIS_AND_LYON)[1]
 
-    @pytest.mark.parametrize("within", ["author", "sequence", "sub_region", "captured_at"])
+    @pytest.mark.parametrize("within", ["author", "sequence", "sub_region", "captured_at", "climate"])
     def test_what_no_place_can_tell_is_refused_with_what_it_can(self, within):
         with pytest.raises(ConfigError, match=f"within '{within}' need that label.*take one of country, region, city"):
             border_labels(within, [None, None], *self.PARIS_AND_LYON)

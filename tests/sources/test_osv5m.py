@@ -16,14 +16,15 @@ from geoindex.sources.osv5m import DAMAGED, NO_ARCHIVE, Osv5m
 
 HEADER = (
     "id,latitude,longitude,thumb_original_url,country,sequence,captured_at,lon_bin,lat_bin,cell,region,sub-region,city,"
-    "land_cover,quadtree_10_1000,unique_region,unique_sub-region,unique_city,unique_country,creator_username,creator_id"
+    "land_cover,quadtree_10_1000,unique_region,unique_sub-region,unique_city,unique_country,creator_username,creator_id,"
+    "road_index,drive_side,climate,soil,dist_sea"
 )
 
 
 def row(id_, lat=1.5, lon=2.5):
     return (
-        f'{id_},{lat},{lon},,NZ,seq1,1558000000123,8,3,"(0, 8)",Chatham Islands,,Waitangi,4,7,'
-        "Chatham Islands_NZ,,Waitangi_NaN_Chatham Islands_NZ,NZ,roadroid,42"
+        f'{id_},{lat},{lon},,NZ,seq1,1558000000123,8,3,"(0, 8)",Chatham Islands,,Waitangi,4.0,7,'
+        "Chatham Islands_NZ,,Waitangi_NaN_Chatham Islands_NZ,NZ,roadroid,42,2.5,1,15.0,9.0,0.25"
     )
 
 
@@ -79,6 +80,9 @@ def test_labels(root):
         "author": "roadroid",
         "sequence": "seq1",
         "captured_at": "2019-05-16T09:46:40Z",
+        "climate": "15",
+        "land_cover": "4",
+        "drive_side": "1",
     }
 
 

@@ -3,6 +3,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import date
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from geoindex.errors import ConfigError, UnreadableImageError
 from geoindex.geo import haversine_km, valid_positions
 from geoindex.places import named_places
 from geoindex.sources.earth.camera import Light
+from geoindex.sources.earth.climate import CLIMATES, climate_at, climate_names
 from geoindex.sources.earth.culture import LEFT_DRIVING
 from geoindex.sources.earth.noise import FIELD_KM, sphere_fields
 from geoindex.sources.earth.painter import paint
@@ -30,9 +32,8 @@ def test_scan_lists_what_was_asked_for():
     assert len(samples) == len(set(samples.ids)) == 50
     assert samples[7].id == "synthetic-3-000007"
     assert samples[7].image == "synthetic/3/7"
-    assert {"country", "city"} <= set(samples[7].labels)
+    assert {"country", "city", "captured_at", "climate", "drive_side"} <= set(samples[7].labels)
     assert 0.0 <= samples[7].heading_deg < 360.0
-    assert samples.label("captured_at") == [None] * 50
 
 
 def test_size_of_pictures_is_part_of_the_uri_only_when_it_differs():
@@ -59,6 +60,43 @@ def test_causes_are_where_the_scan_says():
     scenes = [earth.causes(image) for image in samples.images]
     assert [s.lat for s in scenes] == samples.lat.tolist()
     assert [s.lon for s in scenes] == samples.lon.tolist()
+
+
+def test_labels_are_what_the_pictures_show():
+    earth = SyntheticEarth(300, seed=2)
+    for sample in earth.scan().samples:
+        scene = earth.causes(sample.image)
+        assert sample.labels["drive_side"] == ("left" if scene.culture.drives_left else "right")
+        assert sample.labels["climate"] == climate_by_rule(scene.climate)
+        day = date.fromisoformat(sample.labels["captured_at"]).timetuple().tm_yday
+        assert day == 1 + int(scene.nuisance.day)
+
+
+def climate_by_rule(climate):
+    coldest, warmest = climate.temperature_c - climate.swing_c, climate.temperature_c + climate.swing_c
+    if warmest < 10.0:
+        return "polar"
+    if climate.rain < 0.28:
+        return "arid"
+    return "tropical" if coldest >= 18.0 else "cold" if coldest < 0.0 else "temperate"
+
+
+def test_climates_are_where_people_expect_them():
+    where = {
+        "polar": (80.0, 20.0), "arid": (23.0, 10.0), "tropical": (-3.0, -60.0), "cold": (55.7, 37.6),
+        "temperate": (45.0, 0.0),
+    }  # fmt: skip
+    lat, lon = np.array(list(where.values())).T
+    assert climate_names(lat, lon) == list(where)
+    assert set(where) == set(CLIMATES)
+    assert climate_names(lat[:0], lon[:0]) == []
+
+
+def test_many_climates_are_those_of_single_positions(monkeypatch):
+    monkeypatch.setattr("geoindex.sources.earth.climate._BLOCK", 64)
+    samples = SyntheticEarth(200, seed=5).scan().samples
+    single = [climate_by_rule(climate_at(lat, lon)) for lat, lon in zip(samples.lat, samples.lon, strict=True)]
+    assert climate_names(samples.lat, samples.lon) == single
 
 
 def test_another_seed_takes_other_photographs():

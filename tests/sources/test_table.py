@@ -62,6 +62,18 @@ def test_labels_by_their_names(tmp_path):
     assert third.labels == {"captured_at": "2019-05-16T09:46:40Z"}
 
 
+def test_classes_are_text_without_point_zero(tmp_path):
+    text = "id,lat,lon,Koppen,landcover,driving_side\n1,1,2,15.0, 4.00 ,0\n2,1,2,Cfb,4.5,left\n3,1,2,,nan,1.\n"
+    first, second, third = scan(tmp_path / "t.csv", text).samples
+    assert first.labels == {"climate": "15", "land_cover": "4", "drive_side": "0"}
+    assert second.labels == {"climate": "Cfb", "land_cover": "4.5", "drive_side": "left"}
+    assert third.labels == {"drive_side": "1"}
+    numbers = {"id": [1, 2], "lat": [1, 2], "lon": [1, 2], "climate": [15.0, None], "land_cover": [4.0, 4.5]}
+    parquet.write_table(pa.table(numbers), tmp_path / "t.parquet")
+    labels = [sample.labels for sample in scan(tmp_path / "t.parquet").samples]
+    assert labels == [{"climate": "15", "land_cover": "4"}, {"land_cover": "4.5"}]
+
+
 def test_plain_labels_come_before_unique_ones(tmp_path):
     text = "id,lat,lon,unique_region,region,unique_city\n1,1,2,Bavaria_DE,Bavaria,Ulm_DE\n"
     assert scan(tmp_path / "t.csv", text).samples[0].labels == {"region": "Bavaria", "city": "Ulm_DE"}

@@ -7,8 +7,9 @@ import torch
 from geoindex import geo
 from geoindex.encoder.projection import Projection
 from geoindex.recipe import TrainingRecipe
-from geoindex.training import features as fitting
-from geoindex.training.features import Classes, LabelledFeatures, fit_features
+from geoindex.training import objective
+from geoindex.training.classes import Classes, Truth
+from geoindex.training.features import LabelledFeatures, fit_features
 
 DIM, NOISE = 6, 10
 QUICK = TrainingRecipe(
@@ -28,7 +29,7 @@ def photos(count: int, seed: int) -> LabelledFeatures:
     told = SIGNAL[cluster] + 0.3 * rng.standard_normal((count, DIM))
     features = np.hstack([told, 2.5 * rng.standard_normal((count, NOISE))]).astype(np.float16)
     lat, lon = geo.destination(LAT[cluster], LON[cluster], rng.uniform(0, 360, count), rng.uniform(0, 20, count))
-    return LabelledFeatures(features, lat, lon, CELL[cluster], cluster)
+    return LabelledFeatures(features, Truth(lat, lon, CELL[cluster], cluster))
 
 
 def prototypes(data: LabelledFeatures, group: np.ndarray, count: int) -> np.ndarray:
@@ -39,14 +40,14 @@ def prototypes(data: LabelledFeatures, group: np.ndarray, count: int) -> np.ndar
 
 def classes(data: LabelledFeatures) -> Classes:
     cell_lat, cell_lon = geo.group_means(LAT, LON, CELL, 4)
-    rows = prototypes(data, data.cell, 4), prototypes(data, data.cluster, 12)
+    rows = prototypes(data, data.truth.cell, 4), prototypes(data, data.truth.cluster, 12)
     return Classes(cell_lat, cell_lon, LAT, LON, CELL, *rows)
 
 
 def fit(recipe: TrainingRecipe = QUICK, validation: LabelledFeatures | None = None, seed: int = 0):
     gallery = photos(400, 2)
     held_out = photos(200, 3) if validation is None else validation
-    return fit_features(gallery, held_out, classes(gallery), Projection.identity(DIM + NOISE), recipe, seed)
+    return fit_features(gallery, held_out, [classes(gallery)], Projection.identity(DIM + NOISE), recipe, seed)
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +61,10 @@ def answers(found, data: LabelledFeatures) -> np.ndarray:
 
 def test_what_is_learned_is_better_than_prototypes_on_images_that_nobody_saw(trained):
     test = photos(500, 4)
-    before = prototypes(photos(400, 2), photos(400, 2).cluster, 12)
+    before = prototypes(photos(400, 2), photos(400, 2).truth.cluster, 12)
     start = Projection.identity(DIM + NOISE).apply(test.features.astype(np.float32))
-    assert np.mean(np.argmax(start @ before.T, axis=1) == test.cluster) < 0.5
-    assert np.mean(answers(trained, test) == test.cluster) > 0.8
+    assert np.mean(np.argmax(start @ before.T, axis=1) == test.truth.cluster) < 0.5
+    assert np.mean(answers(trained, test) == test.truth.cluster) > 0.8
 
 
 def test_the_history_begins_with_the_prototypes_and_names_the_best_epoch(trained):
@@ -78,7 +79,7 @@ def test_what_is_kept_is_the_best_epoch(trained):
     held_out = photos(200, 3)
     again = fit_features(
         photos(400, 2), held_out,
-        Classes(*geo.group_means(LAT, LON, CELL, 4), LAT, LON, CELL, trained.cells, trained.clusters),
+        [Classes(*geo.group_means(LAT, LON, CELL, 4), LAT, LON, CELL, trained.cells, trained.clusters)],
         trained.projection, TrainingRecipe(method="features", epochs=1), 0,
     )  # fmt: skip
     # scales start anew, so the posterior is not the very same
@@ -98,12 +99,14 @@ def test_a_fit_that_never_gets_better_keeps_the_prototypes():
     gallery = photos(400, 2)
     assert found.best_epoch == 0
     assert len(found.history) == 3
-    np.testing.assert_allclose(found.clusters, prototypes(gallery, gallery.cluster, 12), atol=1e-5)
+    np.testing.assert_allclose(found.clusters, prototypes(gallery, gallery.truth.cluster, 12), atol=1e-5)
     np.testing.assert_array_equal(found.projection.matrix, np.eye(DIM + NOISE, dtype=np.float32))
 
 
 def test_without_validation_the_last_epoch_is_kept():
-    nobody = LabelledFeatures(np.empty((0, DIM + NOISE), np.float16), *[np.empty(0)] * 2, *[np.empty(0, int)] * 2)
+    nobody = LabelledFeatures(
+        np.empty((0, DIM + NOISE), np.float16), Truth(*[np.empty(0)] * 2, *[np.empty(0, int)] * 2)
+    )
     found = fit(TrainingRecipe(method="features", epochs=3), nobody)
     assert found.best_epoch == 3
     assert found.history[3]["geoscore"] is None
@@ -115,17 +118,17 @@ def test_the_same_seed_gives_the_same_fit(trained):
 
 
 def test_many_clusters_are_told_from_a_sample(trained, monkeypatch):
-    monkeypatch.setattr(fitting, "MAX_CLASSES", 4)
-    monkeypatch.setattr(fitting, "NEIGHBOURS", 2)
+    monkeypatch.setattr(objective, "MAX_CLASSES", 4)
+    monkeypatch.setattr(objective, "NEIGHBOURS", 2)
     found = fit()
     test = photos(500, 4)
     assert not np.array_equal(found.clusters, trained.clusters)
-    assert np.mean(answers(found, test) == test.cluster) > 0.8
+    assert np.mean(answers(found, test) == test.truth.cluster) > 0.8
 
 
 def test_levels_that_differ_by_distance_have_taus_of_their_own():
     plain = TrainingRecipe(method="features")
-    job = fitting._Fit(photos(50, 0), photos(0, 1), classes(photos(400, 2)), Projection.identity(16), plain, 0)
+    job = objective.Objective(classes(photos(400, 2)), plain)
     km = geo.haversine_km(LAT[:, None], LON[:, None], LAT[None], LON[None])
     np.fill_diagonal(km, np.inf)
     assert job.cluster_tau_km == pytest.approx(np.median(km.min(axis=1)), rel=1e-6)
@@ -134,6 +137,7 @@ def test_levels_that_differ_by_distance_have_taus_of_their_own():
 
 def test_distances_are_right_from_centimetres_to_the_other_side():
     lat, lon = torch.tensor([0.0, 0.0, 0.0, 90.0]), torch.tensor([0.0, 1e-6, 180.0, 0.0])
-    found = fitting._distances_km(fitting._unit(lat.numpy(), lon.numpy()), fitting._unit(np.zeros(1), np.zeros(1)))
+    here, there = geo.to_unit(lat.numpy(), lon.numpy()), geo.to_unit(np.zeros(1), np.zeros(1))
+    found = objective.distances_km(torch.from_numpy(here), torch.from_numpy(there))
     expected = geo.haversine_km(lat.numpy(), lon.numpy(), 0.0, 0.0)
     np.testing.assert_allclose(found[:, 0].numpy(), expected, rtol=1e-5, atol=1e-7)

@@ -5,16 +5,27 @@ them, and smooth fields make every region its own.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from geoindex.geo import haversine_km
+from geoindex.geo import haversine_km, to_unit
 from geoindex.sources.earth.colour import Colour, from_hsv, mix
-from geoindex.sources.earth.noise import sphere_fields
+from geoindex.sources.earth.noise import field_at, sphere_fields
+
+_Floats: TypeAlias = NDArray[np.float64]
+_Number = TypeVar("_Number", float, _Floats)
 
 PLANTS = ("broadleaf", "conifer", "palm", "jungle", "acacia", "cypress", "birch", "bush", "cactus")
 """Kinds of plants, in the order of `Climate.plants`."""
+
+CLIMATES = ("polar", "arid", "tropical", "cold", "temperate")
+"""Classes of climate, in the order in which `climate_names` asks for them."""
+
+_BLOCK = 65_536
 
 # lat, lon, radius_km, warmth in degrees Celsius, rain, relief
 _ANCHORS = np.array(
@@ -112,17 +123,16 @@ class Climate:
 def climate_at(lat: float, lon: float) -> Climate:
     """Return the climate of a position in degrees."""
     field = sphere_fields(lat, lon)
-    warmth, anchor_rain, anchor_relief = _anchored(lat, lon)
-    temperature = 27.0 - 0.0082 * lat**2 + 2.0 * field["warmth"] + warmth
-    rain = _unit(0.54 + 0.24 * math.cos(math.radians(6.0 * lat)) + 0.13 * field["rain"] + anchor_rain)
+    anchors = _anchored(lat, lon)
+    temperature, rain = (float(value) for value in _weather(lat, field, anchors))
     plants = _plant_shares(temperature, rain)
     zenith, horizon = _sky(field, rain)
     grass, leaf = _greens(field, rain, temperature)
     return Climate(
         temperature_c=temperature,
-        swing_c=1.0 + 0.26 * abs(lat) * (0.75 + 0.35 * math.tanh(field["swing"])),
+        swing_c=_swing(lat, math.tanh(field["swing"])),
         rain=rain,
-        relief=_unit(0.28 + 0.22 * field["relief"] + 0.4 * anchor_relief),
+        relief=_unit(0.28 + 0.22 * field["relief"] + 0.4 * float(anchors[2])),
         haze=_unit(0.35 + 0.22 * field["haze"] + 0.25 * (rain - 0.5)),
         density=_unit((0.15 + 0.95 * rain) * (0.85 + 0.25 * field["density"]) * _unit(0.3 + (temperature + 9) / 14)),
         plants=plants,
@@ -142,11 +152,45 @@ def climate_at(lat: float, lon: float) -> Climate:
     )
 
 
-def _anchored(lat: float, lon: float) -> tuple[float, float, float]:
-    distance = haversine_km(lat, lon, _ANCHORS[:, 0], _ANCHORS[:, 1])
+def climate_names(lat: _Floats, lon: _Floats) -> list[str]:
+    """Return the class of climate of each position in degrees, (N,), after Köppen.
+
+    The first that holds: polar, if the warmest month stays below 10 degrees Celsius; arid, if `rain` is below 0.28;
+    tropical, if the coldest month has at least 18; cold, if it is below 0; else temperate. The warmest and the
+    coldest month are `swing_c` above and below `temperature_c`.
+    """
+    blocks = [slice(start, start + _BLOCK) for start in range(0, len(lat), _BLOCK)]
+    return [CLIMATES[number] for block in blocks for number in _climate_numbers(lat[block], lon[block]).tolist()]
+
+
+def _climate_numbers(lat: _Floats, lon: _Floats) -> NDArray[np.int64]:
+    xyz = to_unit(lat, lon)
+    fields = {name: field_at(name, xyz) for name in ("warmth", "rain", "swing")}
+    temperature, rain = _weather(lat, fields, _anchored(lat, lon))
+    swing = _swing(lat, np.tanh(fields["swing"]))
+    coldest = temperature - swing
+    rules = [temperature + swing < 10.0, rain < 0.28, coldest >= 18.0, coldest < 0.0]
+    return np.asarray(np.select(rules, range(len(rules)), len(rules)), np.int64)
+
+
+def _weather(lat: float | _Floats, field: Mapping[str, float | _Floats], anchors: _Floats) -> tuple[_Floats, ...]:
+    """Return temperature and rain of one position, or of many, each (N,)."""
+    temperature = 27.0 - 0.0082 * lat**2 + 2.0 * field["warmth"] + anchors[0]
+    rain = 0.54 + 0.24 * np.cos(np.radians(6.0 * lat)) + 0.13 * field["rain"] + anchors[1]
+    return temperature, np.minimum(np.maximum(rain, 0.0), 1.0)
+
+
+def _swing(lat: _Number, field: _Number) -> _Number:
+    """Return half the difference of summer and winter in degrees Celsius, of a field between -1 and 1."""
+    return 1.0 + 0.26 * abs(lat) * (0.75 + 0.35 * field)
+
+
+def _anchored(lat: float | _Floats, lon: float | _Floats) -> _Floats:
+    """Return what the anchors add to warmth, rain and relief, (3,) for one position, (3, N) for many."""
+    distance = haversine_km(np.asarray(lat)[..., None], np.asarray(lon)[..., None], _ANCHORS[:, 0], _ANCHORS[:, 1])
     pull = np.exp(-0.5 * (distance / _ANCHORS[:, 2]) ** 2)
-    warmth, rain, relief = (pull @ _ANCHORS[:, 3:]).tolist()
-    return warmth, rain, relief
+    added: _Floats = (pull @ _ANCHORS[:, 3:]).T
+    return added
 
 
 def _plant_shares(temperature: float, rain: float) -> tuple[float, ...]:

@@ -50,6 +50,14 @@ def sphere_fields(lat: float, lon: float) -> dict[str, float]:
     return dict(zip(FIELD_KM, values.tolist(), strict=True))
 
 
+def field_at(name: str, xyz: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the value of one field at unit vectors (N, 3), (N,)."""
+    first = list(FIELD_KM).index(name) * _WAVES
+    frequency, phase = (part[first : first + _WAVES] for part in _waves())
+    values: NDArray[np.float64] = np.cos(xyz @ frequency.T + phase).sum(axis=1) * math.sqrt(2.0 / _WAVES)
+    return values
+
+
 @lru_cache(maxsize=1)
 def _waves() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     rng = np.random.default_rng([WORLD_SEED, 1])

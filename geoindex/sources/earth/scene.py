@@ -127,8 +127,13 @@ def make_scene(
     )
 
 
+def draw_day(rng: np.random.Generator) -> float:
+    """Draw the day of the year, 0 to 365: the first thing that `make_scene` takes from its source of nuisance."""
+    return float(rng.uniform(0.0, 365.0))
+
+
 def _nuisance(lat: float, climate: Climate, heading_deg: float, rng: np.random.Generator) -> Nuisance:
-    day = float(rng.uniform(0.0, 365.0))
+    day = draw_day(rng)
     height, azimuth = _sun(lat, day, float(rng.normal(0.0, 2.0)))
     dull = min(max(0.15 + 0.75 * climate.rain, 0.0), 0.85)
     chances = np.array([1.2 - dull, 0.75, 0.8 * dull, 0.32 * dull**2, 0.08 * dull])

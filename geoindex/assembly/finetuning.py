@@ -1,0 +1,251 @@
+"""Positions and images -> a fine-tuned encoder in a folder, with the geo-embeddings of the cells it was trained on."""
+
+import hashlib
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoindex.assembly.division import DividedPositions, divide_positions, sample_labels
+from geoindex.assembly.learning import describe_classes
+from geoindex.encoder.projection import Projection, fit_whitening
+from geoindex.errors import ConfigError, EmptyDatasetError
+from geoindex.geo import to_unit
+from geoindex.progress import Progress
+from geoindex.recipe import Recipe
+from geoindex.sources import Source
+from geoindex.sources.source import EmbeddedSource
+from geoindex.store.durable import storage_errors, write_durably
+from geoindex.training.tuned import TunedHeads
+from geoindex.types import Samples
+
+if TYPE_CHECKING:
+    import torch
+
+    from geoindex.encoder import Encoder
+    from geoindex.training.checkpoints import Position
+    from geoindex.training.classes import Truth
+    from geoindex.training.fit import FitJob, ImageFit, LabelledImages
+    from geoindex.training.pixels import PixelReader
+
+GIB = 2**30
+MAX_WORKERS = 8
+START_FILE, PIXELS_FILE = "start-{}-{}.npz", "pixels-{}.npy"
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class StartFeatures:
+    """What the encoder makes of the images before it learns.
+
+    Attributes:
+        rows: of the images that could be read, ascending, (n,).
+        features: theirs, (n, D) float16.
+    """
+
+    rows: Rows
+    features: NDArray[np.float16]
+
+
+def finetune(
+    source: Source, samples: Samples, split: NDArray[np.str_], encoder: "Encoder", recipe: Recipe, folder: Path
+) -> Path:
+    """Fine-tune an encoder on the train split, or go on with a run that was stopped.
+
+    Under torchrun every process calls this; the first one writes.
+
+    Args:
+        source: reads the images.
+        samples: all of them.
+        split: train, val or test of each, (N,).
+        encoder: to start from; its weights stay as they are.
+        recipe: encoding, geocells, clusters, training, finetuning, seed.
+        folder: for checkpoints and metrics; the result is its folder `encoder`.
+
+    Returns:
+        The folder that `load_encoder` reads.
+
+    Raises:
+        ConfigError: if the encoder cannot learn as the recipe says.
+        EmptyDatasetError: if no image of the train split could be read.
+    """
+    from geoindex.training import processes
+    from geoindex.training.fit import ImageFit
+
+    if isinstance(source, EmbeddedSource):
+        raise ConfigError("Features alone cannot teach an encoder; take training.method features.")
+    with processes.joined(_device(encoder)) as device:
+        reader = _reader(source, samples, encoder, recipe, folder, device)
+        start = _start_features(reader, encoder, folder)
+        job, divided = _job(reader, start, samples, split, encoder, recipe)
+        fit = ImageFit(job, device, folder)
+        position = fit.run()
+        if processes.rank() == 0:
+            _export(fit, position, divided, encoder, recipe, folder / "encoder")
+        processes.wait()
+    return folder / "encoder"
+
+
+def _device(encoder: "Encoder") -> "torch.device":
+    import torch
+
+    device = torch.device(encoder.device)
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"Fine-tuning runs on cpu and cuda, not on {device.type}; set encoding.device.")
+    return device
+
+
+def _reader(
+    source: Source, samples: Samples, encoder: "Encoder", recipe: Recipe, folder: Path, device: "torch.device"
+) -> "PixelReader":
+    """Return what reads the images; it keeps them if they are few enough."""
+    from geoindex.training import processes
+    from geoindex.training.pixels import PixelCache, PixelReader, PreparedImages
+
+    images = samples.images
+    prepared = PreparedImages(source, images, encoder.preprocessing)
+    size, tuning = encoder.image_size, recipe.finetuning
+    gib = 3 * len(images) * size * size / GIB
+    path = folder / PIXELS_FILE.format(_digest(source.uri, encoder, images))
+    workers = tuning.workers
+    if workers is None:
+        workers = min(MAX_WORKERS, os.cpu_count() or 1) if device.type == "cuda" else 0
+    if processes.rank() > 0:
+        processes.wait()  # until the first one has read all images
+    cache = PixelCache(path, len(images), size) if gib <= tuning.cache_gib else None
+    return PixelReader(prepared, cache, workers, device.type == "cuda")
+
+
+def kept_pixels(source: Source, samples: Samples, encoder: "Encoder", folder: Path) -> "Source":
+    """Return the source, or one that hands out what a fit in this folder has read and kept of it."""
+    from geoindex.training.pixels import KeptImages
+
+    path = folder / PIXELS_FILE.format(_digest(source.uri, encoder, samples.images))
+    return KeptImages(source, samples.images, path) if path.with_suffix(".done").exists() else source
+
+
+def _digest(uri: str, encoder: "Encoder", images: list[str]) -> str:
+    state = hashlib.blake2b(f"{uri}\n{encoder.preprocessing}\n".encode(), digest_size=12)
+    for image in images:
+        state.update(image.encode() + b"\n")
+    return state.hexdigest()
+
+
+def _start_features(reader: "PixelReader", encoder: "Encoder", folder: Path) -> StartFeatures:
+    """Read every image once: which can be read, and what the encoder makes of them before it learns."""
+    from geoindex.training import processes
+
+    digest = _digest(reader.prepared.source.uri, encoder, list(reader.prepared.images))
+    path = folder / START_FILE.format(digest, encoder.fingerprint[:16])
+    cached = reader.cache is None or reader.cache.complete
+    if processes.rank() == 0 and not (path.exists() and cached):
+        _write_features(path, _encode_all(reader, encoder))
+    if processes.rank() == 0:
+        processes.wait()
+    with np.load(path) as stored:
+        return StartFeatures(stored["rows"], stored["features"])
+
+
+def _encode_all(reader: "PixelReader", encoder: "Encoder") -> StartFeatures:
+    rows, features = [], []
+    count = len(reader.prepared)
+    order = [np.arange(i, min(i + encoder.batch_size, count)) for i in range(0, count, encoder.batch_size)]
+    with Progress("first look at the images", count, "image") as bar:
+        for read in reader.batches(order):
+            bar.advance(len(read.rows) + len(read.failures))
+            if len(read.rows):
+                rows.append(read.rows)
+                features.append(encoder.features(read.pixels.numpy()).astype(np.float16))
+    if not rows:
+        raise EmptyDatasetError("None of the images could be read; check that the paths fit the folder.")
+    return StartFeatures(np.concatenate(rows), np.concatenate(features))
+
+
+def _write_features(path: Path, start: StartFeatures) -> None:
+    import io
+
+    buffer = io.BytesIO()
+    np.savez(buffer, rows=start.rows, features=start.features)
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_durably(path, buffer.getvalue())
+
+
+def _job(
+    reader: "PixelReader", start: StartFeatures, samples: Samples, split: NDArray[np.str_], encoder: "Encoder",
+    recipe: Recipe,
+) -> "tuple[FitJob, DividedPositions]":  # fmt: skip
+    """Divide the Earth by the train split, and describe cells and clusters by what the encoder sees at first."""
+    from geoindex.training.classes import Truth
+    from geoindex.training.fit import FitJob
+
+    of_train, of_val = (split[start.rows] == name for name in ("train", "val"))
+    if not of_train.any():
+        raise EmptyDatasetError("No image of the train split could be read; check the paths, or the split.")
+    labels = sample_labels(samples, recipe.geocells.within)
+
+    def some(part: NDArray[np.bool_]) -> tuple[Rows, Samples, Any]:
+        rows = start.rows[part]
+        return rows, samples.take(rows), labels and [labels[row] for row in rows.tolist()]
+
+    rows, theirs, own = some(of_train)
+    divided = divide_positions(theirs.lat, theirs.lon, own, recipe)
+    truth = Truth(theirs.lat, theirs.lon, divided.cell_of, divided.cluster_of)
+    projection = _projection(start.features[of_train], recipe)
+    partition, clusters = divided.fitted.partition, divided.clusters
+    classes = describe_classes(start.features[of_train], truth, partition, clusters, projection)
+    val_rows, val, val_own = some(of_val)
+    cell = partition.assign(val.lat, val.lon, val_own)
+    val_truth = Truth(val.lat, val.lon, cell, clusters.assign(val.lat, val.lon, cell))
+    gallery, counts = _labelled(rows, theirs, truth, recipe)
+    validation = _validation(val_rows, val_truth)
+    return FitJob(encoder, reader, gallery, validation, classes, projection, counts, recipe), divided
+
+
+def _projection(features: NDArray[np.float16], recipe: Recipe) -> Projection:
+    if recipe.encoding.projection == "none":
+        return Projection.identity(features.shape[1])
+    return fit_whitening(features.astype(np.float32), recipe.encoding.dim)
+
+
+def _labelled(rows: Rows, samples: Samples, truth: "Truth", recipe: Recipe) -> "tuple[LabelledImages, dict[str, int]]":
+    from geoindex.training.auxiliary import encode_labels, label_of
+    from geoindex.training.fit import LabelledImages
+    from geoindex.training.order import draw_shares, places_of
+
+    tuning = recipe.finetuning
+    encoded = {name: encode_labels(name, samples.label(label_of(name))) for name in tuning.auxiliary}
+    labels = {name: classes for name, (classes, _) in encoded.items()}
+    countries = samples.label("country") if tuning.balance == "country" else []
+    share = draw_shares(tuning.balance, truth, countries)
+    place = places_of(truth, samples.label("sequence")) if tuning.views > 1 else np.arange(len(rows))
+    counts = {name: count for name, (_, count) in encoded.items()}
+    return LabelledImages(rows, truth, place, labels, share), counts
+
+
+def _validation(rows: Rows, truth: "Truth") -> "LabelledImages":
+    from geoindex.training.fit import LabelledImages
+
+    return LabelledImages(rows, truth, np.arange(len(rows)), {})
+
+
+def _export(
+    fit: "ImageFit", position: "Position", divided: DividedPositions, encoder: "Encoder", recipe: Recipe, folder: Path
+) -> None:
+    """Write the weights of the best epoch as an encoder, with the heads beside it."""
+    from geoindex.encoder import Encoder
+    from geoindex.training.weights import merged
+
+    learner = fit.validated
+    recipe_of_result = replace(recipe.encoding, device="cpu")
+    module = merged(learner.backbone).cpu()
+    tuned = Encoder(encoder.spec, encoder.architecture, encoder.preprocessing, module, recipe_of_result)
+    tuned.save(folder)
+    partition, clusters = divided.fitted.partition, divided.clusters
+    sites = to_unit(partition.site_lat, partition.site_lon), to_unit(clusters.site_lat, clusters.site_lon)
+    rows = learner.objective.geo_embeddings()
+    TunedHeads(learner.projection(), *rows, *sites, position.history, position.best_epoch).save(folder)

@@ -1,0 +1,357 @@
+"""The loop: images in, a fine-tuned encoder and its geo-embeddings out (paper section 4).
+
+Plain PyTorch, one process or many. What a step does follows from seed, epoch and batch alone, so a fit that was
+killed goes on as if it had not been.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from contextlib import nullcontext
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from geoindex.encoder.encoder import Encoder
+from geoindex.encoder.projection import Projection
+from geoindex.errors import TrainingError
+from geoindex.progress import Progress
+from geoindex.recipe import Recipe
+from geoindex.training import processes
+from geoindex.training.augmentation import vary
+from geoindex.training.checkpoints import Checkpoints, Position
+from geoindex.training.classes import Classes, Rows, Truth
+from geoindex.training.journal import Journal
+from geoindex.training.learner import Batch, Learner
+from geoindex.training.order import epoch_order
+from geoindex.training.pixels import PixelReader, Read
+from geoindex.training.schedule import rate_at
+from geoindex.training.stopping import StopRequest, listening
+from geoindex.training.weights import open_weights, rates
+
+log = logging.getLogger(__name__)
+
+TELL_EVERY = 20
+"""Steps between two rows of the journal."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledImages:
+    """Images that are fitted or validated on.
+
+    Attributes:
+        rows: of the reader, (N,).
+        truth: where they were taken.
+        place: number of the place of each, (N,).
+        labels: class by auxiliary target, (N,) each, -1 where unknown.
+        share: probability with which each is drawn, (N,); None for once an epoch.
+    """
+
+    rows: Rows
+    truth: Truth
+    place: Rows
+    labels: Mapping[str, Rows]
+    share: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class FitJob:
+    """All that a fit works with.
+
+    Attributes:
+        encoder: to start from; it stays as it is.
+        reader: hands out prepared images.
+        gallery: what is learned from.
+        validation: what chooses the epoch; if it is empty, the last one is taken.
+        classes: cells and clusters.
+        start: projection to start from.
+        label_counts: classes of each auxiliary target.
+        recipe: its training, finetuning and seed.
+    """
+
+    encoder: Encoder
+    reader: PixelReader
+    gallery: LabelledImages
+    validation: LabelledImages
+    classes: Classes
+    start: Projection
+    label_counts: Mapping[str, int]
+    recipe: Recipe
+
+    def key(self) -> str:
+        """Return what tells this fit from others, hex."""
+        facts: dict[str, Any] = {"training": asdict(self.recipe.training), "finetuning": asdict(self.recipe.finetuning)}
+        for free in ("workers", "cache_gib", "checkpoint_minutes"):
+            del facts["finetuning"][free]
+        facts |= {"seed": self.recipe.seed, "encoder": self.encoder.fingerprint, "processes": processes.count()}
+        digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+        for part in (self.gallery, self.validation):
+            for values in (part.rows, part.truth.lat, part.truth.lon, part.truth.cell, part.truth.cluster):
+                digest.update(np.ascontiguousarray(values).data)
+        return digest.hexdigest()
+
+
+class ImageFit:
+    """Model, optimiser and state of one fit."""
+
+    def __init__(self, job: FitJob, device: torch.device, folder: Path) -> None:
+        self.job, self.device, self.folder = job, device, folder
+        self.training, self.tuning = job.recipe.training, job.recipe.finetuning
+        backbone = open_weights(deepcopy(job.encoder.module), self.tuning)
+        self.learner = Learner(
+            backbone, job.encoder.preprocessing, job.start, job.classes, self.training, self.tuning, job.label_counts
+        ).to(device)
+        if device.type == "cuda":
+            self.learner.to(memory_format=torch.channels_last)
+        if self.tuning.compile:
+            self.learner.backbone.compile()
+        self.dtype = choose_arithmetic(self.tuning.dtype, device)
+        self.model = self._distributed()
+        self.optimiser = torch.optim.AdamW(rates(self.learner, self.training, self.tuning))
+        self.ema = self._running_mean()
+        self.position = Position()
+        self.checkpoints = Checkpoints(folder, job.key())
+        self._at = np.full(len(job.reader.prepared), -1)
+        self._at[job.gallery.rows] = np.arange(len(job.gallery.rows))
+        self._saved = perf_counter()
+        self._sum, self._count = torch.zeros((), dtype=torch.float64, device=device), 0
+
+    def _distributed(self) -> nn.Module:
+        if processes.count() == 1:
+            return self.learner
+        devices = [self.device.index] if self.device.type == "cuda" else None
+        return nn.parallel.DistributedDataParallel(self.learner, device_ids=devices)
+
+    def _running_mean(self) -> Any:
+        if not self.tuning.ema:
+            return None
+        from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+        mean = AveragedModel(self.learner, multi_avg_fn=get_ema_multi_avg_fn(self.tuning.ema))  # type: ignore[no-untyped-call]
+        return mean.requires_grad_(False)
+
+    @property
+    def validated(self) -> Learner:
+        """The weights that are validated and kept."""
+        mean: Learner = self.learner if self.ema is None else self.ema.module
+        return mean
+
+    def run(self) -> Position:
+        """Fit, or go on with a fit that was stopped; the learner then has the weights of the best epoch.
+
+        Raises:
+            KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
+            SystemExit: after SIGTERM, likewise.
+            TrainingError: if the loss is no number any more.
+        """
+        with torch.random.fork_rng(devices=[self.device.index or 0] if self.device.type == "cuda" else []):
+            self._restore()
+            journal = Journal(self.folder, self.position.step) if processes.rank() == 0 else None
+            total = self.training.epochs * len(self.job.gallery.rows)
+            with listening() as stop, Progress("fine-tuning", total, "image", self._seen_images()) as bar:
+                if not self.position.history:
+                    self._start()
+                while not self._finished():
+                    self._epoch(journal, stop, bar)
+            if journal:
+                journal.close(self.position.history)
+        self.validated.load_state_dict(self.checkpoints.load_best(self.position.best_epoch))
+        return self.position
+
+    def _seen_images(self) -> int:
+        batch = self.training.places * self.training.images
+        return (self.position.epoch - 1) * len(self.job.gallery.rows) + self.position.batch * batch
+
+    def _finished(self) -> bool:
+        position = self.position
+        stale = position.epoch - 1 - position.best_epoch >= self.training.patience
+        return position.epoch > self.training.epochs or (stale and len(self.job.validation.rows) > 0)
+
+    def _start(self) -> None:
+        self.position.history.append({"epoch": 0, "loss": None, **self.validate()})
+        self._keep_best(0)
+        self._save()
+
+    def _epoch(self, journal: Journal | None, stop: StopRequest, bar: Progress) -> None:
+        """Take the steps that are left of an epoch, validate, and save."""
+        started, waited, images = perf_counter(), 0.0, 0
+        order = self._order()
+        self.model.train()
+        self.learner.backbone.train(self.tuning.weights != "frozen")
+        left = [self.job.gallery.rows[self._own(rows)] for rows in order[self.position.batch :]]
+        asked = perf_counter()
+        for read in self.job.reader.batches(left):
+            waited += perf_counter() - asked
+            images += len(read.rows)
+            self._learn(read, len(order))
+            bar.advance(len(read.rows) * processes.count())
+            self._tell_step(journal)
+            self._pause(stop)
+            asked = perf_counter()
+        seconds = perf_counter() - started
+        speed = {"images_per_s": images * processes.count() / seconds, "waited": waited / seconds}
+        row = {"epoch": self.position.epoch, "loss": self._mean_loss(), **self.validate(), **speed}
+        self.position.seconds += perf_counter() - started
+        self._close_epoch(row, journal)
+
+    def _mean_loss(self) -> float:
+        """Return the mean over the running epoch so far."""
+        total, count = self.position.losses
+        return (total + float(self._sum)) / max(1, count + self._count)
+
+    def _order(self) -> list[Rows]:
+        """Return the batches of the epoch that all processes can share."""
+        training, gallery, seed = self.training, self.job.gallery, self.job.recipe.seed
+        order = epoch_order(gallery.truth, gallery.share, training.places, training.images, seed, self.position.epoch)
+        return [rows for rows in order if len(rows) >= processes.count()]
+
+    def _own(self, rows: Rows) -> Rows:
+        """Return what this process does of a batch."""
+        own: Rows = np.array_split(rows, processes.count())[processes.rank()]
+        return own
+
+    def _learn(self, read: Read, batches: int) -> None:
+        """Add the gradient of a batch, and take a step when enough batches are together."""
+        position = self.position
+        seeds = [self.job.recipe.seed, position.epoch, position.batch, processes.rank()]
+        random = np.random.default_rng(seeds)
+        torch.manual_seed(int(random.integers(2**62)))
+        together = (position.batch + 1) % self.tuning.accumulate == 0 or position.batch + 1 == batches
+        alone = self.model.no_sync if processes.count() > 1 and not together else nullcontext
+        with alone():  # type: ignore[operator]
+            loss = self._loss(read, random)
+            torch.autograd.backward(loss / self.tuning.accumulate)
+        self._sum += loss.detach()
+        self._count += 1
+        position.batch += 1
+        if together:
+            self._step((position.epoch - 1 + position.batch / batches) / self.training.epochs)
+
+    def _loss(self, read: Read, random: np.random.Generator) -> Tensor:
+        gallery, at = self.job.gallery, self._at[read.rows]
+        labels = {name: classes[at] for name, classes in gallery.labels.items()}
+        batch = Batch(read.pixels, gallery.truth.take(at), gallery.place[at], labels)
+        pixels = vary(self._to_device(read.pixels), self.tuning.augment, random)
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            loss: Tensor = self.model(pixels, batch, random)
+        return loss
+
+    def _to_device(self, pixels: Tensor) -> Tensor:
+        moved = pixels.to(self.device, non_blocking=True)
+        return moved.contiguous(memory_format=torch.channels_last) if self.device.type == "cuda" else moved
+
+    def _step(self, share: float) -> None:
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["base"] * rate_at(share, self.tuning.warm_up)
+        nn.utils.clip_grad_norm_(self.learner.parameters(), self.training.clip)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        if self.ema is not None:
+            self.ema.update_parameters(self.learner)
+        self.position.step += 1
+
+    def _tell_step(self, journal: Journal | None) -> None:
+        position = self.position
+        if position.step % TELL_EVERY or position.batch % self.tuning.accumulate:
+            return
+        loss = self._mean_loss()
+        if not np.isfinite(loss):
+            raise TrainingError(
+                f"The loss is no number any more in epoch {position.epoch}; lower training.lr and finetuning.lr, or "
+                "take finetuning.dtype float32."
+            )
+        if journal:
+            learning_rate = float(self.optimiser.param_groups[-1]["lr"])
+            journal.tell({"step": position.step, "epoch": position.epoch, "loss": loss, "lr": learning_rate})
+
+    def _pause(self, stop: StopRequest) -> None:
+        """Save what is due; leave if somebody asked for it."""
+        if self.position.batch % self.tuning.accumulate:
+            return  # gradients that wait for others are in no checkpoint
+        leaving = processes.any_of(bool(stop), self.device)
+        late = perf_counter() - self._saved > 60.0 * self.tuning.checkpoint_minutes
+        if leaving or processes.any_of(late, self.device):
+            self._save()
+        if leaving:
+            log.warning("Stopped in epoch %d; the same command goes on from there.", self.position.epoch)
+            stop.leave()
+
+    def _close_epoch(self, row: dict[str, Any], journal: Journal | None) -> None:
+        position = self.position
+        position.history.append(row)
+        if journal:
+            journal.tell({"step": position.step, **row})
+        best = position.history[position.best_epoch]["geoscore"]
+        if row["geoscore"] is None or row["geoscore"] > best:
+            self._keep_best(position.epoch)
+        position.epoch, position.batch, position.losses = position.epoch + 1, 0, (0.0, 0)
+        self._sum.zero_()
+        self._count = 0
+        self._save()
+
+    def _keep_best(self, epoch: int) -> None:
+        self.position.best_epoch = epoch
+        if processes.rank() == 0:
+            self.checkpoints.save_best(epoch, self.validated.state_dict())
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float | None]:
+        """Return median km and GeoScore of the most probable cluster on validation."""
+        learner, validation = self.validated, self.job.validation
+        learner.eval()
+        own = self._own(np.arange(len(validation.rows)))
+        size = max(1, self.job.recipe.encoding.batch_size)
+        batches = [validation.rows[own[first : first + size]] for first in range(0, len(own), size)]
+        place = np.full(len(self._at), -1)
+        place[validation.rows] = np.arange(len(validation.rows))
+        best, seen = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        for read in self.job.reader.batches(batches):
+            with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+                embeddings = learner.embed(self._to_device(read.pixels))
+            best.append(learner.objective.most_probable(embeddings))
+            seen.append(place[read.rows])
+        found, rows = (processes.gather_rows(np.concatenate(part)) for part in (best, seen))
+        return learner.objective.errors(found, validation.truth.take(rows))
+
+    def _save(self) -> None:
+        position = self.position
+        total, count = position.losses
+        position.losses = (total + float(self._sum), count + self._count)
+        self._sum.zero_()
+        self._count = 0
+        state = {"learner": self.learner.state_dict(), "optimiser": self.optimiser.state_dict()}
+        if self.ema is not None:
+            state["ema"] = self.ema.state_dict()
+        if processes.rank() == 0:
+            self.checkpoints.save(position, state)
+        processes.wait()
+        self._saved = perf_counter()
+
+    def _restore(self) -> None:
+        found = self.checkpoints.load()
+        if found is None:
+            return
+        self.position, state = found
+        self.learner.load_state_dict(state["learner"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        if self.ema is not None:
+            self.ema.load_state_dict(state["ema"])
+
+
+def choose_arithmetic(name: str, device: torch.device) -> torch.dtype:
+    """Return the arithmetic of this name; auto is bfloat16 where the device has instructions for it."""
+    if name != "auto":
+        found: torch.dtype = getattr(torch, name)
+        return found
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fast = device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.bfloat16 if fast else torch.float32

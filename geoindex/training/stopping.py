@@ -1,0 +1,51 @@
+"""A fit that is asked to stop (Ctrl-C, SIGTERM) finishes its step and saves itself first."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+EXIT_AFTER_SIGTERM = 128 + signal.SIGTERM
+
+
+class StopRequest:
+    """Whether somebody asked to stop, and how."""
+
+    def __init__(self) -> None:
+        self.signal = 0
+
+    def __bool__(self) -> bool:
+        return self.signal != 0
+
+    def leave(self) -> None:
+        """Stop as the signal would have done.
+
+        Raises:
+            KeyboardInterrupt: after Ctrl-C.
+            SystemExit: after SIGTERM, with its usual exit code.
+        """
+        if self.signal == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(EXIT_AFTER_SIGTERM)
+
+
+@contextmanager
+def listening() -> Iterator[StopRequest]:
+    """Note signals instead of obeying them; a second Ctrl-C stops at once."""
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():  # only that one may set handlers
+        yield request
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if request and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        request.signal = number
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

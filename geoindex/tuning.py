@@ -1,0 +1,82 @@
+"""An encoder alone: a recipe in, fine-tuned weights in a folder out."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from geoindex.assembly.finetuning import finetune
+from geoindex.errors import ConfigError
+from geoindex.pipeline import default_folder, read_samples, resolve_recipe
+from geoindex.recipe import Recipe
+from geoindex.sources import open_source
+from geoindex.training.tuned import read_heads
+
+
+@dataclass(frozen=True, slots=True)
+class TuningReport:
+    """How a fit went.
+
+    Attributes:
+        path: folder of the encoder; name it as the encoder of an index.
+        best_epoch: the one that was kept; 0 is the encoder as it was.
+        history: epoch, loss, median_km, geoscore (validation), images_per_s and the share of time spent waiting for
+            images, one row an epoch.
+    """
+
+    path: Path
+    best_epoch: int
+    history: list[dict[str, Any]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain JSON types."""
+        return {"schema": 1, **asdict(self), "path": str(self.path)}
+
+    def to_text(self) -> str:
+        """Return the epochs as a table."""
+        header = f"  {'epoch':>5}{'loss':>10}{'median km':>12}{'GeoScore':>10}{'images/s':>10}{'waiting %':>11}"
+        lines = [_line(row, row["epoch"] == self.best_epoch) for row in self.history]
+        note = "* kept: the best GeoScore of the most probable cluster on validation"
+        build = f"build an index with it: geoindex build RECIPE --encoder {self.path} --training.method images"
+        return "\n".join([header, *lines, "", note, build])
+
+
+def train_encoder(
+    source: str | PathLike[str] | Recipe, *, out: str | PathLike[str] | None = None, **keys: Any
+) -> TuningReport:
+    """Fine-tune an encoder on geotagged images, or go on with a run that was stopped.
+
+    Args:
+        source: a source (see `Recipe.source`), a recipe file (.toml), or a recipe.
+        out: folder for checkpoints, metrics.jsonl, curves.png and, at the end, the encoder; None: the recipe's, else
+            as for an index, with -encoder behind it.
+        keys: keys of the recipe that override it; training.method is images.
+
+    Raises:
+        GeoindexError: if anything fails; the last checkpoint stays.
+        KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
+    """
+    from geoindex.encoder import choose_encoder
+
+    recipe = resolve_recipe(source, keys)
+    recipe = replace(recipe, training=replace(recipe.training, method="images"))
+    folder = Path(out or recipe.out or f"{default_folder(source, recipe)}-encoder")
+    opened = open_source(recipe.source, columns=recipe.columns)
+    samples, split, _ = read_samples(opened, recipe)
+    encoder = choose_encoder(recipe.encoder, recipe.encoding, recipe.weights)
+    path = finetune(opened, samples, split, encoder, recipe, folder)
+    heads = read_heads(path)
+    if heads is None:
+        raise ConfigError(f"The encoder in '{path}' has no heads; delete '{folder}' and train again.")
+    return TuningReport(path, heads.best_epoch, heads.history)
+
+
+def _line(row: Mapping[str, Any], kept: bool) -> str:
+    def cell(key: str, form: str, width: int, factor: float = 1.0) -> str:
+        value = row.get(key)
+        return ("-" if value is None else format(factor * value, form)).rjust(width)
+
+    figures = cell("loss", ".3f", 10) + cell("median_km", ",.0f", 12) + cell("geoscore", ",.0f", 10)
+    speed = cell("images_per_s", ",.0f", 10) + cell("waited", ".1f", 11, 100.0)
+    return f"{'*' if kept else ' '} {row['epoch']:>5}{figures}{speed}"
