@@ -46,13 +46,17 @@ class Division:
 
     def sites(self) -> tuple[Floats, Floats]:
         """Return unit vectors of the sites of cells, (C, 3), and clusters, (M, 3)."""
-        cells, clusters = self.partition, self.clusters
-        return to_unit(cells.site_lat, cells.site_lon), to_unit(clusters.site_lat, clusters.site_lon)
+        return site_vectors(self.partition, self.clusters)
 
     def cells_of(self, images: StoredImages, rows: Rows) -> Rows:
         """Return the cell of some stored images, (K,)."""
         labels = None if self.labels is None else [self.labels[row] for row in rows.tolist()]
         return self.partition.assign(images.lat[rows], images.lon[rows], labels)
+
+
+def site_vectors(cells: Partition, clusters: Clusters) -> tuple[Floats, Floats]:
+    """Return unit vectors of the sites of cells, (C, 3), and clusters, (M, 3)."""
+    return to_unit(cells.site_lat, cells.site_lon), to_unit(clusters.site_lat, clusters.site_lon)
 
 
 def divide(images: StoredImages, recipe: Recipe) -> Division:

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoindex.assembly.division import DividedPositions, divide_positions, sample_labels
+from geoindex.assembly.division import DividedPositions, divide_positions, sample_labels, site_vectors
+from geoindex.assembly.gallery import projection_of
 from geoindex.assembly.learning import describe_classes
-from geoindex.encoder.projection import Projection, fit_whitening
 from geoindex.errors import ConfigError, EmptyDatasetError
-from geoindex.geo import to_unit
 from geoindex.progress import Progress
 from geoindex.recipe import Recipe
 from geoindex.sources import Source
@@ -195,7 +194,7 @@ def _job(
     rows, theirs, own = some(of_train)
     divided = divide_positions(theirs.lat, theirs.lon, own, recipe)
     truth = Truth(theirs.lat, theirs.lon, divided.cell_of, divided.cluster_of)
-    projection = _projection(start.features[of_train], recipe)
+    projection = projection_of(start.features[of_train], recipe)
     partition, clusters = divided.fitted.partition, divided.clusters
     classes = describe_classes(start.features[of_train], truth, partition, clusters, projection)
     val_rows, val, val_own = some(of_val)
@@ -204,12 +203,6 @@ def _job(
     gallery, counts = _labelled(rows, theirs, truth, recipe)
     validation = _validation(val_rows, val_truth)
     return FitJob(encoder, reader, gallery, validation, classes, projection, counts, recipe), divided
-
-
-def _projection(features: NDArray[np.float16], recipe: Recipe) -> Projection:
-    if recipe.encoding.projection == "none":
-        return Projection.identity(features.shape[1])
-    return fit_whitening(features.astype(np.float32), recipe.encoding.dim)
 
 
 def _labelled(rows: Rows, samples: Samples, truth: "Truth", recipe: Recipe) -> "tuple[LabelledImages, dict[str, int]]":
@@ -245,7 +238,6 @@ def _export(
     module = merged(learner.backbone).cpu()
     tuned = Encoder(encoder.spec, encoder.architecture, encoder.preprocessing, module, recipe_of_result)
     tuned.save(folder)
-    partition, clusters = divided.fitted.partition, divided.clusters
-    sites = to_unit(partition.site_lat, partition.site_lon), to_unit(clusters.site_lat, clusters.site_lon)
+    sites = site_vectors(divided.fitted.partition, divided.clusters)
     rows = learner.objective.geo_embeddings()
     TunedHeads(learner.projection(), *rows, *sites, position.history, position.best_epoch).save(folder)

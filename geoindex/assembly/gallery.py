@@ -33,8 +33,14 @@ def fit_projection(images: StoredImages, recipe: Recipe, dim: int) -> Projection
     """Return the map from features to embeddings that the recipe asks for."""
     if recipe.encoding.projection == "none":
         return Projection.identity(dim)
-    _, features = images.sampled_features("train", MAX_PROJECTION_IMAGES, dim, recipe.seed)
-    return fit_whitening(features.astype(np.float32), recipe.encoding.dim)
+    return projection_of(images.sampled_features("train", MAX_PROJECTION_IMAGES, dim, recipe.seed)[1], recipe)
+
+
+def projection_of(features: NDArray[np.float16], recipe: Recipe) -> Projection:
+    """Return the map that the recipe asks for, fitted on features, (N, D)."""
+    if recipe.encoding.projection == "none":
+        return Projection.identity(features.shape[1])
+    return fit_whitening(features[:MAX_PROJECTION_IMAGES].astype(np.float32), recipe.encoding.dim)
 
 
 def write_gallery(path: Path, images: StoredImages, division: Division, projection: Projection) -> NDArray[np.float16]:

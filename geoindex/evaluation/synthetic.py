@@ -24,7 +24,7 @@ Floats = NDArray[np.float32]
 
 
 def pixel_row(earth: SyntheticEarth, images: StoredImages) -> Row:
-    """Return how far off the most similar picture is: 1-NN on raw pixels, of gallery and test split."""
+    """Return how far off the most similar picture is: 1-NN on raw pixels, at `SIDE` a side, of the test split."""
     return _nearest_row("1-NN, raw pixels", images, lambda name: _pixels(earth, name))
 
 

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from geoindex.encoder.device import choose_training_dtype
 from geoindex.encoder.encoder import Encoder
 from geoindex.encoder.projection import Projection
 from geoindex.errors import TrainingError
@@ -112,7 +113,7 @@ class ImageFit:
             self.learner.to(memory_format=torch.channels_last)
         if self.tuning.compile:
             self.learner.backbone.compile()
-        self.dtype = choose_arithmetic(self.tuning.dtype, device)
+        self.dtype = choose_training_dtype(self.tuning.dtype, device)
         self.model = self._distributed()
         self.optimiser = torch.optim.AdamW(rates(self.learner, self.training, self.tuning))
         self.ema = self._running_mean()
@@ -343,15 +344,3 @@ class ImageFit:
         self.optimiser.load_state_dict(state["optimiser"])
         if self.ema is not None:
             self.ema.load_state_dict(state["ema"])
-
-
-def choose_arithmetic(name: str, device: torch.device) -> torch.dtype:
-    """Return the arithmetic of this name; auto is bfloat16 where the device has instructions for it."""
-    if name != "auto":
-        found: torch.dtype = getattr(torch, name)
-        return found
-    if device.type == "cuda":
-        fast = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        fast = device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return torch.bfloat16 if fast else torch.float32
