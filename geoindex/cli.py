@@ -100,6 +100,8 @@ def train(source: str = "", /, *, recipe: Flags = Recipe(), format: ReportFormat
 
     wanted = recipe if source.endswith(".toml") or not source else replace(recipe, source=source)
     report = train_encoder(wanted)
+    if os.environ.get("RANK", "0") != "0":  # torchrun: the first process speaks for all
+        return 0
     print(report.to_text() if format == "table" else json.dumps(report.to_dict(), ensure_ascii=False, indent=1))
     return 0
 

@@ -198,7 +198,8 @@ class ImageFit:
             asked = perf_counter()
         seconds = perf_counter() - started
         speed = {"images_per_s": images * processes.count() / seconds, "waited": waited / seconds}
-        row = {"epoch": self.position.epoch, "loss": self._mean_loss(), **self.validate(), **speed}
+        loss = processes.mean(self._mean_loss(), self.device)
+        row = {"epoch": self.position.epoch, "loss": loss, **self.validate(), **speed}
         self.position.seconds += perf_counter() - started
         self._close_epoch(row, journal)
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import torch
@@ -71,12 +72,36 @@ def gather(rows: Tensor) -> tuple[Tensor, int]:
     """Return the rows of all processes, (B, ...) each, and where ours begin; gradients flow back to their owner."""
     if count() == 1:
         return rows, 0
-    from torch.distributed.nn.functional import all_gather
-
     sizes = _sizes(rows)
     padded = torch.cat([rows, rows.new_zeros(max(sizes) - len(rows), *rows.shape[1:])])
-    parts = all_gather(padded)  # type: ignore[no-untyped-call]
-    return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)]), sum(sizes[: rank()])
+    gathered: Tensor = _Gather.apply(padded)
+    parts = [part[:size] for part, size in zip(gathered, sizes, strict=True)]
+    return torch.cat(parts), sum(sizes[: rank()])
+
+
+class _Gather(torch.autograd.Function):
+    """Rows of equal shape, (B, ...), of all processes, (P, B, ...); torch's own that has gradients is deprecated."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        parts = [torch.empty_like(rows) for _ in range(count())]
+        distributed.all_gather(parts, rows.contiguous())
+        return torch.stack(parts)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        total = gradient.contiguous()
+        distributed.all_reduce(total)
+        return total[rank()]
+
+
+def mean(value: float, device: torch.device) -> float:
+    """Return the mean over all processes."""
+    if count() == 1:
+        return value
+    total = torch.tensor(value, device=device)
+    distributed.all_reduce(total)
+    return float(total) / count()
 
 
 def gather_rows(rows: NDArray[np.int64]) -> NDArray[np.int64]:
