@@ -19,6 +19,7 @@ def draw_training(rows: Sequence[Mapping[str, Any]], history: Sequence[Mapping[s
     left, right = (figure.add_axes((x, 0.17, 0.38, 0.56)) for x in (0.08, 0.57))
     for axes in (left, right):
         style_axes(axes)
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_xlabel("epoch")
     _draw_loss(left, rows, history)
     best = _draw_score(right, history)
