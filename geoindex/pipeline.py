@@ -116,7 +116,7 @@ def build_index(
         tuned = None
         if recipe.training.method == "images" and read_heads(recipe.encoder) is None:
             with stages("fine-tuning"):
-                tuned = finetune(opened, samples, split, _learner(encoder), recipe, index.work / "finetuning")
+                tuned = finetune(opened, samples, split, encoder, recipe, index.work / "finetuning")
             encoder = _load_tuned(tuned, recipe)
         with stages("embed"):
             kept = kept_pixels(opened, samples, encoder, tuned.parent) if tuned and encoder else opened
@@ -245,12 +245,6 @@ def _load_tuned(folder: Path, recipe: Recipe) -> "Encoder":
     from geoindex.encoder import load_encoder
 
     return load_encoder(str(folder), replace(recipe.encoding, image_size=None, mean=None, std=None))
-
-
-def _learner(encoder: "Encoder | None") -> "Encoder":
-    if encoder is None:
-        raise ConfigError("Features alone cannot teach an encoder; take training.method features.")
-    return encoder
 
 
 def _encoder_entry(source: Source, encoder: "Encoder | None", index: IndexFolder, origin: str | Path) -> dict[str, Any]:

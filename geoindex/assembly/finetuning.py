@@ -51,7 +51,7 @@ class StartFeatures:
 
 
 def finetune(
-    source: Source, samples: Samples, split: NDArray[np.str_], encoder: "Encoder", recipe: Recipe, folder: Path
+    source: Source, samples: Samples, split: NDArray[np.str_], encoder: "Encoder | None", recipe: Recipe, folder: Path
 ) -> Path:
     """Fine-tune an encoder on the train split, or go on with a run that was stopped.
 
@@ -61,7 +61,7 @@ def finetune(
         source: reads the images.
         samples: all of them.
         split: train, val or test of each, (N,).
-        encoder: to start from; its weights stay as they are.
+        encoder: to start from; its weights stay as they are. None where the source has features instead of images.
         recipe: encoding, geocells, clusters, training, finetuning, seed.
         folder: for checkpoints and metrics; the result is its folder `encoder`.
 
@@ -75,7 +75,7 @@ def finetune(
     from geoindex.training import processes
     from geoindex.training.fit import ImageFit
 
-    if isinstance(source, EmbeddedSource):
+    if encoder is None or isinstance(source, EmbeddedSource):
         raise ConfigError("Features alone cannot teach an encoder; take training.method features.")
     with processes.joined(_device(encoder)) as device:
         reader = _reader(source, samples, encoder, recipe, folder, device)

@@ -49,6 +49,7 @@ def learn(
         return None
     from geoindex.training.features import fit_features
 
+    heads = heads if recipe.training.method == "images" else None
     start = start if heads is None else heads.projection
     gallery = _labelled(images, division, "train", MAX_IMAGES, start, recipe.seed)
     validation = _labelled(images, division, "val", MAX_VALIDATION, start, recipe.seed)

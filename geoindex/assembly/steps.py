@@ -114,10 +114,9 @@ def _training(trained: "Trained | None", heads: TunedHeads | None) -> dict[str, 
     """Describe the fits for the manifest."""
     if trained is None:
         return None
-    facts = {"best_epoch": trained.best_epoch, "history": trained.history}
-    return (
-        facts if heads is None else facts | {"finetuning": {"best_epoch": heads.best_epoch, "history": heads.history}}
-    )
+    fits = {"best_epoch": trained.best_epoch, "history": trained.history}
+    tuning = heads and {"best_epoch": heads.best_epoch, "history": heads.history}
+    return fits | {"finetuning": tuning} if tuning else fits
 
 
 def _write_groups(

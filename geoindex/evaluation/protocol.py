@@ -70,7 +70,7 @@ def evaluate(
     if seed < 0:
         raise ConfigError(f"Seed {seed} cannot be used; it must be 0 or more.")
     opened = index if isinstance(index, GeoIndex) else open_index(index)
-    queries = _from_source(opened, source, columns or {}) if source else _from_split(opened, split)
+    queries = queries_from(opened, source, columns or {}) if source else _from_split(opened, split)
     return _report(opened, queries, seed)
 
 
@@ -91,7 +91,13 @@ def _from_split(index: GeoIndex, split: str) -> Queries:
     return Queries(f"split {split}", ids, images.lat[rows], images.lon[rows], vectors[order])
 
 
-def _from_source(index: GeoIndex, uri: str, columns: dict[str, str]) -> Queries:
+def queries_from(index: GeoIndex, uri: str, columns: dict[str, str]) -> Queries:
+    """Embed another source's images as queries.
+
+    Raises:
+        ModelMismatchError: if the source has features of another encoder.
+        GeoindexError: if the source cannot be used.
+    """
     source = open_source(uri, columns=columns)
     encoder = None if isinstance(source, EmbeddedSource) else index.encoder
     if isinstance(source, EmbeddedSource) and source.fingerprint != index.manifest.encoder["fingerprint"]:
@@ -108,23 +114,32 @@ def _from_source(index: GeoIndex, uri: str, columns: dict[str, str]) -> Queries:
     return Queries(source.uri, kept.ids, kept.lat, kept.lon, vectors, embedded.left_out.total)
 
 
-def _report(index: GeoIndex, queries: Queries, seed: int) -> Report:
+def floor_errors(index: GeoIndex, queries: Queries, seed: int) -> dict[str, Floats]:
+    """Return how far off those answers are that need less than the index does, in km, by name.
+
+    Random pairing is drawn several times, (10 Q,); the best constant point and 1-NN are (Q,).
+    """
     gallery = index.searcher.sidecar.gallery
     lat, lon = gallery["lat"].to_numpy(), gallery["lon"].to_numpy()
     constant = best_constant(lat, lon, seed)
     nearest = nearest_image(queries.embeddings, index.searcher.sidecar.embeddings)
-    floors = {
+    return {
         "random pairing": random_pairing_km(queries.lat, queries.lon, lat, lon, seed),
         f"best constant ({constant[0]:.1f}, {constant[1]:.1f})": haversine_km(*constant, queries.lat, queries.lon),
         "1-NN, same embeddings": haversine_km(lat[nearest], lon[nearest], queries.lat, queries.lon),
     }
+
+
+def _report(index: GeoIndex, queries: Queries, seed: int) -> Report:
+    gallery = index.searcher.sidecar.gallery
     own = str(index.manifest.rule["name"])
+    floors = floor_errors(index, queries, seed)
     rows = [Row(name, measure(distance_km), "floor") for name, distance_km in floors.items()]
-    for rule, distance_km in _distances(index, queries).items():
+    for rule, distance_km in rule_errors(index, queries).items():
         rows.append(Row(f"geoindex, {rule}", measure(distance_km), "own" if rule == own else "other rule"))
     return Report(
         index=str(index.path), generation=index.manifest.generation, encoder=index.manifest.encoder["spec"],
-        queries=queries.name, count=len(queries.lat), unreadable=queries.unreadable, gallery=len(lat),
+        queries=queries.name, count=len(queries.lat), unreadable=queries.unreadable, gallery=gallery.num_rows,
         cells=index.searcher.ann.n_cells, clusters=index.searcher.ann.n_clusters, rule=own,
         in_gallery=_overlap(queries.ids, gallery["id"]), rows=tuple(rows),
     )  # fmt: skip
@@ -138,7 +153,7 @@ def _overlap(ids: list[str], gallery: "pa.ChunkedArray") -> int:
     return int(pc.sum(pc.is_in(gallery, value_set=pa.array(ids, pa.string()))).as_py() or 0)
 
 
-def _distances(index: GeoIndex, queries: Queries) -> dict[str, Floats]:
+def rule_errors(index: GeoIndex, queries: Queries) -> dict[str, Floats]:
     """Return the error of every rule of estimation, (Q,) km each, from one search."""
     top_cells = int(index.manifest.recipe["search"]["top_cells"])
     rankings = index.searcher.rank(queries.embeddings, top_cells)
