@@ -13,6 +13,7 @@ import argparse
 import csv
 import json
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -23,7 +24,7 @@ from machine import describe_machine, shared_folder
 from geoindex.evaluation.protocol import floor_errors, queries_from, rule_errors
 from geoindex.index import open_index
 from geoindex.metrics import geoscore, measure
-from geoindex.pipeline import build_index
+from geoindex.pipeline import build_index, rebuild_index
 
 FOLDS, BOOTSTRAPS = 5, 2_000
 ENCODER = "timm:deit_tiny_patch16_224"
@@ -62,21 +63,31 @@ def write_table(path: Path, rows: list[dict[str, str]], folder: Path) -> None:
             writer.writerow([row["file"], folder / row["file"], row["latitude"], row["longitude"], row["author"]])
 
 
-def asked(work: Path, gallery: Path, queries: Path, weights: Path, keys: dict[str, Any]) -> dict[str, Any]:
-    """Build an index of one fold and return the errors of its answers and of the floors, by photo."""
-    started = perf_counter()
-    build_index(
-        str(gallery), out=work / "index", encoder=ENCODER, weights=str(weights), split_by="author",
-        split_ratio=[0.9, 0.1, 0.0], **keys,
-    )  # fmt: skip
-    seconds = perf_counter() - started
-    index = open_index(work / "index")
+def ask(index_folder: Path, queries: Path) -> dict[str, Any]:
+    """Return the errors of an index's answers and of the floors, by photo."""
+    index = open_index(index_folder)
     found = queries_from(index, str(queries), {})
     floors = floor_errors(index, found, 0)
     constant = next(errors for name, errors in floors.items() if name.startswith("best constant"))
     own = rule_errors(index, found)[str(index.manifest.rule["name"])]
     errors = {"own": own, "best constant": constant, "1-NN": floors["1-NN, same embeddings"]}
-    return {"ids": found.ids, "seconds": seconds, "rule": index.manifest.rule["name"], "errors": errors}
+    return {"ids": found.ids, "rule": index.manifest.rule["name"], "errors": errors}
+
+
+def answers(work: Path, weights: Path, keys: dict[str, dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield what each variant answers in one fold; those with the same encoder are rebuilds of one index."""
+    fixed = {"encoder": ENCODER, "weights": str(weights), "split_by": "author", "split_ratio": [0.9, 0.1, 0.0]}
+    gallery, queries = work / "gallery.csv", work / "queries.csv"
+    build_index(str(gallery), out=work / "index", **fixed)
+    for name, recipe in keys.items():
+        started = perf_counter()
+        if recipe["training"]["method"] == "images":
+            folder = build_index(str(gallery), out=work / "tuned", **fixed, **recipe).path
+        else:
+            plain = {"encoding": {"projection": "none"}, **recipe}  # a rebuild starts from the last recipe
+            folder = rebuild_index(work / "index", **plain).path
+        seconds = perf_counter() - started
+        yield name, {**ask(folder, queries), "seconds": seconds}
 
 
 def difference(own: np.ndarray, other: np.ndarray, authors: np.ndarray) -> str:
@@ -121,22 +132,22 @@ def run(
     weights = shared / "weights/deit_tiny_patch16_224.safetensors"
     found: dict[str, dict[str, Any]] = {name: {"ids": [], "errors": {}} for name in keys}
     for fold in range(fold_of.max() + 1):
-        for name, recipe in keys.items():
-            with tempfile.TemporaryDirectory() as temporary:
-                work = Path(temporary)
-                tables = work / "gallery.csv", work / "queries.csv"
-                write_table(tables[0], [row for row, f in zip(rows, fold_of, strict=True) if f != fold], folder)
-                write_table(tables[1], [row for row, f in zip(rows, fold_of, strict=True) if f == fold], folder)
-                part = asked(work, *tables, weights, recipe)
-            own, constant = (geoscore(part["errors"][key]).mean() for key in ("own", "best constant"))
-            print(
-                f"fold {fold}, {name}: {len(part['ids'])} photos, rule {part['rule']}, GeoScore {own:,.0f} "
-                f"(constant {constant:,.0f}), {part['seconds']:.0f} s",
-                flush=True,
+        with tempfile.TemporaryDirectory() as temporary:
+            work, inside = Path(temporary), fold_of == fold
+            write_table(
+                work / "gallery.csv", [row for row, there in zip(rows, inside, strict=True) if not there], folder
             )
-            found[name]["ids"] += part["ids"]
-            for key, errors in part["errors"].items():
-                found[name]["errors"].setdefault(key, []).extend(errors)
+            write_table(work / "queries.csv", [row for row, there in zip(rows, inside, strict=True) if there], folder)
+            for name, part in answers(work, weights, keys):
+                own, constant = (geoscore(part["errors"][key]).mean() for key in ("own", "best constant"))
+                print(
+                    f"fold {fold}, {name}: {len(part['ids'])} photos, rule {part['rule']}, GeoScore {own:,.0f} "
+                    f"(constant {constant:,.0f}), {part['seconds']:.0f} s",
+                    flush=True,
+                )
+                found[name]["ids"] += part["ids"]
+                for key, errors in part["errors"].items():
+                    found[name]["errors"].setdefault(key, []).extend(errors)
     return found
 
 

@@ -34,6 +34,13 @@ def test_the_demo_shows_floors_answer_and_truth(told):
         assert words in told[1]
 
 
+def test_causes_tell_more_than_pixels(told):
+    lines = {line.strip().split("  ")[0]: line.split("  ")[2:] for line in told[1].splitlines()}
+    median_km = {name: float(next(filter(None, cells)).replace(",", "")) for name, cells in lines.items()
+                 if name in ("oracle: 1-NN, causes", "1-NN, raw pixels")}  # fmt: skip
+    assert median_km["oracle: 1-NN, causes"] < median_km["1-NN, raw pixels"] / 3
+
+
 def test_the_demo_draws_pictures_that_open(told):
     for name in ("answer.png", "gallery.png", "photo.png"):
         with Image.open(told[0] / name) as picture:

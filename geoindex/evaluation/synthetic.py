@@ -4,6 +4,7 @@ Beside them one sees how hard that Earth is, and how much of what its pictures t
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,45 +19,56 @@ from geoindex.store.images import StoredImages
 SIDE = 32
 """Pixels a side that raw pixels are compared at."""
 
-CHUNK_QUERIES = 256
+CHUNK = 256
+"""Pictures that a process describes at a time, and queries that are compared at a time."""
 
 Floats = NDArray[np.float32]
 
 
 def pixel_row(earth: SyntheticEarth, images: StoredImages) -> Row:
     """Return how far off the most similar picture is: 1-NN on raw pixels, at `SIDE` a side, of the test split."""
-    return _nearest_row("1-NN, raw pixels", images, lambda name: _pixels(earth, name))
+    gallery, asked = (_described(images.rows(split), images, partial(_pixels, earth)) for split in ("train", "test"))
+    return _nearest_row("1-NN, raw pixels", images, gallery, asked)
 
 
 def oracle_row(earth: SyntheticEarth, images: StoredImages) -> Row:
     """Return how far off the scene of the most similar causes is: 1-NN on what no camera sees directly.
 
     Causes are what depends on the place, such as climate, soil, script and driving side; the position is none of them.
+    Each counts in standard deviations over the gallery.
     """
-    return _nearest_row("oracle: 1-NN, causes", images, lambda name: earth.causes(name).place_features(), scaled=True)
+    gallery, asked = (_described(images.rows(split), images, partial(_causes, earth)) for split in ("train", "test"))
+    mean, spread = gallery.mean(axis=0), gallery.std(axis=0) + 1e-6
+    return _nearest_row("oracle: 1-NN, causes", images, (gallery - mean) / spread, (asked - mean) / spread)
 
 
-def _pixels(earth: SyntheticEarth, name: str) -> Floats:
-    small = load_image(earth.read(name)).resize((SIDE, SIDE))
-    return np.asarray(small, np.float32).ravel()
+def _pixels(earth: SyntheticEarth, names: list[str]) -> Floats:
+    small = [load_image(earth.read(name)).resize((SIDE, SIDE)) for name in names]
+    return np.stack([np.asarray(picture, np.float32).ravel() for picture in small])
 
 
-def _nearest_row(name: str, images: StoredImages, describe: Callable[[str], Floats], scaled: bool = False) -> Row:
-    gallery, asked = images.rows("train"), images.rows("test")
-    vectors = {}
-    for split, rows in (("gallery", gallery), ("asked", asked)):
-        locators = images.facts["image"].take(rows).to_pylist()
-        vectors[split] = np.stack([describe(locator) for locator in locators])
-    if scaled:
-        mean, spread = vectors["gallery"].mean(axis=0), vectors["gallery"].std(axis=0) + 1e-6
-        vectors = {split: (values - mean) / spread for split, values in vectors.items()}
-    nearest = gallery[_nearest(vectors["asked"], vectors["gallery"])]
-    off_km = haversine_km(images.lat[nearest], images.lon[nearest], images.lat[asked], images.lon[asked])
+def _causes(earth: SyntheticEarth, names: list[str]) -> Floats:
+    return np.stack([earth.causes(name).place_features() for name in names])
+
+
+def _described(rows: NDArray[np.int64], images: StoredImages, describe: Callable[[list[str]], Floats]) -> Floats:
+    """Return what processes make of the images of some rows, (N, D)."""
+    from joblib import Parallel, delayed
+
+    names = images.facts["image"].take(rows).to_pylist()
+    chunks = [names[first : first + CHUNK] for first in range(0, len(names), CHUNK)]
+    return np.concatenate(Parallel(n_jobs=-1)(delayed(describe)(chunk) for chunk in chunks))
+
+
+def _nearest_row(name: str, images: StoredImages, gallery: Floats, asked: Floats) -> Row:
+    rows, asking = images.rows("train"), images.rows("test")
+    nearest = rows[_nearest(asked, gallery)]
+    off_km = haversine_km(images.lat[nearest], images.lon[nearest], images.lat[asking], images.lon[asking])
     return Row(name, measure(off_km), "floor")
 
 
 def _nearest(queries: Floats, gallery: Floats) -> NDArray[np.int64]:
     """Return the row of the gallery with the least Euclidean distance, (Q,)."""
     squares = (gallery.astype(np.float64) ** 2).sum(axis=1)
-    chunks = [queries[first : first + CHUNK_QUERIES] for first in range(0, len(queries), CHUNK_QUERIES)]
+    chunks = [queries[first : first + CHUNK] for first in range(0, len(queries), CHUNK)]
     return np.concatenate([(squares - 2.0 * (chunk @ gallery.T)).argmin(axis=1) for chunk in chunks])
