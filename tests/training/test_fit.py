@@ -163,8 +163,6 @@ def test_an_index_of_a_fine_tuned_encoder_answers(tmp_path):
 
 @pytest.mark.parametrize("weights", ["frozen", "last", "lora"])
 def test_what_does_not_learn_stays_as_it_was(weights, tmp_path):
-    if weights == "lora":
-        pytest.importorskip("peft")
     recipe = replace(with_tuning(weights=weights, blocks=1, rank=2, ema=0.0, lr=0.05))
     # nobody to validate on: the last epoch is kept
     recipe = replace(recipe, training=replace(recipe.training, epochs=2), split_ratio=(0.9, 0.0, 0.1))
