@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -181,6 +182,8 @@ def _job(
     """Divide the Earth by the train split, and describe cells and clusters by what the encoder sees at first."""
     from geoindex.training.classes import Truth
     from geoindex.training.fit import FitJob
+    from geoindex.training.learner import RetrievalLearner
+    from geoindex.training.weights import open_weights
 
     of_train, of_val = (split[start.rows] == name for name in ("train", "val"))
     if not of_train.any():
@@ -202,7 +205,11 @@ def _job(
     val_truth = Truth(val.lat, val.lon, cell, clusters.assign(val.lat, val.lon, cell))
     gallery, counts = _labelled(rows, theirs, truth, recipe)
     validation = _validation(val_rows, val_truth)
-    return FitJob(encoder, reader, gallery, validation, classes, projection, counts, recipe), divided
+    backbone = open_weights(deepcopy(encoder.module), recipe.finetuning)
+    learner = RetrievalLearner(
+        backbone, encoder.preprocessing, projection, classes, recipe.training, recipe.finetuning, counts
+    )
+    return FitJob(learner, encoder.fingerprint, reader, gallery, validation, recipe), divided
 
 
 def _labelled(rows: Rows, samples: Samples, truth: "Truth", recipe: Recipe) -> "tuple[LabelledImages, dict[str, int]]":
@@ -231,9 +238,11 @@ def _export(
 ) -> None:
     """Write the weights of the best epoch as an encoder, with the heads beside it."""
     from geoindex.encoder import Encoder
+    from geoindex.training.learner import RetrievalLearner
     from geoindex.training.weights import merged
 
     learner = fit.validated
+    assert isinstance(learner, RetrievalLearner)
     recipe_of_result = replace(recipe.encoding, device="cpu")
     module = merged(learner.backbone).cpu()
     tuned = Encoder(encoder.spec, encoder.architecture, encoder.preprocessing, module, recipe_of_result)

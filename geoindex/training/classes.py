@@ -5,6 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from geoindex import geo
+from geoindex.metrics import geoscore
+
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
@@ -48,3 +51,10 @@ class Truth:
     def take(self, rows: Rows) -> "Truth":
         """Return some of the images."""
         return Truth(self.lat[rows], self.lon[rows], self.cell[rows], self.cluster[rows])
+
+    def errors(self, lat: Floats, lon: Floats) -> dict[str, float | None]:
+        """Return median km and GeoScore of answers in degrees, (N,) each; None if there are no images."""
+        if len(self) == 0:
+            return {"median_km": None, "geoscore": None}
+        off_km = geo.haversine_km(self.lat, self.lon, lat, lon)
+        return {"median_km": float(np.median(off_km)), "geoscore": float(geoscore(off_km).mean())}

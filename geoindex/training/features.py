@@ -148,8 +148,9 @@ class _Fit:
         features, objective = self.validation.features, self.model.objective
         self.model.eval()
         parts = [features[first : first + ROWS_AT_ONCE] for first in range(0, len(features), ROWS_AT_ONCE)]
-        best = [objective.most_probable(self.model.embedding(_tensor(part))) for part in parts]
-        return objective.errors(np.concatenate(best) if best else np.zeros(0, np.int64), self.validation.truth)
+        found = [objective.most_probable(self.model.embedding(_tensor(part))) for part in parts]
+        best = np.concatenate(found) if found else np.zeros(0, np.int64)
+        return self.validation.truth.errors(objective.classes.lat[best], objective.classes.lon[best])
 
 
 def _tensor(features: NDArray[np.float16]) -> torch.Tensor:

@@ -9,7 +9,6 @@ import json
 import logging
 from collections.abc import Mapping
 from contextlib import nullcontext
-from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
@@ -20,22 +19,20 @@ import torch
 from torch import Tensor, nn
 
 from geoindex.encoder.device import choose_training_dtype
-from geoindex.encoder.encoder import Encoder
-from geoindex.encoder.projection import Projection
 from geoindex.errors import TrainingError
 from geoindex.progress import Progress
 from geoindex.recipe import Recipe
 from geoindex.training import processes
 from geoindex.training.augmentation import vary
 from geoindex.training.checkpoints import Checkpoints, Position
-from geoindex.training.classes import Classes, Rows, Truth
+from geoindex.training.classes import Floats, Rows, Truth
 from geoindex.training.journal import Journal
 from geoindex.training.learner import Batch, Learner
 from geoindex.training.order import epoch_order
 from geoindex.training.pixels import PixelReader, Read
 from geoindex.training.schedule import rate_at
 from geoindex.training.stopping import StopRequest, listening
-from geoindex.training.weights import open_weights, rates
+from geoindex.training.weights import rates
 
 log = logging.getLogger(__name__)
 
@@ -67,23 +64,19 @@ class FitJob:
     """All that a fit works with.
 
     Attributes:
-        encoder: to start from; it stays as it is.
+        learner: what learns.
+        origin: fingerprint of the encoder that it starts from.
         reader: hands out prepared images.
         gallery: what is learned from.
         validation: what chooses the epoch; if it is empty, the last one is taken.
-        classes: cells and clusters.
-        start: projection to start from.
-        label_counts: classes of each auxiliary target.
-        recipe: its training, finetuning and seed.
+        recipe: its training, finetuning, seed, and the batch size of its encoding.
     """
 
-    encoder: Encoder
+    learner: Learner
+    origin: str
     reader: PixelReader
     gallery: LabelledImages
     validation: LabelledImages
-    classes: Classes
-    start: Projection
-    label_counts: Mapping[str, int]
     recipe: Recipe
 
     def key(self) -> str:
@@ -91,7 +84,7 @@ class FitJob:
         facts: dict[str, Any] = {"training": asdict(self.recipe.training), "finetuning": asdict(self.recipe.finetuning)}
         for free in ("workers", "cache_gib", "checkpoint_minutes"):
             del facts["finetuning"][free]
-        facts |= {"seed": self.recipe.seed, "encoder": self.encoder.fingerprint, "processes": processes.count()}
+        facts |= {"seed": self.recipe.seed, "encoder": self.origin, "processes": processes.count()}
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
         for part in (self.gallery, self.validation):
             for values in (part.rows, part.truth.lat, part.truth.lon, part.truth.cell, part.truth.cluster):
@@ -105,10 +98,7 @@ class ImageFit:
     def __init__(self, job: FitJob, device: torch.device, folder: Path) -> None:
         self.job, self.device, self.folder = job, device, folder
         self.training, self.tuning = job.recipe.training, job.recipe.finetuning
-        backbone = open_weights(deepcopy(job.encoder.module), self.tuning)
-        self.learner = Learner(
-            backbone, job.encoder.preprocessing, job.start, job.classes, self.training, self.tuning, job.label_counts
-        ).to(device)
+        self.learner = job.learner.to(device)
         if device.type == "cuda":
             self.learner.to(memory_format=torch.channels_last)
         if self.tuning.compile:
@@ -303,24 +293,29 @@ class ImageFit:
         if processes.rank() == 0:
             self.checkpoints.save_best(epoch, self.validated.state_dict())
 
-    @torch.no_grad()
     def validate(self) -> dict[str, float | None]:
-        """Return median km and GeoScore of the most probable cluster on validation."""
-        learner, validation = self.validated, self.job.validation
-        learner.eval()
-        own = self._own(np.arange(len(validation.rows)))
-        size = max(1, self.job.recipe.encoding.batch_size)
-        batches = [validation.rows[own[first : first + size]] for first in range(0, len(own), size)]
+        """Return median km and GeoScore of the answers on validation."""
+        validation = self.job.validation
+        rows, found = self.answers(validation.rows)
         place = np.full(len(self._at), -1)
         place[validation.rows] = np.arange(len(validation.rows))
-        best, seen = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-        for read in self.job.reader.batches(batches):
+        return validation.truth.take(place[rows]).errors(found[:, 0], found[:, 1])
+
+    @torch.no_grad()
+    def answers(self, wanted: Rows) -> tuple[Rows, Floats]:
+        """Return the rows among these that could be read, (n,), and where they were taken in degrees, (n, 2)."""
+        learner = self.validated
+        learner.eval()
+        own = wanted[self._own(np.arange(len(wanted)))]
+        size = self.job.recipe.encoding.batch_size
+        rows, found = [np.zeros(0, np.int64)], [np.zeros((0, 2))]
+        for read in self.job.reader.batches([own[first : first + size] for first in range(0, len(own), size)]):
+            if len(read.rows) == 0:
+                continue
             with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-                embeddings = learner.embed(self._to_device(read.pixels))
-            best.append(learner.objective.most_probable(embeddings))
-            seen.append(place[read.rows])
-        found, rows = (processes.gather_rows(np.concatenate(part)) for part in (best, seen))
-        return learner.objective.errors(found, validation.truth.take(rows))
+                found.append(learner.answers(self._to_device(read.pixels)))
+            rows.append(read.rows)
+        return processes.gather_rows(np.concatenate(rows)), processes.gather_rows(np.concatenate(found))
 
     def _save(self) -> None:
         position = self.position

@@ -1,4 +1,4 @@
-"""The model that learns from images: backbone, embedding, and what their outputs are judged by."""
+"""Models that learn from images: a backbone, what turns its features into answers, and the loss of a batch."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from geoindex.encoder.projection import Projection
 from geoindex.recipe import FineTuningRecipe, TrainingRecipe
 from geoindex.training import processes
 from geoindex.training.auxiliary import AuxiliaryHeads
-from geoindex.training.classes import Classes, Rows, Truth
+from geoindex.training.classes import Classes, Floats, Rows, Truth
 from geoindex.training.heads import LinearEmbedding
 from geoindex.training.objective import Objective
 
@@ -37,20 +37,14 @@ class Batch:
 
 
 class Learner(nn.Module):
-    """Pixels to embeddings, and the loss of a batch."""
+    """Pixels to features; what comes after them, and the loss, is up to its kinds."""
 
     mean: Tensor
     std: Tensor
 
-    def __init__(
-        self, backbone: nn.Module, preprocessing: Preprocessing, start: Projection, classes: Classes,
-        training: TrainingRecipe, tuning: FineTuningRecipe, label_counts: Mapping[str, int],
-    ) -> None:  # fmt: skip
+    def __init__(self, backbone: nn.Module, preprocessing: Preprocessing) -> None:
         super().__init__()
-        self.backbone, self.tuning = backbone, tuning
-        self.embedding = LinearEmbedding(start.mean, start.matrix)
-        self.objective = Objective(classes, training)
-        self.auxiliary = AuxiliaryHeads(len(start.mean), label_counts)
+        self.backbone = backbone
         for name, values in (("mean", preprocessing.mean), ("std", preprocessing.std)):
             self.register_buffer(name, 255.0 * torch.tensor(values).view(3, 1, 1), persistent=False)
 
@@ -61,6 +55,36 @@ class Learner(nn.Module):
         wide: Tensor = pooled.float()
         return wide
 
+    def forward(self, pixels: Tensor, batch: Batch, random: np.random.Generator) -> Tensor:
+        """Return the loss of a batch whose pixels were varied, (B, 3, S, S)."""
+        raise NotImplementedError
+
+    def answers(self, pixels: Tensor) -> Floats:
+        """Return where images were taken, (B, 2): latitudes and longitudes in degrees."""
+        raise NotImplementedError
+
+    def heads(self) -> list[nn.Parameter]:
+        """Return the weights that learn at the rate of geo-embeddings."""
+        raise NotImplementedError
+
+    def maps(self) -> list[nn.Parameter]:
+        """Return the weights that learn at the rate of the projection."""
+        return []
+
+
+class RetrievalLearner(Learner):
+    """Pixels to embeddings, which are compared with the geo-embeddings of cells and clusters."""
+
+    def __init__(
+        self, backbone: nn.Module, preprocessing: Preprocessing, start: Projection, classes: Classes,
+        training: TrainingRecipe, tuning: FineTuningRecipe, label_counts: Mapping[str, int],
+    ) -> None:  # fmt: skip
+        super().__init__(backbone, preprocessing)
+        self.tuning = tuning
+        self.embedding = LinearEmbedding(start.mean, start.matrix)
+        self.objective = Objective(classes, training)
+        self.auxiliary = AuxiliaryHeads(len(start.mean), label_counts)
+
     def embed(self, pixels: Tensor) -> Tensor:
         """Return unit vectors, (B, dim)."""
         features = self.features(pixels)
@@ -69,7 +93,7 @@ class Learner(nn.Module):
         return unit
 
     def forward(self, pixels: Tensor, batch: Batch, random: np.random.Generator) -> Tensor:
-        """Return the loss of a batch whose pixels were varied, (B, 3, S, S)."""
+        """Return haversine, contrastive and auxiliary losses together."""
         features = self.features(pixels)
         with torch.autocast(pixels.device.type, enabled=False):
             embeddings = self.embedding(features)
@@ -82,9 +106,18 @@ class Learner(nn.Module):
                 loss = loss + self.tuning.auxiliary_weight * processes.share_of_mean(losses)
         return loss
 
-    def heads(self) -> "list[nn.Parameter]":
-        """Return the weights that learn at the rate of geo-embeddings."""
+    def answers(self, pixels: Tensor) -> Floats:
+        """Return the centroids of the most probable clusters."""
+        best, classes = self.objective.most_probable(self.embed(pixels)), self.objective.classes
+        return np.stack([classes.lat[best], classes.lon[best]], axis=1)
+
+    def heads(self) -> list[nn.Parameter]:
+        """Return geo-embeddings and the heads of other labels."""
         return [*self.objective.parameters(), *self.auxiliary.parameters()]
+
+    def maps(self) -> list[nn.Parameter]:
+        """Return the projection."""
+        return [self.embedding.matrix]
 
     def projection(self) -> Projection:
         """Return the embedding as the index stores it."""

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 
 from geoindex import geo
-from geoindex.metrics import geoscore
 from geoindex.recipe import TrainingRecipe
 from geoindex.training import processes
 from geoindex.training.classes import Classes, Rows, Truth
@@ -124,13 +123,6 @@ class Objective(nn.Module):
         spread = high[:, self.cell_of] + total[:, self.cell_of].log()
         best: Rows = (log_cell[:, self.cell_of] + logits - spread).argmax(dim=1).cpu().numpy()
         return best
-
-    def errors(self, best: Rows, truth: Truth) -> dict[str, float | None]:
-        """Return median km and GeoScore of clusters as answers; None if there are no images."""
-        if len(truth) == 0:
-            return {"median_km": None, "geoscore": None}
-        off_km = geo.haversine_km(truth.lat, truth.lon, self.classes.lat[best], self.classes.lon[best])
-        return {"median_km": float(np.median(off_km)), "geoscore": float(geoscore(off_km).mean())}
 
     def geo_embeddings(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return those of cells and clusters as unit vectors, (C, dim) and (M, dim)."""

@@ -7,12 +7,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, distributed
+
+N = TypeVar("N", bound=np.generic)
 
 PATIENCE = timedelta(hours=12)
 """How long the others wait for the first process, which alone reads and prepares."""
@@ -104,11 +106,11 @@ def mean(value: float, device: torch.device) -> float:
     return float(total) / count()
 
 
-def gather_rows(rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the numbers of all processes, one after the other."""
+def gather_rows(rows: NDArray[N]) -> NDArray[N]:
+    """Return the numbers of all processes, (N, ...) each, one after the other."""
     if count() == 1:
         return rows
-    found: list[NDArray[np.int64] | None] = [None] * count()
+    found: list[NDArray[N] | None] = [None] * count()
     distributed.all_gather_object(found, rows)
     return np.concatenate([part for part in found if part is not None])
 

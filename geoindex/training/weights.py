@@ -87,7 +87,7 @@ def rates(learner: Learner, training: TrainingRecipe, tuning: FineTuningRecipe) 
         {"params": [p for p in backbone if p.ndim > 1], "lr": tuning.lr, "weight_decay": tuning.weight_decay},
         {"params": [p for p in backbone if p.ndim <= 1], "lr": tuning.lr, "weight_decay": 0.0},
         {
-            "params": [learner.embedding.matrix],
+            "params": learner.maps(),
             "lr": training.lr * training.projection_rate,
             "weight_decay": training.weight_decay,
         },
