@@ -10,14 +10,14 @@ import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Dict
 
 from geoindex import __version__
 from geoindex.errors import GeoindexError, UnreadableImageError
-from geoindex.recipe import ClusterRecipe, GeocellRecipe, Recipe
+from geoindex.recipe import ClusterRecipe, GeocellRecipe, Recipe, paper_recipe
 from geoindex.recipe_files import load_recipe, recipe_to_dict
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 SOME_FAILED = 3
 INTERRUPTED = 130
+OF_RECIPES = ("build", "train", "table1")
+"""Commands that take a recipe file and its keys as flags."""
 
 Format = Literal["table", "json", "jsonl", "geojson", "csv"]
 Flags = Annotated[Recipe, Parameter(name="*")]
@@ -102,7 +104,7 @@ def train(source: str = "", /, *, recipe: Flags = Recipe(), format: ReportFormat
     report = train_encoder(wanted)
     if os.environ.get("RANK", "0") != "0":  # torchrun: the first process speaks for all
         return 0
-    print(report.to_text() if format == "table" else json.dumps(report.to_dict(), ensure_ascii=False, indent=1))
+    _print_report(report, format)
     return 0
 
 
@@ -204,7 +206,7 @@ def eval_(
     from geoindex.evaluation.protocol import evaluate
 
     report = evaluate(index, split=split, source=source, columns=Recipe(column=column).columns, seed=seed)
-    print(report.to_text() if format == "table" else json.dumps(report.to_dict(), ensure_ascii=False, indent=1))
+    _print_report(report, format)
     return SOME_FAILED if report.unreadable else 0
 
 
@@ -219,7 +221,7 @@ def info(index: Path, /, *, format: ReportFormat = "table") -> int:
     from geoindex.inspection import inspect_index
 
     report = inspect_index(index)
-    print(report.to_text() if format == "table" else json.dumps(report.to_dict(), ensure_ascii=False, indent=1))
+    _print_report(report, format)
     return 0
 
 
@@ -254,12 +256,54 @@ def geocells_(
 
     recipe = Recipe(source=source, column=column, sample=sample, seed=seed, geocells=geocells, clusters=clusters)
     report = survey_positions(recipe, out, held_out)
-    print(report.to_text() if format == "table" else json.dumps(report.to_dict(), ensure_ascii=False, indent=1))
+    _print_report(report, format)
     return 0
 
 
-def _print_build(report: "BuildReport", format: ReportFormat) -> int:
+@app.command
+def table1(
+    recipe_file: str = "",
+    /,
+    *,
+    recipe: Flags = Recipe(),  # noqa: B008
+    seeds: int = 1,
+    photos: int = 50,
+    resnet: str = "timm:resnet152.a1_in1k",
+    resnet_epochs: int = 5,
+    format: ReportFormat = "table",
+) -> int:
+    """Run the paper's Table 1 on a source: baselines, losses, and the floors to beat. Run again to go on.
+
+    Args:
+        recipe_file: A recipe (.toml) for the ViT rows; without one, the paper's settings.
+        recipe: Every key of a recipe is a flag, and overrides the file.
+        seeds: Runs, each with a split and a start of its own.
+        photos: Random test photos, the same in every row, for the paper's own figure.
+        resnet: Encoder of the regression baseline.
+        resnet_epochs: Its passes over the train split.
+        format: How to print the table; table1.md, table1.json and table1.png are written to --out too.
+    """
+    from geoindex.evaluation.table1 import Table1Plan, run_table1
+
+    out = Path(recipe.out or "table1")
+    table = run_table1(recipe, Table1Plan(seeds, photos, resnet, resnet_epochs), out)
+    table.write(out)
+    _print_report(table, format)
+    return 0
+
+
+class _Report(Protocol):
+    def to_text(self) -> str: ...
+
+    def to_dict(self) -> dict[str, Any]: ...
+
+
+def _print_report(report: _Report, format: ReportFormat) -> None:
     print(report.to_text() if format == "table" else json.dumps(report.to_dict(), ensure_ascii=False, indent=1))
+
+
+def _print_build(report: "BuildReport", format: ReportFormat) -> int:
+    _print_report(report, format)
     return SOME_FAILED if report.failed else 0
 
 
@@ -276,15 +320,16 @@ def _usage_text(error: CycloptsError, tokens: list[str]) -> str:
 
 
 def _read_recipe_file(tokens: list[str]) -> None:
-    """Let `build FILE.toml` take its flags' defaults from the file, once it is known to be a recipe; so `train`."""
+    """Let `build FILE.toml` take its flags' defaults from the file, once it is known to be a recipe; so the others."""
     file = _recipe_file(tokens)
-    for name in ("build", "train"):
+    for name in OF_RECIPES:
+        start = load_recipe(file) if file else paper_recipe() if name == "table1" else None
         # under the command's name: a key such as geocells is also the name of another command
-        app[name].config = (Dict({name: recipe_to_dict(load_recipe(file))}),) if file else ()
+        app[name].config = (Dict({name: recipe_to_dict(start)}),) if start else ()
 
 
 def _recipe_file(tokens: list[str]) -> str | None:
-    if tokens[:1] not in (["build"], ["train"]):
+    if tokens[:1] not in ([name] for name in OF_RECIPES):
         return None
     for before, token in pairwise(tokens):
         is_value = before.startswith("--") and "=" not in before
@@ -311,7 +356,7 @@ def main(arguments: list[str] | None = None) -> int:
         _complain(str(error))
         return error.exit_code
     except KeyboardInterrupt:
-        builds = tokens[:1] in (["build"], ["demo"])
+        builds = tokens[:1] in (["build"], ["demo"], ["table1"])
         _complain("interrupted; what was embedded is kept for the next run." if builds else "interrupted.")
         return INTERRUPTED
     except BrokenPipeError:

@@ -104,10 +104,24 @@ def build_index(
         GeoindexError: if anything fails; a live index at `out` is then as it was.
     """
     recipe = resolve_recipe(source, keys)
-    index = IndexFolder(Path(out or recipe.out or default_folder(source, recipe)))
-    stages = Stages()
     # before the folder is touched: a wrong path leaves nothing behind
     opened = open_source(recipe.source, columns=recipe.columns)
+    return build_from(opened, recipe, Path(out or recipe.out or default_folder(source, recipe)))
+
+
+def build_from(opened: Source, recipe: Recipe, out: Path, kept: Path | None = None) -> BuildReport:
+    """Build an index from a source that is open.
+
+    Args:
+        opened: the source; that of the recipe is not looked at.
+        recipe: all else.
+        out: folder of the index.
+        kept: folder of prepared images, which several builds with fine-tuning can share; None: the index's own.
+
+    Raises:
+        GeoindexError: as `build_index`.
+    """
+    index, stages = IndexFolder(out), Stages()
     with stages("scan"):
         samples, split, left_out = read_samples(opened, recipe)
     encoder = _encoder_for(opened, recipe)
@@ -115,12 +129,13 @@ def build_index(
         parent = _parent(index)
         tuned = None
         if recipe.training.method == "images" and read_heads(recipe.encoder) is None:
+            kept = kept or index.work / "finetuning"
             with stages("fine-tuning"):
-                tuned = finetune(opened, samples, split, encoder, recipe, index.work / "finetuning")
+                tuned = finetune(opened, samples, split, encoder, recipe, index.work / "finetuning", kept)
             encoder = _load_tuned(tuned, recipe)
         with stages("embed"):
-            kept = kept_pixels(opened, samples, encoder, tuned.parent) if tuned and encoder else opened
-            embedded = embed_samples(kept, samples, encoder, index.work)
+            pixels = kept_pixels(opened, samples, encoder, kept) if kept and encoder else opened
+            embedded = embed_samples(pixels, samples, encoder, index.work)
         with stages("store"):
             version = _write_images(index, samples, split, embedded)
             entry = _encoder_entry(opened, encoder, index, tuned or recipe.encoder)

@@ -52,8 +52,9 @@ class StartFeatures:
 
 
 def finetune(
-    source: Source, samples: Samples, split: NDArray[np.str_], encoder: "Encoder | None", recipe: Recipe, folder: Path
-) -> Path:
+    source: Source, samples: Samples, split: NDArray[np.str_], encoder: "Encoder | None", recipe: Recipe, folder: Path,
+    kept: Path | None = None,
+) -> Path:  # fmt: skip
     """Fine-tune an encoder on the train split, or go on with a run that was stopped.
 
     Under torchrun every process calls this; the first one writes.
@@ -65,6 +66,7 @@ def finetune(
         encoder: to start from; its weights stay as they are. None where the source has features instead of images.
         recipe: encoding, geocells, clusters, training, finetuning, seed.
         folder: for checkpoints and metrics; the result is its folder `encoder`.
+        kept: folder of prepared images, which several fits can share; None: the same folder.
 
     Returns:
         The folder that `load_encoder` reads.
@@ -78,9 +80,12 @@ def finetune(
 
     if encoder is None or isinstance(source, EmbeddedSource):
         raise ConfigError("Features alone cannot teach an encoder; take training.method features.")
-    with processes.joined(_device(encoder)) as device:
-        reader = _reader(source, samples, encoder, recipe, folder, device)
-        start = _start_features(reader, encoder, folder)
+    kept = kept or folder
+    with processes.joined(training_device(encoder)) as device:
+        if processes.rank() > 0:
+            processes.wait()  # until the first one has read all images
+        reader = image_reader(source, samples, encoder, recipe, kept, device)
+        start = _start_features(reader, encoder, kept)
         job, divided = _job(reader, start, samples, split, encoder, recipe)
         fit = ImageFit(job, device, folder)
         position = fit.run()
@@ -90,7 +95,12 @@ def finetune(
     return folder / "encoder"
 
 
-def _device(encoder: "Encoder") -> "torch.device":
+def training_device(encoder: "Encoder") -> "torch.device":
+    """Return the device that an encoder learns on.
+
+    Raises:
+        ConfigError: if no fit runs there.
+    """
     import torch
 
     device = torch.device(encoder.device)
@@ -99,11 +109,10 @@ def _device(encoder: "Encoder") -> "torch.device":
     return device
 
 
-def _reader(
+def image_reader(
     source: Source, samples: Samples, encoder: "Encoder", recipe: Recipe, folder: Path, device: "torch.device"
 ) -> "PixelReader":
-    """Return what reads the images; it keeps them if they are few enough."""
-    from geoindex.training import processes
+    """Return what reads the images; it keeps them in the folder if they are few enough."""
     from geoindex.training.pixels import PixelCache, PixelReader, PreparedImages
 
     images = samples.images
@@ -114,8 +123,6 @@ def _reader(
     workers = tuning.workers
     if workers is None:
         workers = min(MAX_WORKERS, os.cpu_count() or 1) if device.type == "cuda" else 0
-    if processes.rank() > 0:
-        processes.wait()  # until the first one has read all images
     cache = PixelCache(path, len(images), size) if gib <= tuning.cache_gib else None
     return PixelReader(prepared, cache, workers, device.type == "cuda")
 

@@ -70,11 +70,16 @@ def evaluate(
     if seed < 0:
         raise ConfigError(f"Seed {seed} cannot be used; it must be 0 or more.")
     opened = index if isinstance(index, GeoIndex) else open_index(index)
-    queries = queries_from(opened, source, columns or {}) if source else _from_split(opened, split)
+    queries = queries_from(opened, source, columns or {}) if source else split_queries(opened, split)
     return _report(opened, queries, seed)
 
 
-def _from_split(index: GeoIndex, split: str) -> Queries:
+def split_queries(index: GeoIndex, split: str) -> Queries:
+    """Return an index's own images of a split as queries.
+
+    Raises:
+        EmptyDatasetError: if there are none.
+    """
     if split not in SPLITS:
         raise ConfigError(f"No split '{split}'; choose one of {', '.join(SPLITS)}.")
     images = StoredImages.read(IndexFolder(index.path).tables, index.manifest.tables["images"])

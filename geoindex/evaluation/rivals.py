@@ -1,5 +1,7 @@
 """What an index must be measured against: answers that need less than it does."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,16 +23,24 @@ def random_pairing_km(lat: Floats, lon: Floats, gallery_lat: Floats, gallery_lon
     return haversine_km(lat, lon, gallery_lat[rows], gallery_lon[rows]).ravel()
 
 
-def best_constant(gallery_lat: Floats, gallery_lon: Floats, seed: int) -> tuple[float, float]:
-    """Return the gallery position with the best mean GeoScore against the gallery; it never sees a query.
+def best_constant(
+    gallery_lat: Floats, gallery_lon: Floats, seed: int, worth: Callable[[Floats], Floats] = geoscore
+) -> tuple[float, float]:
+    """Return the gallery position whose distances from the gallery are worth most; it never sees a query.
 
     Of large galleries a seeded sample stands as candidates and as witnesses.
+
+    Args:
+        gallery_lat: latitudes in degrees, (G,).
+        gallery_lon: longitudes in degrees, (G,).
+        seed: of the sample.
+        worth: of distances in km; its mean decides. GeoScore, or np.negative for the least mean distance.
     """
     rng = np.random.default_rng(seed)
     candidates = _sample(rng, len(gallery_lat), MAX_CONSTANTS)
     witnesses = _sample(rng, len(gallery_lat), MAX_WITNESSES)
     lat, lon = gallery_lat[witnesses], gallery_lon[witnesses]
-    scores = [geoscore(haversine_km(gallery_lat[c], gallery_lon[c], lat, lon)).mean() for c in candidates]
+    scores = [worth(haversine_km(gallery_lat[c], gallery_lon[c], lat, lon)).mean() for c in candidates]
     best = candidates[int(np.argmax(scores))]
     return float(gallery_lat[best]), float(gallery_lon[best])
 

@@ -6,6 +6,7 @@ Every field is a key of a recipe file and a flag of `geoindex build`; its docstr
 from geoindex.recipe.checks import require
 from geoindex.recipe.division import ClusterRecipe, GeocellRecipe
 from geoindex.recipe.encoding import EncoderRecipe
+from geoindex.recipe.paper import paper_recipe
 from geoindex.recipe.recipe import Recipe, SearchRecipe
 from geoindex.recipe.training import FineTuningRecipe, TrainingRecipe
 
@@ -17,5 +18,6 @@ __all__ = [
     "Recipe",
     "SearchRecipe",
     "TrainingRecipe",
+    "paper_recipe",
     "require",
 ]

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import log_softmax, normalize
 
+from geoindex.geo import EARTH_RADIUS_KM
+
 NEAR = 0.05
 """Least weight of the nearest partner for which an anchor counts in the contrastive loss: three times lambda away."""
 
@@ -32,6 +34,12 @@ def soft_labels(distance_km: Tensor, true_km: Tensor, tau_km: float) -> Tensor:
 def haversine_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Return the cross-entropy between logits and soft labels, each (B, K), as (B,)."""
     return -(labels * log_softmax(_wide(logits), dim=1)).sum(dim=1)
+
+
+def haversine(a: Tensor, b: Tensor) -> Tensor:
+    """Return distances in km between points, unit vectors (B, 3) each, as (B,); gradients are finite everywhere."""
+    apart, together = (torch.linalg.vector_norm(_wide(c), dim=1) for c in (a - b, a + b))
+    return 2.0 * EARTH_RADIUS_KM * torch.atan2(apart, together)
 
 
 def expected_haversine(logits: Tensor, distance_km: Tensor) -> Tensor:

@@ -152,8 +152,11 @@ class PixelCache:
                 write_durably(self._done, b"")
 
     def read(self, rows: "Rows") -> Read:
-        """Return a batch."""
-        return Read(rows, torch.from_numpy(self._pixels[rows]), {})
+        """Return a batch; an image without a single pixel is one that could not be read."""
+        pixels = self._pixels[rows]
+        good = pixels.any(axis=(1, 2, 3))
+        failures = dict.fromkeys(rows[~good].tolist(), "could not be read before")
+        return Read(rows[good], torch.from_numpy(pixels if good.all() else pixels[good]), failures)
 
 
 class KeptImages:

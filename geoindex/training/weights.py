@@ -30,28 +30,25 @@ def merged(backbone: nn.Module) -> nn.Module:
     return merge() if merge else backbone
 
 
-def blocks_of(backbone: nn.Module) -> nn.Module:
-    """Return the sequence of equal blocks that holds most of the weights.
+def blocks_of(backbone: nn.Module) -> list[nn.Module]:
+    """Return the blocks of one kind that hold most of the weights, in order, whatever stages they stand in.
 
     Raises:
-        ConfigError: if there is none.
+        ConfigError: if there are none.
     """
-    found = [
-        (sum(p.numel() for p in module.parameters()), module)
-        for module in backbone.modules()
-        if isinstance(module, (nn.ModuleList, nn.Sequential))
-        and len(kinds := [type(child) for child in module.children()]) > 1
-        and len(set(kinds)) == 1
-        and any(True for _ in module.parameters())
-    ]
-    if not found:
+    kinds: dict[type[nn.Module], list[nn.Module]] = {}
+    for module in backbone.modules():
+        children = list(module.children()) if isinstance(module, (nn.ModuleList, nn.Sequential)) else []
+        if len(children) > 1 and len({type(child) for child in children}) == 1:
+            kinds.setdefault(type(children[0]), []).extend(children)
+    if not kinds:
         raise ConfigError("This encoder has no sequence of blocks; take finetuning.weights all or frozen.")
-    return max(found, key=lambda pair: pair[0])[1]
+    return max(kinds.values(), key=lambda blocks: sum(p.numel() for block in blocks for p in block.parameters()))
 
 
 def _last(backbone: nn.Module, count: int) -> Iterator[nn.Parameter]:
     """Yield the weights of the last blocks and of all that comes after them."""
-    blocks = list(blocks_of(backbone).children())
+    blocks = blocks_of(backbone)
     if count > len(blocks):
         raise ConfigError(f"Recipe key 'finetuning.blocks' is {count}; this encoder has {len(blocks)} blocks.")
     first = next(blocks[len(blocks) - count].parameters())
@@ -69,12 +66,13 @@ def _with_lora(backbone: nn.Module, rank: int) -> nn.Module:
         raise MissingExtraError(
             "LoRA needs the extra 'train'; install it with: pip install 'geoindex[train]'."
         ) from error
-    blocks = blocks_of(backbone)
-    inside = {id(module) for module in blocks.modules()}
+    inside = {id(module) for block in blocks_of(backbone) for module in block.modules()}
     targets = [
         name for name, module in backbone.named_modules()
         if id(module) in inside and type(module) in (nn.Linear, nn.MultiheadAttention)
     ]  # fmt: skip
+    if not targets:
+        raise ConfigError("The blocks of this encoder have no linear layers for LoRA; take finetuning.weights last.")
     wrapped: nn.Module = get_peft_model(backbone, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets))
     return wrapped
 
