@@ -1,0 +1,77 @@
+"""The command line: parse, call, print. Results go to stdout, all else to stderr.
+
+Exit codes: 0 all fine, 1 failed, 2 wrong usage, 3 some inputs failed and the others were done, 130 interrupted.
+"""
+
+import logging
+import os
+import sys
+from itertools import pairwise
+
+from cyclopts import CycloptsError
+from cyclopts.config import Dict
+
+from geoindex.cli import asking, making  # noqa: F401  (they add their commands)
+from geoindex.cli.application import app, complain
+from geoindex.errors import GeoindexError
+from geoindex.recipe import paper_recipe
+from geoindex.recipe_files import load_recipe, recipe_to_dict
+
+INTERRUPTED = 130
+OF_RECIPES = ("build", "train", "table1")
+"""Commands that take a recipe file and its keys as flags."""
+
+
+def _usage_text(error: CycloptsError, tokens: list[str]) -> str:
+    command = tokens[0] + " " if tokens[:1] and tokens[0] in app else ""
+    text = str(error).strip().rstrip(".")
+    return f"{text}{'' if text.endswith('?') else '.'} See 'geoindex {command}--help'."
+
+
+def _read_recipe_file(tokens: list[str]) -> None:
+    """Let `build FILE.toml` take its flags' defaults from the file, once it is known to be a recipe; so the others."""
+    file = _recipe_file(tokens)
+    for name in OF_RECIPES:
+        start = load_recipe(file) if file else paper_recipe() if name == "table1" else None
+        # under the command's name: a key such as geocells is also the name of another command
+        app[name].config = (Dict({name: recipe_to_dict(start)}),) if start else ()
+
+
+def _recipe_file(tokens: list[str]) -> str | None:
+    if tokens[:1] not in ([name] for name in OF_RECIPES):
+        return None
+    for before, token in pairwise(tokens):
+        is_value = before.startswith("--") and "=" not in before
+        if token.endswith(".toml") and not token.startswith("--") and not is_value:
+            return token
+    return None
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="geoindex: %(message)s")
+    tokens = sys.argv[1:] if arguments is None else arguments
+    if tokens[:1] == ["query"]:
+        tokens = ["stdin:" if token == "-" else token for token in tokens]  # a lone dash would be taken for a flag
+    try:
+        _read_recipe_file(tokens)
+        code = int(app(tokens, exit_on_error=False, print_error=False) or 0)
+        sys.stdout.flush()
+        return code
+    except CycloptsError as error:
+        complain(_usage_text(error, tokens))
+        return 2
+    except GeoindexError as error:
+        complain(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        builds = tokens[:1] in (["build"], ["demo"], ["table1"])
+        complain("interrupted; what was embedded is kept for the next run." if builds else "interrupted.")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # the interpreter flushes stdout once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        complain(f"The system refuses: {error}.")
+        return 1

@@ -1,0 +1,63 @@
+"""The application that commands are added to, and what they share: flags, formats, printing."""
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+
+from cyclopts import App, Parameter
+
+from geoindex import __version__
+from geoindex.recipe import Recipe
+
+if TYPE_CHECKING:
+    from geoindex.pipeline import BuildReport
+
+SOME_FAILED = 3
+
+Format = Literal["table", "json", "jsonl", "geojson", "csv"]
+Flags = Annotated[Recipe, Parameter(name="*")]
+ReportFormat = Literal["table", "json"]
+
+app = App(
+    name="geoindex",
+    version=__version__,
+    help="Where on Earth was this photo taken?",
+    result_action="return_value",
+    suppress_keyboard_interrupt=False,
+    default_parameter=Parameter(negative=(), show_default=lambda value: _default_text(value)),
+)
+
+
+def _default_text(value: object) -> str | None:
+    """Return a default as it would be typed; what is empty needs no telling."""
+    if isinstance(value, tuple):
+        return " ".join(map(str, value)) or None
+    return None if value is None else str(value) or None
+
+
+class Report(Protocol):
+    """What commands print."""
+
+    def to_text(self) -> str:
+        """Return it for people."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON types."""
+
+
+def print_report(report: Report, format: ReportFormat) -> None:
+    """Print a report for people or for programs."""
+    print(report.to_text() if format == "table" else json.dumps(report.to_dict(), ensure_ascii=False, indent=1))
+
+
+def print_build(report: "BuildReport", format: ReportFormat) -> int:
+    """Print what was built; return the exit code."""
+    print_report(report, format)
+    return SOME_FAILED if report.failed else 0
+
+
+def complain(message: str) -> None:
+    """Print one line of complaint to stderr."""
+    from geoindex.progress import write
+
+    write(f"geoindex: {' '.join(message.splitlines())}\n", sys.stderr)

@@ -1,0 +1,116 @@
+"""Commands that ask an index: for answers, for its worth, for what it holds."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from geoindex.cli.application import SOME_FAILED, Format, ReportFormat, app, complain, print_report
+from geoindex.errors import UnreadableImageError
+from geoindex.recipe import Recipe
+
+if TYPE_CHECKING:
+    from geoindex.prediction import Prediction
+    from geoindex.presentation import Outcome
+
+
+@app.command
+def query(
+    images: list[str],
+    /,
+    *,
+    index: Path | None = None,
+    top_k: int = 5,
+    top_cells: int | None = None,
+    rule: Literal["nearest", "posterior", "distance", "score"] | None = None,
+    evidence: int = 5,
+    max_precision_km: float | None = None,
+    format: Format = "table",
+    device: str = "auto",
+) -> int:
+    """Say where photos were taken. GPS in their EXIF is never used.
+
+    Args:
+        images: Photos, folders, patterns such as 'trip/*.jpg', or - for a photo on stdin.
+        index: Folder of the index; without one $GEOINDEX_HOME, else indexes/default.
+        top_k: Candidates to name.
+        top_cells: Cells that are probed; without it the index's own number.
+        rule: Rule of estimation; without it the index's own.
+        evidence: Stored images to name.
+        max_precision_km: Round every point to this, for uses that must not pinpoint.
+        format: How to print the answers.
+        device: auto, cpu, cuda, mps.
+    """
+    from geoindex.index import GeoIndex, open_index
+    from geoindex.inputs import expand_inputs
+    from geoindex.presentation import FORMATS
+    from geoindex.progress import write
+
+    opened: GeoIndex = open_index(index, device=device)
+    inputs = expand_inputs(images)
+    answers = opened.query_images(
+        (item.image for item in inputs), on_error="return",
+        top_k=top_k, top_cells=top_cells, rule=rule, evidence=evidence, max_precision_km=max_precision_km,
+    )  # fmt: skip
+    failed: list[str] = []
+    for text in FORMATS[format](_outcomes([item.name for item in inputs], answers, failed)):
+        write(text, sys.stdout)
+    return 0 if not failed else 1 if len(failed) == len(inputs) else SOME_FAILED
+
+
+def _outcomes(
+    names: list[str], answers: "Iterator[Prediction | UnreadableImageError]", failed: list[str]
+) -> "Iterator[Outcome]":
+    """Yield what came of each input; complain of those that failed, and add their names to `failed`."""
+    from geoindex.presentation import Outcome
+    from geoindex.progress import track
+
+    for name, answer in zip(names, track(answers, "locating", total=len(names), unit="photo"), strict=True):
+        if isinstance(answer, UnreadableImageError):
+            failed.append(name)
+            answer = UnreadableImageError(name, answer.reason)  # bytes have no name of their own
+            complain(str(answer))
+        yield Outcome(name, answer)
+
+
+@app.command(name="eval")
+def eval_(
+    index: Path,
+    /,
+    *,
+    split: Literal["test", "val", "train"] = "test",
+    source: str | None = None,
+    column: tuple[str, ...] = (),
+    seed: int = 0,
+    format: ReportFormat = "table",
+) -> int:
+    """Measure an index, beside random pairing, the best constant point and 1-NN over the same embeddings.
+
+    Args:
+        index: Folder of the index.
+        split: Which of its own images ask; ignored with --source.
+        source: Other photos with known positions: a folder, a table, or a URI.
+        column: Columns of a table by meaning, each with a flag of its own, as lat=NAME.
+        seed: Seed of the random floors.
+        format: How to print the report.
+    """
+    from geoindex.evaluation.protocol import evaluate
+
+    report = evaluate(index, split=split, source=source, columns=Recipe(column=column).columns, seed=seed)
+    print_report(report, format)
+    return SOME_FAILED if report.unreadable else 0
+
+
+@app.command
+def info(index: Path, /, *, format: ReportFormat = "table") -> int:
+    """Say what an index holds.
+
+    Args:
+        index: Folder of the index.
+        format: How to print it.
+    """
+    from geoindex.inspection import inspect_index
+
+    report = inspect_index(index)
+    print_report(report, format)
+    return 0
