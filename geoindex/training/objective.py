@@ -30,6 +30,9 @@ MAX_CLASSES = 32_768
 NEIGHBOURS = 16
 """Nearest clusters of each true one that a sampled batch is always told from."""
 
+LOGITS_AT_ONCE = 2**24
+"""Numbers that validation holds at a time: 64 MB a tensor of float32, whatever the number of clusters."""
+
 KM = 1000.0
 """Expected distances are counted in thousands of km, so that their gradients are of the size of the others."""
 
@@ -115,6 +118,10 @@ class Objective(nn.Module):
     @torch.no_grad()
     def most_probable(self, embeddings: Tensor) -> Rows:
         """Return the cluster with the largest p(c) p(m|c) of unit vectors (B, dim), (B,)."""
+        parts = embeddings.split(max(1, LOGITS_AT_ONCE // len(self.cluster_xyz)))
+        return np.concatenate([np.zeros(0, np.int64), *map(self._most_probable, parts)])
+
+    def _most_probable(self, embeddings: Tensor) -> Rows:
         log_cell = log_softmax(self.cells(embeddings), dim=1)
         logits = self.clusters(embeddings)
         group = self.cell_of.expand(len(logits), -1)
