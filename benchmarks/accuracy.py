@@ -47,7 +47,7 @@ def reports(shared: Path, splits: int, sample: int | None) -> dict[str, list[Rep
             encoder="timm:deit_tiny_patch16_224",
             weights=str(shared / "weights/deit_tiny_patch16_224.safetensors"),
         )
-        build_index(recipe, out=folder / "index")
+        build_index(recipe, out=folder / "index", training={"method": "none"})
         for name, keys in VARIANTS.items():
             rebuild_index(folder / "index", **keys)
             found[name].append(evaluate(folder / "index", seed=seed))

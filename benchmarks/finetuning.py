@@ -82,7 +82,7 @@ def answers(work: Path, weights: Path, keys: dict[str, dict[str, Any]]) -> Itera
     """Yield what each variant answers in one fold; those with the same encoder are rebuilds of one index."""
     fixed = {"encoder": ENCODER, "weights": str(weights), "split_by": "author", "split_ratio": [0.9, 0.1, 0.0]}
     gallery, queries = work / "gallery.csv", work / "queries.csv"
-    build_index(str(gallery), out=work / "index", **fixed)
+    build_index(str(gallery), out=work / "index", **fixed, training={"method": "none"})
     for name, recipe in keys.items():
         started = perf_counter()
         if recipe["training"]["method"] == "images":

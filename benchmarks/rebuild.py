@@ -20,11 +20,12 @@ from machine import apart, describe_machine, peak_mib, reset_peak, shared_folder
 
 from geoindex import pipeline
 from geoindex.progress import Stages
-from geoindex.recipe import Recipe
+from geoindex.recipe import Recipe, TrainingRecipe
 
 PHOTOS, QUICK_PHOTOS = 2997, 300
 PLANTED, QUICK_PLANTED = 100_000, 10_000
 DIM = 768
+PROTOTYPES = TrainingRecipe(method="none")
 
 
 class MeasuredStages(Stages):
@@ -60,6 +61,7 @@ def photo_recipe(quick: bool) -> Recipe | None:
         split_by="author",
         encoder="timm:deit_tiny_patch16_224",
         weights=str(shared / "weights/deit_tiny_patch16_224.safetensors"),
+        training=PROTOTYPES,
     )
 
 
@@ -69,7 +71,7 @@ def planted_recipe(quick: bool) -> Recipe:
     table = shared / "data/tables/streetview_positions_166k.csv" if shared else None
     count = QUICK_PLANTED if quick else PLANTED
     positions = f"&positions={table}" if table else ""
-    return Recipe(source=f"planted:{count}?dim={DIM}&noise=2{positions}")
+    return Recipe(source=f"planted:{count}?dim={DIM}&noise=2{positions}", training=PROTOTYPES)
 
 
 def measure(recipe: Recipe, folder: Path) -> dict[str, Any]:

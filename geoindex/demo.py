@@ -63,7 +63,7 @@ def demo_recipe(images: int, seed: int) -> Recipe:
 def untrained_recipe(images: int, seed: int) -> Recipe:
     """Return the same without training: prototypes over whitened features of the untrained transformer."""
     encoding = EncoderRecipe(projection="whiten", batch_size=128)
-    return replace(demo_recipe(images, seed), encoding=encoding, training=TrainingRecipe())
+    return replace(demo_recipe(images, seed), encoding=encoding, training=TrainingRecipe(method="none"))
 
 
 def run_demo(out: Path, images: int, seed: int) -> Iterator[str]:

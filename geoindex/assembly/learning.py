@@ -24,6 +24,9 @@ MAX_IMAGES = 500_000
 """Gallery images that are learned from, a seeded sample of more; features of 768 numbers take 1.5 KB each."""
 
 MAX_VALIDATION = 20_000
+ENOUGH_GALLERY, ENOUGH_VALIDATION = 1_000, 100
+"""Images from which on geo-embeddings are fitted if nobody says otherwise: fewer neither teach nor judge a fit."""
+
 ROWS = 16_384
 
 Floats = NDArray[np.float64]
@@ -45,11 +48,12 @@ def learn(
         recipe: its training and seed.
         heads: what was learned with the encoder, if anything was.
     """
-    if recipe.training.method == "none":
+    method = recipe.training.method
+    if method == "none" or (method == "auto" and not _enough(images)):
         return None
     from geoindex.training.features import fit_features
 
-    heads = heads if recipe.training.method == "images" else None
+    heads = heads if method == "images" else None
     start = start if heads is None else heads.projection
     gallery = _labelled(images, division, "train", MAX_IMAGES, start, recipe.seed)
     validation = _labelled(images, division, "val", MAX_VALIDATION, start, recipe.seed)
@@ -57,6 +61,10 @@ def learn(
     if heads is not None and heads.fit(*division.sites()):
         starts.append(replace(starts[0], cell_rows=heads.cells, cluster_rows=heads.clusters))
     return fit_features(gallery, validation, starts, start, recipe.training, recipe.seed)
+
+
+def _enough(images: StoredImages) -> bool:
+    return len(images.rows("train")) >= ENOUGH_GALLERY and len(images.rows("val")) >= ENOUGH_VALIDATION
 
 
 def _labelled(

@@ -19,7 +19,7 @@ from geoindex.figures.charts import (
 )
 from geoindex.figures.worldmap import ANSWER, INK, QUIET, TRUTH, write
 
-_COLOURS = {"learned": ANSWER, "not learned": TRUTH, "floor": QUIET}
+_COLOURS = {"learned": TRUTH, "not learned": ANSWER, "floor": QUIET}
 _NAMES = {"learned": "learned", "not learned": "does not beat the floors", "floor": "floor"}
 _ROW_INCHES, _ABOVE_INCHES, _BELOW_INCHES = 0.34, 1.45, 0.8
 

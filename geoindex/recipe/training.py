@@ -10,9 +10,11 @@ from geoindex.recipe.checks import require
 class TrainingRecipe:
     """How geo-embeddings are learned (paper sections 3.2 and 3.4)."""
 
-    method: Literal["none", "features", "images"] = "none"
+    method: Literal["auto", "none", "features", "images"] = "auto"
     """none: prototypes, the means of their images' embeddings; features: projection and geo-embeddings are fitted on
-    the stored features, the encoder stays as it is; images: the encoder is fine-tuned with them, see finetuning."""
+    the stored features, the encoder stays as it is; images: the encoder is fine-tuned with them, see finetuning; auto:
+    features where the gallery has 1,000 images and validation 100, none elsewhere. Prototypes stay if no epoch of a fit
+    is better on validation."""
 
     loss: Literal["cross_entropy", "expected_km"] = "cross_entropy"
     """Haversine loss: cross-entropy with labels that fall off with distance (the paper), or the expected distance."""

@@ -58,3 +58,15 @@ def test_a_rebuild_can_go_back_to_prototypes_and_learn_again(learned):
     assert IndexFolder(learned).current().manifest.training is None
     geoindex.rebuild_index(learned, training={"method": "features"})
     assert IndexFolder(learned).current().manifest.training is not None
+
+
+@pytest.mark.parametrize(("gallery", "validation", "fitted"), [(50, 5, True), (50, 10_000, False), (10_000, 5, False)])
+def test_geo_embeddings_are_fitted_by_default_where_there_are_enough_images(
+    tmp_path, monkeypatch, gallery, validation, fitted
+):
+    from geoindex.assembly import learning
+
+    monkeypatch.setattr(learning, "ENOUGH_GALLERY", gallery)
+    monkeypatch.setattr(learning, "ENOUGH_VALIDATION", validation)
+    path = geoindex.build_index("planted:200?dim=8&seed=0", out=tmp_path / "index").path
+    assert (IndexFolder(path).current().manifest.training is not None) == fitted
