@@ -118,7 +118,8 @@ class Objective(nn.Module):
     @torch.no_grad()
     def most_probable(self, embeddings: Tensor) -> Rows:
         """Return the cluster with the largest p(c) p(m|c) of unit vectors (B, dim), (B,)."""
-        parts = embeddings.split(max(1, LOGITS_AT_ONCE // len(self.cluster_xyz)))
+        size = max(1, LOGITS_AT_ONCE // len(self.cluster_xyz))
+        parts = [embeddings[first : first + size] for first in range(0, len(embeddings), size)]
         return np.concatenate([np.zeros(0, np.int64), *map(self._most_probable, parts)])
 
     def _most_probable(self, embeddings: Tensor) -> Rows:
