@@ -85,7 +85,7 @@ class TwoStageIndex:
             return cls(faiss.read_index(str(path)))
         except (RuntimeError, AttributeError) as error:
             raise IndexDamagedError(
-                f"'{path}' is not a search index that FAISS can read; run 'geoindex rebuild' to make it again."
+                f"'{path}' is not a search index that FAISS can read; run 'geoindex repair' to make it again."
             ) from error
 
     def save(self, path: Path) -> None:

@@ -76,11 +76,12 @@ def inspect_index(path: str | PathLike[str]) -> IndexInfo:
     countries: Counter[str] = Counter()
     for place, count in zip(clusters["place"].to_pylist(), clusters["n_images"].to_pylist(), strict=True):
         countries[place.rpartition(", ")[2]] += count
-    names = sorted(p.name for p in (folder.root / "generations").iterdir() if p.name.isdigit())
-    return IndexInfo(folder.root, generation.manifest, tuple(names), _sizes(folder), dict(countries.most_common()))
+    return IndexInfo(
+        folder.root, generation.manifest, tuple(folder.names()), _sizes(folder), dict(countries.most_common())
+    )
 
 
 def _sizes(folder: IndexFolder) -> dict[str, int]:
     parts = {"generations": folder.root / "generations", "encoder": folder.root / "encoder"}
-    parts |= {table.name: table for table in sorted(folder.tables.folder.glob("*.lance"))}
+    parts |= {part.name: part for part in sorted(folder.tables.folder.iterdir())}
     return {name: sum(f.stat().st_size for f in part.rglob("*") if f.is_file()) for name, part in parts.items()}

@@ -8,7 +8,6 @@ from geoindex.encoder.projection import Projection
 from geoindex.errors import IndexDamagedError
 from geoindex.search.searcher import Searcher
 from geoindex.store.generations import Generation
-from geoindex.store.manifest import FileRecord
 from geoindex.store.tables import LanceTables, vectors_from_arrow
 
 TOLERANCE = 2e-3
@@ -33,9 +32,7 @@ def verify_generation(tables: LanceTables, generation: Generation) -> None:
     Raises:
         IndexDamagedError: at the first thing that is not as written.
     """
-    for name, record in generation.manifest.files.items():
-        if FileRecord.of(generation.file(name)) != record:
-            raise _damaged(generation, f"'{name}' does not have the checksum of the manifest")
+    generation.check()
     searcher = Searcher.open(generation)
     top_cells = int(generation.manifest.recipe["search"]["top_cells"])
     if record_canaries(searcher, top_cells) != generation.manifest.canaries:
@@ -75,5 +72,5 @@ def _compare_search(tables: LanceTables, generation: Generation, searcher: Searc
 
 def _damaged(generation: Generation, fault: str) -> IndexDamagedError:
     return IndexDamagedError(
-        f"Generation '{generation.folder}' is damaged: {fault}; run 'geoindex rebuild' to make it again."
+        f"Generation '{generation.folder}' is damaged: {fault}; run 'geoindex repair' to make it again."
     )

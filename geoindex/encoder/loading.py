@@ -86,17 +86,18 @@ def _override(preprocessing: Preprocessing, recipe: EncoderRecipe) -> Preprocess
 def _load_folder(folder: Path, recipe: EncoderRecipe, weights: str) -> Encoder:
     config = _read_config(folder / CONFIG_FILE)
     foreign = "fingerprint" not in config
-    architecture = Architecture(**config["architecture"])
-    if recipe.image_size not in (None, config["preprocessing"]["size"]):
-        size = config["preprocessing"]["size"]
-        raise ConfigError(f"The encoder in '{folder}' has image_size {size}, not {recipe.image_size}; leave it out.")
+    architecture, own = _parts(config, folder / CONFIG_FILE)
+    if recipe.image_size not in (None, own.size):
+        raise ConfigError(
+            f"The encoder in '{folder}' has image_size {own.size}, not {recipe.image_size}; leave it out."
+        )
     module = _build(architecture, 0)
     file = weights or folder / WEIGHTS_FILE
     state = read_weights(file)
     if weights or foreign:
         state = library_of(architecture.library).adapt(state, module)
     load_strictly(module, state, f"'{file}'")
-    preprocessing = _override(Preprocessing.from_dict(config["preprocessing"]), recipe)
+    preprocessing = _override(own, recipe)
     encoder = Encoder(str(folder), architecture, preprocessing, module, recipe, weights=weights)
     unchanged = not (weights or foreign or recipe.mean or recipe.std)
     if unchanged and encoder.fingerprint != config["fingerprint"]:
@@ -117,6 +118,13 @@ def _read_config(file: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or config.get("format") != FORMAT or not keys <= config.keys():
         raise EncoderError(f"'{file}' is not the configuration of an encoder, format {FORMAT}; save it again.")
     return config
+
+
+def _parts(config: dict[str, Any], file: Path) -> tuple[Architecture, Preprocessing]:
+    try:
+        return Architecture(**config["architecture"]), Preprocessing.from_dict(config["preprocessing"])
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise EncoderError(f"'{file}' has a part that no encoder has ({error}); copy the folder again.") from error
 
 
 def _from_timm(config: dict[str, Any]) -> dict[str, Any]:

@@ -67,7 +67,7 @@ class Searcher:
         if found != wanted or self.ann.dim != generation.manifest.dim:
             raise IndexDamagedError(
                 f"The files in '{generation.folder}' hold {found} cells, clusters and images, "
-                f"the manifest says {wanted}; run 'geoindex rebuild' to make them again."
+                f"the manifest says {wanted}; run 'geoindex repair' to make them again."
             )
 
     def rank(self, queries: NDArray[np.float32], top_cells: int) -> list[Ranking]:
@@ -102,7 +102,7 @@ def open_sidecar(generation: Generation) -> Sidecar:
     except (OSError, ValueError) as error:  # Arrow's errors are both
         raise IndexDamagedError(
             f"The files in '{generation.folder}' cannot be read ({str(error).splitlines()[0].rstrip('.')}); "
-            "run 'geoindex rebuild' to make them again."
+            "run 'geoindex repair' to make them again."
         ) from error
 
 

@@ -12,9 +12,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from geoindex.errors import IndexDamagedError, IndexLockedError, IndexNotFoundError, StoreError
-from geoindex.store.durable import storage_errors, sync, sync_tree, write_durably
-from geoindex.store.manifest import MANIFEST_NAME, FileRecord, Manifest, digest, parse_manifest
+from geoindex.store.durable import FileRecord, storage_errors, sync, sync_tree, write_durably
+from geoindex.store.manifest import MANIFEST_NAME, Manifest, digest, parse_manifest
 from geoindex.store.tables import TABLES, LanceTables
+
+CHECKED_BYTES = 2**24
+"""Size up to which a file is compared with its checksum when it is opened: 16 MB take about 10 ms."""
+
+SEAL_NAME = "manifest.sha256"
+"""File with the sha256 of the manifest; generations of older versions have none, and CURRENT alone vouches for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +36,10 @@ class Generation:
     manifest: Manifest
 
     def file(self, name: str) -> Path:
-        """Return the path of one of its files after a check of its size.
+        """Return the path of one of its files after a check of its size, and of its checksum if it is small.
 
         Raises:
-            IndexDamagedError: if it is missing or of another size than was written.
+            IndexDamagedError: if it is missing or not what was written.
         """
         path, record = self.folder / name, self.manifest.files.get(name)
         size = path.stat().st_size if path.exists() else None
@@ -41,9 +47,27 @@ class Generation:
             wanted = "no such file" if record is None else f"{record.bytes} bytes"
             raise IndexDamagedError(
                 f"'{path}' has {'gone' if size is None else f'{size} bytes'}, the manifest says {wanted}; "
-                f"run 'geoindex rebuild {self.folder.parent.parent}' to make it again from the stored images."
+                f"run 'geoindex repair {self.folder.parent.parent}' to make it again from the stored images."
             )
+        if size <= CHECKED_BYTES and FileRecord.of(path) != record:
+            raise self._differs(path)
         return path
+
+    def check(self) -> None:
+        """Compare every file with its checksum.
+
+        Raises:
+            IndexDamagedError: at the first that differs.
+        """
+        for name, record in self.manifest.files.items():
+            path = self.file(name)
+            if record.bytes > CHECKED_BYTES and FileRecord.of(path) != record:
+                raise self._differs(path)
+
+    def _differs(self, path: Path) -> IndexDamagedError:
+        return IndexDamagedError(
+            f"'{path}' does not have the checksum of the manifest; run 'geoindex repair {self.folder.parent.parent}'."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +107,31 @@ class IndexFolder:
         data = path.read_bytes() if path.is_file() else b""
         if digest(data) != pointer["sha256"]:
             raise IndexDamagedError(
-                f"'{path}' is not the manifest that '{self.root / 'CURRENT'}' names; "
-                "restore it from a copy or build the index again."
+                f"'{path}' is not the manifest that '{self.root / 'CURRENT'}' names; run 'geoindex repair {self.root}'."
             )
+        return Generation(folder, parse_manifest(data, path))
+
+    def names(self) -> list[str]:
+        """Return the names of the generations on the disk, oldest first."""
+        parent = self.root / "generations"
+        return sorted(p.name for p in parent.iterdir() if p.name.isdigit()) if parent.is_dir() else []
+
+    def generation(self, name: str) -> Generation:
+        """Open any generation.
+
+        Raises:
+            IndexNotFoundError: if there is none of this name.
+            IndexDamagedError: if its manifest is not what was written.
+        """
+        folder = self.root / "generations" / name
+        path, seal_path = folder / MANIFEST_NAME, folder / SEAL_NAME
+        if name not in self.names():
+            there = ", ".join(self.names()) or "none"
+            raise IndexNotFoundError(f"'{self.root}' has no generation '{name}'; there are: {there}.")
+        data = path.read_bytes() if path.is_file() else b""
+        sealed = seal_path.read_text("utf-8").strip() if seal_path.is_file() else digest(data)
+        if digest(data) != sealed:
+            raise IndexDamagedError(f"'{path}' is not what was written; run 'geoindex repair {self.root}'.")
         return Generation(folder, parse_manifest(data, path))
 
     def _pointer(self) -> dict[str, str]:
@@ -94,12 +140,14 @@ class IndexFolder:
             pointer = json.loads(path.read_bytes())
             return {"generation": pointer["generation"], "sha256": pointer["sha256"]}
         except FileNotFoundError:
+            if self.names():
+                raise IndexDamagedError(f"'{path}' is gone; run 'geoindex repair {self.root}'.") from None
             raise IndexNotFoundError(self._not_found()) from None
         except NotADirectoryError:
             raise IndexNotFoundError(f"'{self.root}' is a file, and an index is a folder; name that.") from None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise IndexDamagedError(
-                f"'{path}' does not name a generation; restore it from a copy or build the index again."
+                f"'{path}' does not name a generation; run 'geoindex repair {self.root}'."
             ) from error
 
     def _names(self, pointer: dict[str, str]) -> bool:
@@ -143,8 +191,7 @@ class IndexFolder:
         parent.mkdir(parents=True, exist_ok=True)
         for leftover in parent.glob(".*.partial"):
             shutil.rmtree(leftover)
-        numbers = [int(p.name) for p in parent.iterdir() if p.name.isdigit()]
-        name = f"{max(numbers, default=0) + 1:06d}"
+        name = f"{max(map(int, self.names()), default=0) + 1:06d}"
         folder = parent / f".{name}.partial"
         folder.mkdir()
         return name, folder
@@ -161,17 +208,33 @@ class IndexFolder:
             for table in TABLES:
                 self.tables.tag(table, manifest.tables[table], f"gen-{manifest.generation}")
             write_durably(folder / MANIFEST_NAME, data)
+            write_durably(folder / SEAL_NAME, digest(data).encode())
             sync_tree(folder)
             folder.rename(final)
             sync(final.parent)
-            pointer = {"generation": manifest.generation, "sha256": digest(data)}
             try:
-                write_durably(self.root / "CURRENT", json.dumps(pointer).encode())
+                self._point_at(manifest.generation, data)
             except OSError:
-                if not self._names(pointer):
+                if not self._names(_pointer_to(manifest.generation, data)):
                     shutil.rmtree(final)  # nothing names it
                 raise
         return Generation(final, manifest)
+
+    def switch(self, generation: Generation) -> None:
+        """Make a published generation the live one.
+
+        Raises:
+            StorageError: if the disk refuses; the live generation is then as it was.
+        """
+        with storage_errors(self.root):
+            self._point_at(generation.manifest.generation, (generation.folder / MANIFEST_NAME).read_bytes())
+
+    def _point_at(self, name: str, manifest: bytes) -> None:
+        write_durably(self.root / "CURRENT", json.dumps(_pointer_to(name, manifest)).encode())
+
+
+def _pointer_to(name: str, manifest: bytes) -> dict[str, str]:
+    return {"generation": name, "sha256": digest(manifest)}
 
 
 def seal(folder: Path, manifest: Manifest) -> Generation:

@@ -8,25 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from geoindex.errors import IndexDamagedError, IndexVersionError
-from geoindex.store.durable import file_digest
+from geoindex.store.durable import FileRecord
 
 FORMAT_VERSION = 1
 """Version of the layout on disk; raised when older code could misread it."""
 
 MANIFEST_NAME = "manifest.json"
-
-
-@dataclass(frozen=True, slots=True)
-class FileRecord:
-    """Size and sha256 of one file of a generation."""
-
-    bytes: int
-    sha256: str
-
-    @classmethod
-    def of(cls, path: Path) -> "FileRecord":
-        """Measure a file."""
-        return cls(path.stat().st_size, file_digest(path))
 
 
 @dataclass(frozen=True, slots=True)

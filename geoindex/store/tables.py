@@ -4,9 +4,11 @@
 `cells` and `clusters` hold what one generation decided. A generation names the version of each.
 """
 
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.errors import IndexDamagedError
-from geoindex.store.durable import storage_errors, sync, sync_tree
+from geoindex.store.durable import FileRecord, storage_errors, sync, sync_tree, write_durably
 from geoindex.types import LABELS
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 TABLES = ("images", "cells", "clusters")
+IMMUTABLE, CHECKSUMS = (".lance", ".manifest"), "checksums"
 
 
 def image_schema(dim: int) -> "pa.Schema":
@@ -104,10 +107,72 @@ class LanceTables:
         with storage_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             self._check_head(name)
+            before = self._files(name)
             table = self._connect().create_table(name, reader, mode=mode)
             sync_tree(self.folder / f"{name}.lance")
             sync(self.folder)
+            self._record(name, int(table.version), self._files(name) - before)
         return int(table.version)
+
+    def _files(self, name: str) -> set[Path]:
+        """Return the files that never change once they are written: data, and what each version is made of."""
+        parts = (self.folder / f"{name}.lance" / part for part in ("data", "_versions"))
+        return {path for part in parts if part.is_dir() for path in part.iterdir() if path.suffix in IMMUTABLE}
+
+    def _record(self, name: str, version: int, files: set[Path]) -> None:
+        """Write down size and checksum of the files of a version, which Lance itself does not."""
+        records = {path.relative_to(self.folder).as_posix(): asdict(FileRecord.of(path)) for path in sorted(files)}
+        path = self._record_path(name, version)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_durably(path, (json.dumps(records, indent=1) + "\n").encode())
+
+    def _record_path(self, name: str, version: int) -> Path:
+        return self.folder / CHECKSUMS / f"{name}-{version}.json"
+
+    def faults(self, name: str, version: int) -> list[str]:
+        """Return what is wrong with the files of a version, compared with their checksums; nothing if all is right."""
+        path = self._record_path(name, version)
+        try:
+            records = {file: FileRecord(**record) for file, record in json.loads(path.read_bytes()).items()}
+        except FileNotFoundError:
+            return []  # written before files were recorded
+        except (ValueError, TypeError, AttributeError):
+            return [f"'{path}' is not what was written"]
+        return [fault for file, record in records.items() if (fault := _fault(self.folder / file, record))]
+
+    def set_aside(self, name: str, quarantine: Path) -> list[Path]:
+        """Move versions into another folder that are not what was written, or are newest and cannot be opened.
+
+        Lance opens no version of a table whose newest one is damaged, and takes zeros for an empty table.
+        """
+        versions = self.folder / f"{name}.lance" / "_versions"
+        bad = [path for path in versions.glob("*.manifest") if self._differs(path)]
+        moved = [_move(path, quarantine, name) for path in bad]
+        while not self._opens(name):
+            manifests = sorted(versions.glob("*.manifest"))  # Lance counts names down: the newest comes first
+            if len(manifests) < 2:
+                break
+            moved.append(_move(manifests[0], quarantine, name))
+        sync(versions)
+        return moved
+
+    def _opens(self, name: str) -> bool:
+        try:
+            self._connect().open_table(name)
+        except (OSError, RuntimeError, ValueError):
+            return False
+        return True
+
+    def _differs(self, path: Path) -> bool:
+        """Tell whether a file of a table is recorded with another checksum."""
+        file = path.relative_to(self.folder).as_posix()
+        for record in (self.folder / CHECKSUMS).glob("*.json"):
+            try:
+                wanted = json.loads(record.read_bytes())[file]
+            except (ValueError, TypeError, KeyError):
+                continue
+            return bool(asdict(FileRecord.of(path)) != wanted)
+        return False
 
     def _check_head(self, name: str) -> None:
         """Refuse to write over a table whose newest version is damaged: its versions would count from 1 again."""
@@ -121,6 +186,28 @@ class LanceTables:
         (tags.update if tag in tags.list() else tags.create)(tag, version)
         sync_tree(self.folder / f"{name}.lance" / "_refs")
         sync(self.folder / f"{name}.lance")
+
+    def untag(self, name: str, wanted: Callable[[str], bool]) -> None:
+        """Drop the tags of a table that are not wanted any more."""
+        with self._damaged(name, "its newest version"):
+            tags = self._connect().open_table(name).tags
+            for tag in [tag for tag in tags.list() if not wanted(tag)]:
+                tags.delete(tag)
+
+    def clean(self, name: str, oldest: int) -> None:
+        """Remove the versions before the oldest one that is needed, with files that no version needs."""
+        with self._damaged(name, "its newest version"):
+            table = self._connect().open_table(name)
+            times = {int(entry["version"]): entry["timestamp"] for entry in table.list_versions()}
+            before = [version for version in times if version < oldest]
+            if not before or oldest not in times:
+                return
+            between = times[max(before)] + (times[oldest] - times[max(before)]) / 2
+            table.optimize(cleanup_older_than=datetime.now() - between, delete_unverified=True)
+            for version in before:
+                self._record_path(name, version).unlink(missing_ok=True)
+        with storage_errors(self.folder):
+            sync_tree(self.folder / f"{name}.lance")
 
     def read(self, name: str, version: int, columns: list[str], where: str | None = None) -> "pa.Table":
         """Read columns of one version, ordered by the first of `columns`.
@@ -168,6 +255,17 @@ class LanceTables:
         import lancedb
 
         return lancedb.connect(self.folder)
+
+
+def _move(path: Path, folder: Path, name: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return path.rename(folder / f"{name}-{path.name}")
+
+
+def _fault(path: Path, record: FileRecord) -> str:
+    if not path.is_file():
+        return f"'{path}' is gone"
+    return "" if FileRecord.of(path) == record else f"'{path}' does not have its checksum"
 
 
 def _first_line(error: Exception) -> str:

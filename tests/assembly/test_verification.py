@@ -42,7 +42,7 @@ def test_a_checksum_that_does_not_fit_is_damage(index):
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
-    with pytest.raises(IndexDamagedError, match=r"'gallery\.npy' does not have the checksum"):
+    with pytest.raises(IndexDamagedError, match=r"gallery\.npy' does not have the checksum"):
         verify_generation(index.tables, live)
 
 

@@ -109,11 +109,11 @@ class TestBadIndexes:
         path.write_bytes(bytes(path.stat().st_size))
         code, out, err = run("query", photo, "--index", index_folder)
         assert (code, out) == (1, "")
-        assert "geoindex rebuild" in sentence(err)
+        assert "geoindex repair" in sentence(err)
         code, out, err = run("info", index_folder)
         assert (code, out) == (1, "")
         sentence(err)
-        assert run("rebuild", index_folder)[0] == 0
+        assert run("repair", index_folder)[0] == 0
         assert run("query", photo, "--index", index_folder)[0] == 0
 
     def test_damaged_tables(self, run, index_folder):

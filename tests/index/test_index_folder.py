@@ -15,6 +15,7 @@ from geoindex.errors import (
     ModelMismatchError,
 )
 from geoindex.geo import coarsen, haversine_km
+from geoindex.integrity import repair_index
 
 
 class TestPrecision:
@@ -138,7 +139,7 @@ class TestDamage:
 
     def test_these_are_the_files(self, built):
         names = {p.name for p in self.generation(built.path).iterdir()}
-        assert names == {*self.FILES, "manifest.json"}
+        assert names == {*self.FILES, "manifest.json", "manifest.sha256"}
 
     @pytest.mark.parametrize("name", FILES)
     @pytest.mark.parametrize("how", ["gone", "short", "zeros"])
@@ -149,7 +150,7 @@ class TestDamage:
         else:
             size = path.stat().st_size
             path.write_bytes(bytes(size) if how == "zeros" else path.read_bytes()[: size // 2])
-        with pytest.raises((IndexDamagedError, EncoderError), match=r"^[^\n]+(rebuild|build the index again)[^\n]*\.$"):
+        with pytest.raises((IndexDamagedError, EncoderError), match=r"^[^\n]+(repair|build the index again)[^\n]*\.$"):
             geoindex.open_index(index_folder)
         geoindex.rebuild_index(index_folder)
         assert geoindex.open_index(index_folder).manifest.generation == "000002"
@@ -166,10 +167,12 @@ class TestDamage:
         with pytest.raises(IndexDamagedError, match="is not the manifest"):
             geoindex.open_index(index_folder)
 
-    def test_an_unfinished_index_says_so(self, index_folder):
+    def test_an_index_without_its_pointer_says_so_and_is_repaired(self, index_folder):
         (index_folder / "CURRENT").unlink()
-        with pytest.raises(IndexNotFoundError, match="never finished"):
+        with pytest.raises(IndexDamagedError, match="is gone; run 'geoindex repair"):
             geoindex.open_index(index_folder)
+        assert repair_index(index_folder).generation == "000001"
+        assert geoindex.open_index(index_folder).manifest.generation == "000001"
 
     @pytest.mark.parametrize("kind", ["missing", "empty", "file"])
     def test_what_is_no_index_says_so(self, tmp_path, kind):

@@ -11,9 +11,9 @@ import pytest
 
 import geoindex
 from geoindex.errors import IndexDamagedError, IndexNotFoundError, IndexVersionError, StorageError
-from geoindex.store.durable import write_durably
+from geoindex.store.durable import FileRecord, write_durably
 from geoindex.store.generations import IndexFolder, seal
-from geoindex.store.manifest import FileRecord, Manifest, digest
+from geoindex.store.manifest import Manifest, digest
 
 SCHEMA = pa.schema([("row", pa.int64())])
 FILES = {"cells.arrow": b"cells" * 10, "index.faiss": bytes(range(200))}
@@ -199,7 +199,7 @@ def test_an_index_that_was_never_finished(tmp_path, begun):
 
 def test_current_is_missing(index):
     (index.root / "CURRENT").unlink()
-    with pytest.raises(IndexNotFoundError, match="run its build again"):
+    with pytest.raises(IndexDamagedError, match=r"CURRENT' is gone; run 'geoindex repair"):
         index.current()
 
 
@@ -209,14 +209,14 @@ GARBAGE = [b"", b"\x00" * 80, b"\xff\xfe", b"000001", b"{", b"[]", b"null", b"{}
 @pytest.mark.parametrize("data", GARBAGE)
 def test_current_is_garbage(index, data):
     (index.root / "CURRENT").write_bytes(data)
-    with pytest.raises(IndexDamagedError, match=r"CURRENT' does not name a generation; restore it from a copy"):
+    with pytest.raises(IndexDamagedError, match=r"CURRENT' does not name a generation; run 'geoindex repair"):
         index.current()
 
 
 def test_current_names_a_generation_that_is_not_there(index):
     pointer = json.loads((index.root / "CURRENT").read_bytes()) | {"generation": "000009"}
     write_durably(index.root / "CURRENT", json.dumps(pointer).encode())
-    with pytest.raises(IndexDamagedError, match=r"000009/manifest\.json' is not the manifest .*restore it from a copy"):
+    with pytest.raises(IndexDamagedError, match=r"000009/manifest\.json' is not the manifest .*run 'geoindex repair"):
         index.current()
 
 
@@ -238,7 +238,7 @@ def test_a_manifest_of_another_length_is_seen(index, generation_folder, change):
         path.unlink()
     else:
         path.write_bytes(b"" if change == "emptied" else path.read_bytes() + b"\n")
-    with pytest.raises(IndexDamagedError, match="restore it from a copy or build the index again"):
+    with pytest.raises(IndexDamagedError, match="run 'geoindex repair"):
         index.current()
 
 
@@ -262,7 +262,7 @@ def test_a_file_of_another_size_is_seen(index, generation_folder, change, says):
     with pytest.raises(IndexDamagedError) as caught:
         generation.file("index.faiss")
     sentence = str(caught.value)
-    assert f"has {says}, the manifest says 200 bytes; run 'geoindex rebuild {index.root}'" in sentence
+    assert f"has {says}, the manifest says 200 bytes; run 'geoindex repair {index.root}'" in sentence
     assert generation.file("cells.arrow").is_file()
 
 

@@ -1,0 +1,79 @@
+"""Commands that keep an index sound: its history, a way back, and the removal of what nobody needs."""
+
+from pathlib import Path
+
+from geoindex.cli.application import ReportFormat, app, print_report
+
+
+@app.command
+def generations(index: Path, /, *, format: ReportFormat = "table") -> int:
+    """List the generations of an index: size, parent, counts, score, damage.
+
+    Args:
+        index: Folder of the index.
+        format: How to print them.
+    """
+    from geoindex.store.history import list_generations
+
+    print_report(list_generations(index), format)
+    return 0
+
+
+@app.command
+def rollback(index: Path, /, *, to: str = "") -> int:
+    """Let an earlier generation answer again, after a look at every byte of it. Later ones stay.
+
+    Args:
+        index: Folder of the index.
+        to: Its name, as 000002; without one, the parent of the live generation.
+    """
+    from geoindex.store.history import roll_back
+
+    print(f"{index}: generation {roll_back(index, to).manifest.generation} answers now")
+    return 0
+
+
+@app.command
+def gc(index: Path, /, *, keep: int = 2, grace_hours: float = 24.0, format: ReportFormat = "table") -> int:
+    """Remove generations that are not live, not among the newest and not young, and what only they needed.
+
+    Args:
+        index: Folder of the index.
+        keep: Newest generations to keep.
+        grace_hours: Age up to which a generation is kept, as a reader may have it open.
+        format: How to print what was removed.
+    """
+    from geoindex.store.history import collect
+
+    print_report(collect(index, keep=keep, grace_hours=grace_hours), format)
+    return 0
+
+
+@app.command
+def verify(index: Path, /, *, full: bool = False, format: ReportFormat = "table") -> int:
+    """Look for damage: sizes, counts and canary queries, or every byte.
+
+    Args:
+        index: Folder of the index.
+        full: Read every byte of files, tables and encoder.
+        format: How to print what was found.
+    """
+    from geoindex.integrity import verify_index
+
+    found = verify_index(index, full=full)
+    print_report(found, format)
+    return 1 if found.faults else 0
+
+
+@app.command
+def repair(index: Path, /, *, format: ReportFormat = "table") -> int:
+    """Make a damaged index sound again, from its tables or by going back to the newest sound generation.
+
+    Args:
+        index: Folder of the index.
+        format: How to print what was done.
+    """
+    from geoindex.integrity import repair_index
+
+    print_report(repair_index(index), format)
+    return 0

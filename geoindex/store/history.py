@@ -1,0 +1,230 @@
+"""What an index was before: its generations, a way back to each, and the removal of those that nobody needs."""
+
+import shutil
+from dataclasses import asdict, dataclass
+from os import PathLike
+from pathlib import Path
+from time import time
+from typing import Any
+
+from geoindex.errors import ConfigError, StoreError
+from geoindex.store.durable import storage_errors, sync
+from geoindex.store.generations import Generation, IndexFolder
+from geoindex.store.tables import TABLES
+
+HOUR_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class PastGeneration:
+    """One generation in a list.
+
+    Attributes:
+        name: six digits.
+        live: whether it answers now.
+        parent: the one that it replaced, or empty.
+        created: UTC time, ISO 8601; empty if the manifest cannot be read.
+        bytes: of its own files; tables are shared.
+        counts: images, gallery, val, test, cells, clusters.
+        geoscore: of its rule on validation; None without validation.
+        damage: what is wrong with its manifest or the sizes of its files; empty if nothing is.
+    """
+
+    name: str
+    live: bool
+    parent: str
+    created: str
+    bytes: int
+    counts: dict[str, int]
+    geoscore: float | None
+    damage: str
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The generations of an index, oldest first."""
+
+    path: Path
+    generations: tuple[PastGeneration, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return them as plain JSON types."""
+        return {"schema": 1, "path": str(self.path), "generations": [asdict(each) for each in self.generations]}
+
+    def to_text(self) -> str:
+        """Return them as a table."""
+        titles = f"{'images':>9}{'cells':>7}{'clusters':>10}{'GeoScore':>10}{'MB':>9}"
+        head = f"  {'generation':<12}{'created':<27}{'parent':<9}{titles}"
+        note = "* live; GeoScore on validation, of the rule that answers"
+        return "\n".join([head, *map(_line, self.generations), "", note])
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What a collection removed.
+
+    Attributes:
+        path: folder of the index.
+        removed: names of generations.
+        kept: names of the others.
+        freed_bytes: on the disk.
+    """
+
+    path: Path
+    removed: tuple[str, ...]
+    kept: tuple[str, ...]
+    freed_bytes: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON types."""
+        return {"schema": 1, **asdict(self), "path": str(self.path)}
+
+    def to_text(self) -> str:
+        """Return it as a line."""
+        names = ", ".join(self.removed) or "nothing"
+        return f"{self.path}: removed {names}; kept {', '.join(self.kept)}; {self.freed_bytes / 1e6:,.1f} MB freed"
+
+
+def list_generations(path: str | PathLike[str]) -> History:
+    """List the generations of an index.
+
+    Raises:
+        IndexNotFoundError: if there is no index.
+    """
+    index = IndexFolder(Path(path))
+    live = live_name(index)
+    return History(index.root, tuple(_facts(index, name, live) for name in index.names()))
+
+
+def live_name(index: IndexFolder) -> str:
+    """Return the name of the live generation; empty if CURRENT or its manifest is damaged.
+
+    Raises:
+        IndexNotFoundError: if there is no index.
+    """
+    try:
+        return index.current().manifest.generation
+    except StoreError:
+        if not index.names():
+            raise
+        return ""
+
+
+def roll_back(path: str | PathLike[str], name: str = "") -> Generation:
+    """Make an earlier generation the live one, after a look at every byte of it. The later ones stay.
+
+    Args:
+        path: folder of the index.
+        name: of the generation; empty: the parent of the live one.
+
+    Raises:
+        ConfigError: if the live one has no parent.
+        IndexNotFoundError: if there is no such generation.
+        IndexDamagedError: if it is not as it was written; the live one is then as it was.
+    """
+    index = IndexFolder(Path(path))
+    with index.writing():
+        wanted = index.generation(name or _parent(index))
+        wanted.check()
+        index.switch(wanted)
+    return wanted
+
+
+def collect(path: str | PathLike[str], *, keep: int = 2, grace_hours: float = 24.0) -> Collected:
+    """Remove generations that are neither live, nor among the newest, nor young; readers of those are left in peace.
+
+    Args:
+        path: folder of the index.
+        keep: newest generations to keep.
+        grace_hours: age up to which any generation is kept, as it may be open somewhere.
+
+    Raises:
+        ConfigError: if a number cannot be meant.
+        StoreError: if the live generation is damaged; nothing is removed then.
+    """
+    if keep < 1 or not grace_hours >= 0:
+        raise ConfigError(f"keep {keep} must be at least 1, and the grace of {grace_hours} hours 0 or more.")
+    index = IndexFolder(Path(path))
+    index.current()
+    with index.writing(), storage_errors(index.root):
+        live, before = index.current().manifest.generation, _bytes(index.root)
+        old = [name for name in index.names()[:-keep] if _age_s(index, name) >= grace_hours * HOUR_S]
+        removed = [name for name in old if name != live]
+        kept = [index.generation(name) for name in index.names() if name not in removed]
+        _sweep(index)
+        for name in removed:
+            _remove(index, name)
+        _clean_tables(index, kept)
+        _remove_encoders(index, kept)
+        return Collected(index.root, tuple(removed), tuple(index.names()), max(0, before - _bytes(index.root)))
+
+
+def _remove(index: IndexFolder, name: str) -> None:
+    """Remove a generation; it is gone at once or still whole."""
+    folder = index.root / "generations" / name
+    gone = folder.with_name(f".{name}.gone")
+    folder.rename(gone)
+    sync(folder.parent)
+    shutil.rmtree(gone)
+
+
+def _sweep(index: IndexFolder) -> None:
+    """Remove what a killed run left."""
+    for pattern in (".*.gone", ".*.partial"):
+        for leftover in (index.root / "generations").glob(pattern):
+            shutil.rmtree(leftover)
+
+
+def _clean_tables(index: IndexFolder, kept: list[Generation]) -> None:
+    """Remove versions of tables that are older than what any generation names."""
+    tags = {f"gen-{generation.manifest.generation}" for generation in kept}
+    for table in TABLES:
+        index.tables.untag(table, lambda tag: tag in tags or not tag.startswith("gen-"))
+        index.tables.clean(table, min(generation.manifest.tables[table] for generation in kept))
+
+
+def _remove_encoders(index: IndexFolder, kept: list[Generation]) -> None:
+    used = {generation.manifest.encoder["fingerprint"] for generation in kept}
+    parent = index.root / "encoder"
+    for folder in parent.iterdir() if parent.is_dir() else ():
+        if folder.name not in used:
+            shutil.rmtree(folder)
+
+
+def _parent(index: IndexFolder) -> str:
+    live = index.current().manifest
+    if not live.parent:
+        raise ConfigError(f"Generation {live.generation} of '{index.root}' is the first; name the one to go to.")
+    return live.parent
+
+
+def _facts(index: IndexFolder, name: str, live: str) -> PastGeneration:
+    size = _bytes(index.root / "generations" / name)
+    try:
+        generation = index.generation(name)
+        for file in generation.manifest.files:
+            generation.file(file)
+    except StoreError as error:
+        return PastGeneration(name, name == live, "", "", size, {}, None, str(error))
+    manifest = generation.manifest
+    score = (manifest.rule.get("geoscore") or {}).get(manifest.rule.get("name"))
+    return PastGeneration(name, name == live, manifest.parent, manifest.created, size, manifest.counts, score, "")
+
+
+def _age_s(index: IndexFolder, name: str) -> float:
+    return time() - (index.root / "generations" / name).stat().st_mtime
+
+
+def _bytes(folder: Path) -> int:
+    return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+
+
+def _line(each: PastGeneration) -> str:
+    mark = "*" if each.live else " "
+    if each.damage:
+        return f"{mark} {each.name:<12}damaged: {each.damage}"
+    counts, score = each.counts, "-" if each.geoscore is None else f"{each.geoscore:,.0f}"
+    numbers = (
+        f"{counts['images']:>9,}{counts['cells']:>7,}{counts['clusters']:>10,}{score:>10}{each.bytes / 1e6:>9,.1f}"
+    )
+    return f"{mark} {each.name:<12}{each.created:<27}{each.parent or '-':<9}{numbers}"

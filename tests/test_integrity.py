@@ -1,0 +1,163 @@
+"""Damage: every file of a sound index is spoilt in every way; it is found or harmless, and repaired or told."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from tiles import KEYS, PHOTOS, points, world_rows, write_world
+
+import geoindex
+from geoindex.errors import GeoindexError, IndexDamagedError, IndexNotFoundError
+from geoindex.integrity import repair_index, verify_index
+from geoindex.pipeline import rebuild_index
+from geoindex.store.generations import IndexFolder
+
+SPOILT = {
+    "truncated": lambda data: data[: len(data) // 2],
+    "zeroed": lambda data: bytes(len(data)),
+    "flipped": lambda data: data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 1]) + data[len(data) // 2 + 1 :],
+    "deleted": lambda data: None,
+}
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    """Two generations over the same images."""
+    folder = tmp_path_factory.mktemp("sound")
+    table = write_world(folder / "world", world_rows(per_hub=8))
+    path = geoindex.build_index(table, out=folder / "index", **KEYS, geocells={"n_cells": 4}).path
+    rebuild_index(path, geocells={"n_cells": 8})
+    return path
+
+
+@pytest.fixture(scope="module")
+def truth(sound, tiny_encoder):
+    """Points of the photos in the live generation."""
+    return answers(sound, tiny_encoder)
+
+
+def answers(path, encoder):
+    return [each[:2] for each in points(geoindex.open_index(path, encoder=encoder), PHOTOS)]
+
+
+def files_of(path):
+    return sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())
+
+
+def spoil(path, how):
+    data = SPOILT[how](path.read_bytes())
+    path.unlink()
+    if data is not None:
+        path.write_bytes(data)
+
+
+def test_a_sound_index_is_sound(sound):
+    assert verify_index(sound).faults == verify_index(sound, full=True).faults == ()
+    assert "000002 is sound" in verify_index(sound, full=True).to_text()
+    assert repair_index(sound).steps == ()
+
+
+def needed(sound):
+    """Return the files that the live generation stands on."""
+    versions = IndexFolder(sound).current().manifest.tables
+    records = [sound / "tables" / "checksums" / f"{table}-{version}.json" for table, version in versions.items()]
+    recorded = [f"tables/{file}" for record in records for file in json.loads(record.read_text())]
+    others = [name for name in files_of(sound) if name.startswith(("CURRENT", "generations/000002", "encoder"))]
+    return [*others, *recorded, *(record.relative_to(sound).as_posix() for record in records)]
+
+
+def check(sound, truth, folder, name, how, tiny_encoder):
+    """Spoil one file; return whether a full look found it. A repair ends sound or says why."""
+    index = shutil.copytree(sound, folder / "index")
+    spoil(index / name, how)
+    found = bool(verify_index(index, full=True).faults)
+    try:
+        right = answers(index, tiny_encoder) == truth
+    except GeoindexError:
+        right = False
+    assert found or right
+    if name.startswith(("tables/images", "tables/checksums/images", "encoder")) and found:
+        with pytest.raises(IndexDamagedError, match="restore it from a copy"):
+            repair_index(index)
+    else:
+        repair_index(index)
+        assert verify_index(index, full=True).faults == ()
+        assert len(answers(index, tiny_encoder)) == len(truth)
+    return found
+
+
+@pytest.mark.parametrize("how", SPOILT)
+@pytest.mark.parametrize(
+    "name",
+    ["CURRENT", "generations/000002/manifest.json", "generations/000002/index.faiss", "generations/000002/gallery.npy"],
+)
+def test_damage_of_derived_files_is_found_and_repaired(sound, truth, tmp_path, name, how, tiny_encoder):
+    assert check(sound, truth, tmp_path, name, how, tiny_encoder)
+
+
+@pytest.mark.slow
+def test_damage_of_any_file_is_found(sound, truth, tmp_path, tiny_encoder):
+    missed = []
+    for number, name in enumerate(needed(sound)):
+        for how in SPOILT:
+            folder = tmp_path / f"{number}-{how}"
+            if not check(sound, truth, folder, name, how, tiny_encoder):
+                missed.append((name, how))
+            shutil.rmtree(folder)
+    # without its record a table has no checksums to differ from; CURRENT vouches for the manifest, not its seal
+    for name, how in missed:
+        assert name.endswith("manifest.sha256") or ("checksums" in name and how == "deleted"), missed
+
+
+@pytest.mark.parametrize("table", ["images", "cells", "clusters"])
+def test_one_flipped_byte_in_a_table_is_found(sound, tmp_path, table):
+    index = shutil.copytree(sound, tmp_path / "index")
+    newest = max((index / "tables" / f"{table}.lance" / "data").iterdir(), key=lambda p: p.stat().st_mtime_ns)
+    spoil(newest, "flipped")
+    assert any(newest.name in fault for fault in verify_index(index, full=True).faults)
+
+
+def test_cells_that_lance_lost_are_made_again_from_the_images(sound, truth, tmp_path, tiny_encoder):
+    index = shutil.copytree(sound, tmp_path / "index")
+    for path in (index / "tables" / "cells.lance" / "data").iterdir():
+        spoil(path, "zeroed")
+    found = repair_index(index)
+    assert found.generation == "000003"
+    assert "from the stored images of 000002" in found.to_text()
+    np.testing.assert_allclose(answers(index, tiny_encoder), truth)
+
+
+def test_an_empty_newest_manifest_of_lance_is_moved_aside(sound, tmp_path):
+    index = shutil.copytree(sound, tmp_path / "index")
+    spoil(min((index / "tables" / "clusters.lance" / "_versions").glob("*.manifest")), "truncated")
+    found = repair_index(index)
+    assert any("moved 'clusters-" in step for step in found.steps)
+    assert list((index / "quarantine").rglob("*.manifest"))
+    assert verify_index(index, full=True).faults == ()
+
+
+def test_a_live_generation_without_a_manifest_falls_back_to_the_one_before(sound, tmp_path):
+    index = shutil.copytree(sound, tmp_path / "index")
+    spoil(index / "generations" / "000002" / "manifest.json", "deleted")
+    assert verify_index(index).generation == ""
+    found = repair_index(index)
+    assert (found.generation, found.steps) == ("000001", ("went back to generation 000001",))
+    assert geoindex.open_index(index).searcher.ann.n_cells == 4
+
+
+def test_images_that_are_lost_are_told_and_nothing_is_deleted(sound, tmp_path):
+    index = shutil.copytree(sound, tmp_path / "index")
+    for path in (index / "tables" / "images.lance" / "data").iterdir():
+        spoil(path, "flipped")
+    before = files_of(index)
+    with pytest.raises(IndexDamagedError, match="cannot be repaired: no generation is sound; restore it from a copy"):
+        repair_index(index)
+    assert files_of(index) == before
+
+
+def test_no_index(tmp_path):
+    with pytest.raises(IndexNotFoundError):
+        verify_index(tmp_path / "nothing")
+    with pytest.raises(IndexNotFoundError):
+        repair_index(tmp_path / "nothing")
