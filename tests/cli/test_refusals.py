@@ -95,6 +95,10 @@ class TestBadIndexes:
     def test_an_unfinished_index(self, run, index_folder, photo):
         (index_folder / "CURRENT").unlink()
         for line in self.refusals(run, index_folder, photo):
+            assert "is gone; run 'geoindex repair" in line
+        generation = index_folder / "generations" / "000001"
+        generation.rename(generation.with_name(".000001.partial"))
+        for line in self.refusals(run, index_folder, photo):
             assert "never finished" in line
 
     @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b'{"generation": "000001", "sha256": "0"}'])
