@@ -66,5 +66,5 @@ def test_values_that_are_not_numbers_are_refused():
 def test_a_file_of_something_else_is_an_error(tmp_path):
     path = tmp_path / "index.faiss"
     path.write_bytes(b"not an index at all")
-    with pytest.raises(IndexDamagedError, match="geoindex rebuild"):
+    with pytest.raises(IndexDamagedError, match="geoindex repair"):
         TwoStageIndex.load(path)
