@@ -1,6 +1,6 @@
 """Does learning help on real photos? Prototypes, learned features and fine-tuned blocks, by author, on Im2GPS3k.
 
-    python benchmarks/finetuning.py [--quick] [--json FILE] [--epochs 6]
+    python benchmarks/finetuning.py [--quick] [--json FILE] [--epochs 6] [--only NAME ...]
 
 The photos are cut into five folds by author. For each fold an index is built from the others (a tenth of their
 authors is validation) and asked for the fold, so every photo is asked once and nobody's photos are on both sides. The
@@ -109,6 +109,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="two folds of 300 photos, one epoch")
     parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--only", nargs="+", help="systems beside prototypes, by name")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     shared = shared_folder()
@@ -121,7 +122,9 @@ def main() -> None:
     if options.quick:
         rows = rows[:300]
     fold_of = folds(rows, 2 if options.quick else FOLDS)
-    found = run(rows, fold_of, folder, shared, variants(1 if options.quick else options.epochs))
+    systems = variants(1 if options.quick else options.epochs)
+    wanted = ["prototypes", *(options.only or systems)]
+    found = run(rows, fold_of, folder, shared, {name: keys for name, keys in systems.items() if name in wanted})
     print(f"\n{report(found, {row['file']: row['author'] for row in rows})}")
     if options.json:
         plain = {name: {key: list(map(float, values)) for key, values in part["errors"].items()}

@@ -159,7 +159,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="three rounds of five steps")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    rounds, steps = (3, 5) if options.quick else (9, 16)
+    rounds, steps = (3, 5) if options.quick else (15, 16)
     jobs = [("demo ViT, 2.0 M", ENCODER, "cpu", 128)]
     if torch.cuda.is_available():
         jobs += [(name, spec, "cuda", 256 if "B/" in name else 128) for name, spec in GPU_MODELS.items()]

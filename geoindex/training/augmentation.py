@@ -11,6 +11,9 @@ ZOOM = 0.25
 LIGHT, CONTRAST, SATURATION = 0.15, 0.15, 0.15
 """Largest change of each, at strength 1."""
 
+AT_ONCE = 2**20
+"""Pixels times colours that are varied at a time: what lies between the steps then stays in a cache."""
+
 GREY = (0.299, 0.587, 0.114)
 """Luminance of red, green, blue (ITU-R BT.601)."""
 
@@ -26,8 +29,15 @@ def vary(pixels: Tensor, strength: float, random: np.random.Generator) -> Tensor
     if strength == 0:
         return pixels.float()
     drawn = random.uniform(-1.0, 1.0, (6, len(pixels))).astype(np.float32)
-    zoom, across, down, light, contrast, saturation = torch.from_numpy(drawn).to(pixels.device)
-    return _lit(_cut(pixels.float(), zoom, across, down, strength), light, contrast, saturation, strength)
+    numbers = torch.from_numpy(drawn).to(pixels.device)
+    varied = torch.empty(pixels.shape, device=pixels.device)
+    size = max(1, AT_ONCE // pixels.shape[1:].numel())
+    for first in range(0, len(pixels), size):
+        part = slice(first, first + size)
+        zoom, across, down, light, contrast, saturation = numbers[:, part]
+        seen = _cut(pixels[part].float(), zoom, across, down, strength)
+        varied[part] = _lit(seen, light, contrast, saturation, strength)
+    return varied
 
 
 def _cut(pixels: Tensor, zoom: Tensor, across: Tensor, down: Tensor, strength: float) -> Tensor:
@@ -40,12 +50,15 @@ def _cut(pixels: Tensor, zoom: Tensor, across: Tensor, down: Tensor, strength: f
 
 
 def _lit(pixels: Tensor, light: Tensor, contrast: Tensor, saturation: Tensor, strength: float) -> Tensor:
-    def factor(drawn: Tensor, most: float) -> Tensor:
-        return (1.0 + most * strength * drawn).view(-1, 1, 1, 1)
+    """Change colours of each image by one matrix and one offset, so that its pixels are read twice and no more."""
 
-    weights = torch.tensor(GREY, device=pixels.device).view(1, 3, 1, 1)
-    grey = (pixels * weights).sum(dim=1, keepdim=True)
-    coloured = grey + (pixels - grey) * factor(saturation, SATURATION)
-    middle = coloured.mean(dim=(1, 2, 3), keepdim=True)
-    contrasted = middle + (coloured - middle) * factor(contrast, CONTRAST)
-    return (contrasted * factor(light, LIGHT)).clamp(0.0, 255.0)
+    def factor(drawn: Tensor, most: float) -> Tensor:
+        return (1.0 + most * strength * drawn).view(-1, 1, 1)
+
+    lit, strong, coloured = factor(light, LIGHT), factor(contrast, CONTRAST), factor(saturation, SATURATION)
+    grey = torch.tensor(GREY, device=pixels.device).expand(3, 3)
+    colours = coloured * torch.eye(3, device=pixels.device) + (1.0 - coloured) * grey
+    flat = pixels.flatten(2)
+    middle = (colours @ flat.mean(dim=2, keepdim=True)).mean(dim=1, keepdim=True)
+    offset = (lit * (1.0 - strong) * middle).expand(-1, 3, 1)
+    return torch.baddbmm(offset, lit * strong * colours, flat).clamp_(0.0, 255.0).view_as(pixels)
