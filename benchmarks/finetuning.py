@@ -38,6 +38,7 @@ def variants(epochs: int) -> dict[str, dict[str, Any]]:
         "prototypes, whitened": {"training": {"method": "none"}, "encoding": {"projection": "whiten"}},
         "cached features": {"training": {"method": "features"}},
         "cached features, whitened": {"training": {"method": "features"}, "encoding": {"projection": "whiten"}},
+        "default": {"training": {"method": "auto"}, "encoding": {"projection": "auto"}},
         "last two blocks": {
             "training": {"method": "images", "epochs": epochs, "patience": epochs},
             "finetuning": {"weights": "last", "blocks": 2, "lr": 5e-5},
@@ -85,7 +86,7 @@ def answers(work: Path, weights: Path, keys: dict[str, dict[str, Any]]) -> Itera
     build_index(str(gallery), out=work / "index", **fixed, training={"method": "none"})
     for name, recipe in keys.items():
         started = perf_counter()
-        if recipe["training"]["method"] == "images":
+        if recipe["training"].get("method") == "images":
             folder = build_index(str(gallery), out=work / "tuned", **fixed, **recipe).path
         else:
             plain = {"encoding": {"projection": "none"}, **recipe}  # a rebuild starts from the last recipe

@@ -30,16 +30,21 @@ Floats = NDArray[np.float64]
 
 
 def fit_projection(images: StoredImages, recipe: Recipe, dim: int) -> Projection:
-    """Return the map from features to embeddings that the recipe asks for."""
-    if recipe.encoding.projection == "none":
+    """Return the map from features to embeddings that the recipe asks for, or that a fit starts from."""
+    if recipe.encoding.projection != "whiten":
         return Projection.identity(dim)
     return projection_of(images.sampled_features("train", MAX_PROJECTION_IMAGES, dim, recipe.seed)[1], recipe)
 
 
 def projection_of(features: NDArray[np.float16], recipe: Recipe) -> Projection:
     """Return the map that the recipe asks for, fitted on features, (N, D)."""
-    if recipe.encoding.projection == "none":
+    if recipe.encoding.projection != "whiten":
         return Projection.identity(features.shape[1])
+    return whitening(features, recipe)
+
+
+def whitening(features: NDArray[np.float16], recipe: Recipe) -> Projection:
+    """Return the map that centres and whitens features, (N, D)."""
     return fit_whitening(features[:MAX_PROJECTION_IMAGES].astype(np.float32), recipe.encoding.dim)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.assembly.division import Division
+from geoindex.assembly.gallery import whitening
 from geoindex.encoder.projection import Projection
 from geoindex.geo import group_means
 from geoindex.geocells.clusters import Clusters
@@ -38,8 +39,9 @@ def learn(
 ) -> "Trained | None":
     """Return the projection and the geo-embeddings of cells and clusters that the recipe asks for.
 
-    They are fitted on the gallery's features, and validation chooses the epoch. The fit starts from prototypes, or from
-    what was learned with the encoder if that is of these cells and better on validation. None for prototypes.
+    They are fitted on the gallery's features, and validation chooses the epoch. The fit starts from what is best on
+    validation: prototypes, those of whitened features, and what was learned with the encoder if that is of these
+    cells. None for prototypes.
 
     Args:
         images: of the index.
@@ -51,16 +53,21 @@ def learn(
     method = recipe.training.method
     if method == "none" or (method == "auto" and not _enough(images)):
         return None
-    from geoindex.training.features import fit_features
+    from geoindex.training.features import Start, fit_features
 
     heads = heads if method == "images" else None
     start = start if heads is None else heads.projection
     gallery = _labelled(images, division, "train", MAX_IMAGES, start, recipe.seed)
     validation = _labelled(images, division, "val", MAX_VALIDATION, start, recipe.seed)
-    starts = [describe_classes(gallery.features, gallery.truth, division.partition, division.clusters, start)]
+    projections = [start]
+    if heads is None and recipe.encoding.projection == "auto":
+        projections.append(whitening(gallery.features, recipe))
+    divided = gallery.features, gallery.truth, division.partition, division.clusters
+    starts = [Start(describe_classes(*divided, projection), projection) for projection in projections]
     if heads is not None and heads.fit(*division.sites()):
-        starts.append(replace(starts[0], cell_rows=heads.cells, cluster_rows=heads.clusters))
-    return fit_features(gallery, validation, starts, start, recipe.training, recipe.seed)
+        learned = replace(starts[0].classes, cell_rows=heads.cells, cluster_rows=heads.clusters)
+        starts.append(Start(learned, start))
+    return fit_features(gallery, validation, starts, recipe.training, recipe.seed)
 
 
 def _enough(images: StoredImages) -> bool:

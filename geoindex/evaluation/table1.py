@@ -86,7 +86,7 @@ def run_table1(recipe: Recipe, plan: Table1Plan, out: Path) -> Table1:
     if isinstance(source, EmbeddedSource):
         raise ConfigError("Table 1 needs images; features alone cannot teach an encoder.")
     recipe = replace(recipe, training=replace(recipe.training, method="images"))
-    runs, resnet = [], _resnet(plan, recipe)[1]
+    runs, resnet = [], _resnet_name(_resnet(plan, recipe).spec)
     for number in range(plan.seeds):
         seed = recipe.seed + number
         seeded = replace(recipe, seed=seed, encoder=_reseeded(recipe.encoder, seed))
@@ -150,15 +150,15 @@ def _reseeded(spec: str, seed: int) -> str:
     return re.sub(r"(?<=[?&]seed=)\d+", str(seed), spec)
 
 
-def _resnet(plan: Table1Plan, recipe: Recipe) -> tuple[Encoder, str]:
-    """Return the encoder of the regression baseline and its name; random weights where the published cannot be had."""
+def _resnet(plan: Table1Plan, recipe: Recipe) -> Encoder:
+    """Return the encoder of the regression baseline; with random weights where the published cannot be had."""
     encoding = replace(recipe.encoding, image_size=_image_size(recipe))
     try:
-        return load_encoder(plan.resnet, encoding), _resnet_name(plan.resnet)
+        return load_encoder(plan.resnet, encoding)
     except WeightsNotFoundError as error:
         spec = f"{plan.resnet.partition('?')[0].partition('.')[0]}/random?seed={recipe.seed}"
         log.warning("%s Going on with random weights; all of them learn.", error)
-        return load_encoder(spec, encoding), _resnet_name(spec)
+        return load_encoder(spec, encoding)
 
 
 def _image_size(recipe: Recipe) -> int:
@@ -197,10 +197,11 @@ class _Run:
             found |= self._kept(slug, partial(self._retrieval, slug, name, alpha, temperature))
         found |= self._kept("shuffled", self._shuffled)
         encoder = choose_encoder(self.recipe.encoder, self.recipe.encoding, self.recipe.weights)
-        found |= self._kept("vit-unit", partial(self._regression, encoder, UNIT.format(vit), UnitHead))
-        encoder, name = _resnet(self.plan, self.recipe)
-        found |= self._kept("resnet-degrees", partial(self._regression, encoder, DEGREES.format(name), DegreesHead))
-        found |= self._kept("resnet-unit", partial(self._regression, encoder, UNIT.format(name), UnitHead))
+        found |= self._regression("vit-unit", UNIT.format(vit), encoder, UnitHead, self.recipe)
+        encoder = _resnet(self.plan, self.recipe)
+        name, recipe = _resnet_name(encoder.spec), _resnet_recipe(self.recipe, self.plan, encoder.spec)
+        found |= self._regression("resnet-degrees", DEGREES.format(name), encoder, DegreesHead, recipe)
+        found |= self._regression("resnet-unit", UNIT.format(name), encoder, UnitHead, recipe)
         return found
 
     def _kept(self, slug: str, make: Callable[[], dict[str, Errors]]) -> dict[str, Errors]:
@@ -257,22 +258,27 @@ class _Run:
         point = best_constant(lat, lon, self.recipe.seed, np.negative)
         return haversine_km(*point, queries.lat, queries.lon)
 
-    def _regression(self, encoder: Encoder, name: str, head: type[DegreesHead | UnitHead]) -> dict[str, Errors]:
-        """Fit a head that answers with points: a ResNet as the paper does, the ViT as its rows with geocells."""
-        recipe = self.recipe if name.startswith(self.vit) else _resnet_recipe(self.recipe, self.plan, name)
-        folder = self.folder / name.replace(" ", "-").replace(",", "")
-        rows, points = regress(self.source, self.samples, self.split, encoder, head, recipe, folder, self.kept)
-        off_km = haversine_km(points[:, 0], points[:, 1], self.samples.lat[rows], self.samples.lon[rows])
-        return {name: _by_id(self.samples.take(rows).ids, off_km)}
+    def _regression(
+        self, slug: str, name: str, encoder: Encoder, head: type[DegreesHead | UnitHead], recipe: Recipe
+    ) -> dict[str, Errors]:
+        """Return the row of a network that answers with points of its own."""
+
+        def fit() -> dict[str, Errors]:
+            folder = self.folder / slug
+            rows, points = regress(self.source, self.samples, self.split, encoder, head, recipe, folder, self.kept)
+            off_km = haversine_km(points[:, 0], points[:, 1], self.samples.lat[rows], self.samples.lon[rows])
+            return {name: _by_id(self.samples.take(rows).ids, off_km)}
+
+        return self._kept(slug, fit)
 
 
-def _resnet_recipe(recipe: Recipe, plan: Table1Plan, name: str) -> Recipe:
+def _resnet_recipe(recipe: Recipe, plan: Table1Plan, spec: str) -> Recipe:
     """Return the paper's settings of the baseline (section 4.1): last two blocks and head, batches of 32."""
     training = TrainingRecipe(
         method="images", epochs=plan.resnet_epochs, patience=plan.resnet_epochs, lr=1e-3, weight_decay=1e-4,
         places=32, images=1,
     )  # fmt: skip
-    weights: Literal["all", "last"] = "all" if name.partition(", ")[2].startswith(RANDOM_INIT) else "last"
+    weights: Literal["all", "last"] = "all" if _is_random(spec) else "last"
     own = replace(recipe.finetuning, weights=weights, blocks=2, lr=1e-3, weight_decay=1e-4)
     return replace(recipe, training=training, finetuning=own)
 

@@ -19,11 +19,12 @@ class EncoderRecipe:
     std: tuple[float, float, float] | None = None
     """Channel deviations to divide by (ImageNet: 0.229 0.224 0.225)."""
 
-    projection: Literal["none", "whiten"] = "none"
-    """Linear map from features to embeddings, fitted on the gallery: none, or centre and whiten."""
+    projection: Literal["auto", "none", "whiten"] = "auto"
+    """Linear map from features to embeddings, fitted on the gallery: none, or centre and whiten; auto: where
+    geo-embeddings are fitted on stored features, the better start on validation, none elsewhere."""
 
     dim: int | None = None
-    """Dimensions that the projection keeps; left out: as many as the features have."""
+    """Dimensions that whitening keeps; left out: as many as the features have."""
 
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps."""

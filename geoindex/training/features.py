@@ -41,6 +41,19 @@ class LabelledFeatures:
 
 
 @dataclass(frozen=True, slots=True)
+class Start:
+    """What a fit may start from.
+
+    Attributes:
+        classes: cells and clusters with their geo-embeddings.
+        projection: features to the space of these.
+    """
+
+    classes: Classes
+    projection: Projection
+
+
+@dataclass(frozen=True, slots=True)
 class Trained:
     """What a fit ends with.
 
@@ -59,20 +72,18 @@ class Trained:
 
 
 def fit_features(
-    gallery: LabelledFeatures, validation: LabelledFeatures, starts: Sequence[Classes], start: Projection,
-    recipe: TrainingRecipe, seed: int,
-) -> Trained:  # fmt: skip
+    gallery: LabelledFeatures, validation: LabelledFeatures, starts: Sequence[Start], recipe: TrainingRecipe, seed: int
+) -> Trained:
     """Fit projection and heads on the gallery's features.
 
     Args:
         gallery: what is learned from.
         validation: what chooses the epoch; if it is empty, the last one is taken.
-        starts: cells and clusters with geo-embeddings to start from; the best on validation is taken.
-        start: projection to start from.
+        starts: what to start from; the best on validation is taken, the first without one.
         recipe: losses, rates and epochs.
         seed: of the order of images.
     """
-    fits = [_Fit(gallery, validation, classes, start, recipe, seed) for classes in starts]
+    fits = [_Fit(gallery, validation, start, recipe, seed) for start in starts]
     fit = max(fits, key=lambda each: each.validate()["geoscore"] or 0.0)
     best, best_epoch = copy.deepcopy(fit.model.state_dict()), 0
     history: list[dict[str, Any]] = [{"epoch": 0, "loss": None, **fit.validate()}]
@@ -86,27 +97,26 @@ def fit_features(
             elif epoch - best_epoch >= recipe.patience:
                 break
     fit.model.load_state_dict(best)
-    matrix = fit.model.embedding.matrix.detach().numpy()
-    projection = Projection(start.mean, matrix)
+    embedding = fit.model.embedding
+    projection = Projection(embedding.mean.numpy(), embedding.matrix.detach().numpy())
     return Trained(projection, *fit.model.objective.geo_embeddings(), history, best_epoch)
 
 
 class _Model(nn.Module):
-    def __init__(self, classes: Classes, start: Projection, recipe: TrainingRecipe) -> None:
+    def __init__(self, start: Start, recipe: TrainingRecipe) -> None:
         super().__init__()
-        self.embedding = LinearEmbedding(start.mean, start.matrix)
-        self.objective = Objective(classes, recipe)
+        self.embedding = LinearEmbedding(start.projection.mean, start.projection.matrix)
+        self.objective = Objective(start.classes, recipe)
 
 
 class _Fit:
     """Model, optimiser and data of one fit."""
 
     def __init__(
-        self, gallery: LabelledFeatures, validation: LabelledFeatures, classes: Classes, start: Projection,
-        recipe: TrainingRecipe, seed: int,
-    ) -> None:  # fmt: skip
+        self, gallery: LabelledFeatures, validation: LabelledFeatures, start: Start, recipe: TrainingRecipe, seed: int
+    ) -> None:
         self.gallery, self.validation, self.recipe, self.seed = gallery, validation, recipe, seed
-        self.model = _Model(classes, start, recipe)
+        self.model = _Model(start, recipe)
         self.optimiser = torch.optim.AdamW(self._groups(), lr=recipe.lr)
         steps = recipe.epochs * sum(1 for _ in self._batches(1))
         self.schedule = torch.optim.lr_scheduler.LambdaLR(

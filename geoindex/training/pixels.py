@@ -1,5 +1,6 @@
 """Images -> batches of pixels, read by processes of their own or in threads, and kept on the disk while they fit."""
 
+import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -135,6 +136,7 @@ class PixelCache:
             mode, shape = ("r", None) if found else ("w+", (count, 3, size, size))
             self._pixels = np.lib.format.open_memmap(path, mode, np.uint8, shape)
         self._seen = np.full(count, found)
+        self._failures: dict[int, str] = read_failures(path) if found else {}
 
     @property
     def complete(self) -> bool:
@@ -142,21 +144,27 @@ class PixelCache:
         return bool(self._seen.all())
 
     def keep(self, read: Read) -> None:
-        """Store a batch; an image that could not be read counts as seen and is never asked for."""
+        """Store a batch, and why images could not be read."""
         self._pixels[read.rows] = read.pixels.numpy()
         self._seen[read.rows] = True
         self._seen[list(read.failures)] = True
+        self._failures |= read.failures
         if self.complete:
             with storage_errors(self.path):
                 self._pixels.flush()
-                write_durably(self._done, b"")
+                write_durably(self._done, json.dumps(self._failures).encode())
 
     def read(self, rows: "Rows") -> Read:
-        """Return a batch; an image without a single pixel is one that could not be read."""
-        pixels = self._pixels[rows]
-        good = pixels.any(axis=(1, 2, 3))
-        failures = dict.fromkeys(rows[~good].tolist(), "could not be read before")
-        return Read(rows[good], torch.from_numpy(pixels if good.all() else pixels[good]), failures)
+        """Return a batch, without the images that could not be read when it was filled."""
+        failures = {row: self._failures[row] for row in rows.tolist() if row in self._failures}
+        if failures:
+            rows = rows[~np.isin(rows, list(failures))]
+        return Read(rows, torch.from_numpy(self._pixels[rows]), failures)
+
+
+def read_failures(path: Path) -> dict[int, str]:
+    """Return why images of a complete file could not be read, by row."""
+    return {int(row): reason for row, reason in json.loads(path.with_suffix(".done").read_text() or "{}").items()}
 
 
 class KeptImages:
@@ -166,11 +174,13 @@ class KeptImages:
         self.uri, self.scan, self.file_of, self._read = source.uri, source.scan, source.file_of, source.read
         self._row = {image: row for row, image in enumerate(images)}
         self._pixels: Bytes = np.load(path, mmap_mode="r")
+        self._failures = read_failures(path)
 
     def prepared(self, image: str) -> Bytes | None:
         """Return the pixels of an image, (3, S, S); None if it could not be read then."""
-        pixels: Bytes = self._pixels[self._row[image]]
-        return pixels if pixels.any() else None
+        row = self._row[image]
+        pixels: Bytes = self._pixels[row]
+        return None if row in self._failures else pixels
 
     def read(self, image: str) -> ImageInput:
         """Read an image anew."""

@@ -145,10 +145,10 @@ def test_a_baseline_without_weights_starts_from_random_ones_and_says_so(monkeypa
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    encoder, name = table1._resnet(replace(PLAN, resnet="timm:resnet18.a1_in1k"), RECIPE)
-    assert name == "resnet18, random-init"
+    encoder = table1._resnet(replace(PLAN, resnet="timm:resnet18.a1_in1k"), RECIPE)
+    assert table1._resnet_name(encoder.spec) == "resnet18, random-init"
     assert encoder.image_size == 32
     assert "random weights" in caplog.text
-    recipe = table1._resnet_recipe(RECIPE, PLAN, f"{name}, unit vector")
+    recipe = table1._resnet_recipe(RECIPE, PLAN, encoder.spec)
     assert recipe.finetuning.weights == "all"
-    assert table1._resnet_recipe(RECIPE, PLAN, "resnet152, unit vector").finetuning.weights == "last"
+    assert table1._resnet_recipe(RECIPE, PLAN, "timm:resnet152.a1_in1k").finetuning.weights == "last"

@@ -70,3 +70,15 @@ def test_geo_embeddings_are_fitted_by_default_where_there_are_enough_images(
     monkeypatch.setattr(learning, "ENOUGH_VALIDATION", validation)
     path = geoindex.build_index("planted:200?dim=8&seed=0", out=tmp_path / "index").path
     assert (IndexFolder(path).current().manifest.training is not None) == fitted
+
+
+@pytest.mark.parametrize(("projection", "starts"), [("auto", 2), ("none", 1), ("whiten", 1)])
+def test_validation_chooses_between_features_as_they_are_and_whitened(tmp_path, monkeypatch, projection, starts):
+    from geoindex.training import features
+
+    seen = []
+    fit = features.fit_features
+    monkeypatch.setattr(features, "fit_features", lambda *args: (seen.append(len(args[2])), fit(*args))[1])
+    keys = {"training": {"method": "features", "epochs": 1}, "encoding": {"projection": projection}}
+    geoindex.build_index("planted:200?dim=8&seed=0", out=tmp_path / "index", **keys)
+    assert seen == [starts]

@@ -1,5 +1,7 @@
 """The fit on stored features, on features that tell where an image is only in a part of their dimensions."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from geoindex.encoder.projection import Projection
 from geoindex.recipe import TrainingRecipe
 from geoindex.training import objective
 from geoindex.training.classes import Classes, Truth
-from geoindex.training.features import LabelledFeatures, fit_features
+from geoindex.training.features import LabelledFeatures, Start, fit_features
 
 DIM, NOISE = 6, 10
 QUICK = TrainingRecipe(
@@ -47,7 +49,7 @@ def classes(data: LabelledFeatures) -> Classes:
 def fit(recipe: TrainingRecipe = QUICK, validation: LabelledFeatures | None = None, seed: int = 0):
     gallery = photos(400, 2)
     held_out = photos(200, 3) if validation is None else validation
-    return fit_features(gallery, held_out, [classes(gallery)], Projection.identity(DIM + NOISE), recipe, seed)
+    return fit_features(gallery, held_out, [Start(classes(gallery), Projection.identity(DIM + NOISE))], recipe, seed)
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +81,9 @@ def test_what_is_kept_is_the_best_epoch(trained):
     held_out = photos(200, 3)
     again = fit_features(
         photos(400, 2), held_out,
-        [Classes(*geo.group_means(LAT, LON, CELL, 4), LAT, LON, CELL, trained.cells, trained.clusters)],
-        trained.projection, TrainingRecipe(method="features", epochs=1), 0,
+        [Start(Classes(*geo.group_means(LAT, LON, CELL, 4), LAT, LON, CELL, trained.cells, trained.clusters),
+               trained.projection)],
+        TrainingRecipe(method="features", epochs=1), 0,
     )  # fmt: skip
     # scales start anew, so the posterior is not the very same
     assert again.history[0]["geoscore"] == pytest.approx(trained.history[trained.best_epoch]["geoscore"], rel=0.1)
@@ -141,3 +144,24 @@ def test_distances_are_right_from_centimetres_to_the_other_side():
     found = objective.distances_km(torch.from_numpy(here), torch.from_numpy(there))
     expected = geo.haversine_km(lat.numpy(), lon.numpy(), 0.0, 0.0)
     np.testing.assert_allclose(found[:, 0].numpy(), expected, rtol=1e-5, atol=1e-7)
+
+
+def test_of_several_starts_the_best_on_validation_is_taken_with_its_projection():
+    gallery, held_out = photos(400, 2), photos(200, 3)
+    signal = np.eye(DIM + NOISE, dtype=np.float32)
+    signal[DIM:] = 0.0  # a projection that leaves the noise out
+    told = Projection(np.zeros(DIM + NOISE, np.float32), signal)
+    embeddings = told.apply(gallery.features.astype(np.float32))
+
+    def rows(group: np.ndarray, count: int) -> np.ndarray:
+        return np.stack([embeddings[group == g].mean(axis=0) for g in range(count)])
+
+    plain = Start(classes(gallery), Projection.identity(DIM + NOISE))
+    better = classes(gallery)
+    better = replace(better, cell_rows=rows(gallery.truth.cell, 4), cluster_rows=rows(gallery.truth.cluster, 12))
+    recipe = replace(QUICK, epochs=1, lr=1e-9)
+    for starts in ([plain, Start(better, told)], [Start(better, told), plain]):
+        found = fit_features(gallery, held_out, starts, recipe, 0)
+        np.testing.assert_allclose(found.projection.matrix, signal, atol=1e-6)
+    alone = fit_features(gallery, held_out, [plain], recipe, 0)
+    assert found.history[0]["geoscore"] > alone.history[0]["geoscore"]

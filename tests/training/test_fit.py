@@ -205,3 +205,21 @@ def test_what_cannot_be_learned_is_said_in_one_sentence(keys, words, tmp_path):
 def test_features_alone_teach_no_encoder(tmp_path):
     with pytest.raises(ConfigError, match=r"training\.method features"):
         geoindex.build_index("planted:60", out=tmp_path, training={"method": "images"})
+
+
+def test_a_black_photo_is_a_photo_and_an_unreadable_one_is_told(tmp_path):
+    from geoindex.training.pixels import KeptImages, PixelCache, Read
+
+    path = tmp_path / "pixels.npy"
+    cache = PixelCache(path, 3, 4)
+    pixels = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
+    pixels[1] = 7
+    cache.keep(Read(np.array([0, 2]), pixels, {1: "it is damaged"}))
+    for each in (cache, PixelCache(path, 3, 4)):
+        read = each.read(np.arange(3))
+        assert read.rows.tolist() == [0, 2]
+        assert read.failures == {1: "it is damaged"}
+        assert read.pixels[1].unique().tolist() == [7]
+    kept = KeptImages(open_source("synthetic:3"), ["a", "b", "c"], path)
+    assert kept.prepared("a").max() == 0
+    assert kept.prepared("b") is None
