@@ -36,12 +36,14 @@ class Verification:
         generation: the live one; empty if none can be told.
         full: whether every byte was read.
         faults: what is wrong, one sentence each.
+        unrecorded: tables whose files have no checksums to differ from; only their rows were counted.
     """
 
     path: Path
     generation: str
     full: bool
     faults: tuple[str, ...]
+    unrecorded: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON types."""
@@ -52,9 +54,13 @@ class Verification:
         looked = "every byte read" if self.full else "sizes, counts and canary queries; --full reads every byte"
         name = f"generation {self.generation}" if self.generation else "no readable generation"
         if not self.faults:
-            return f"{self.path}: {name} is sound ({looked})"
+            return "\n".join([f"{self.path}: {name} is sound ({looked})", *self._note()])
         cure = f"run 'geoindex repair {self.path}'"
         return "\n".join([f"{self.path}: {name} is damaged ({looked}); {cure}", *(f"- {f}" for f in self.faults)])
+
+    def _note(self) -> list[str]:
+        tables = ", ".join(self.unrecorded)
+        return [f"no checksums of tables {tables}: written by an older geoindex, or lost"] if tables else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +105,9 @@ def verify_index(path: str | PathLike[str], *, full: bool = False) -> Verificati
         live = index.current()
     except IndexDamagedError as error:
         return Verification(index.root, "", full, (str(error),))
-    return Verification(index.root, live.manifest.generation, full, tuple(_faults(index, live, full)))
+    versions = live.manifest.tables if full else {}
+    unrecorded = tuple(table for table, version in versions.items() if not index.tables.recorded(table, version))
+    return Verification(index.root, live.manifest.generation, full, tuple(_faults(index, live, full)), unrecorded)
 
 
 def _faults(index: IndexFolder, generation: Generation, full: bool) -> list[str]:

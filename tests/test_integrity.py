@@ -156,6 +156,16 @@ def test_images_that_are_lost_are_told_and_nothing_is_deleted(sound, tmp_path):
     assert files_of(index) == before
 
 
+def test_tables_without_checksums_are_named(sound, tmp_path):
+    index = shutil.copytree(sound, tmp_path / "index")
+    assert verify_index(index, full=True).unrecorded == ()
+    shutil.rmtree(index / "tables" / "checksums")
+    found = verify_index(index, full=True)
+    assert found.faults == ()
+    assert set(found.unrecorded) == {"images", "cells", "clusters"}
+    assert "no checksums of tables" in found.to_text()
+
+
 def test_no_index(tmp_path):
     with pytest.raises(IndexNotFoundError):
         verify_index(tmp_path / "nothing")

@@ -129,13 +129,17 @@ class LanceTables:
     def _record_path(self, name: str, version: int) -> Path:
         return self.folder / CHECKSUMS / f"{name}-{version}.json"
 
+    def recorded(self, name: str, version: int) -> bool:
+        """Tell whether the files of a version have checksums; those of older versions of geoindex have none."""
+        return self._record_path(name, version).exists()
+
     def faults(self, name: str, version: int) -> list[str]:
         """Return what is wrong with the files of a version, compared with their checksums; nothing if all is right."""
         path = self._record_path(name, version)
         try:
             records = {file: FileRecord(**record) for file, record in json.loads(path.read_bytes()).items()}
         except FileNotFoundError:
-            return []  # written before files were recorded
+            return []
         except (ValueError, TypeError, AttributeError):
             return [f"'{path}' is not what was written"]
         return [fault for file, record in records.items() if (fault := _fault(self.folder / file, record))]
