@@ -27,7 +27,7 @@ from geoindex.recipe import EncoderRecipe, FineTuningRecipe, GeocellRecipe, Reci
 from geoindex.sources import open_source
 from geoindex.sources.synthetic import SyntheticEarth
 from geoindex.store.generations import IndexFolder
-from geoindex.store.images import StoredImages
+from geoindex.store.images import StoredImages, stored_images
 from geoindex.types import Sample
 
 ENCODER = (
@@ -137,7 +137,7 @@ def _held_out(index: GeoIndex) -> list[Sample]:
 
 
 def _images(index: GeoIndex) -> StoredImages:
-    return StoredImages.read(IndexFolder(index.path).tables, index.manifest.tables["images"])
+    return stored_images(IndexFolder(index.path), index.manifest.tables["images"])
 
 
 def _next_steps(path: Path, out: Path) -> Iterator[str]:

@@ -13,7 +13,7 @@ from geoindex.evaluation.rivals import best_constant, nearest_image, random_pair
 from geoindex.geo import haversine_km
 from geoindex.metrics import geoscore
 from geoindex.store.generations import IndexFolder
-from geoindex.store.images import StoredImages
+from geoindex.store.images import stored_images
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def gallery(index):
 
 
 def queries(index, split):
-    images = StoredImages.read(IndexFolder(index.path).tables, index.manifest.tables["images"])
+    images = stored_images(IndexFolder(index.path), index.manifest.tables["images"])
     parts = list(images.features(split))
     rows, features = np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
     return images.lat[rows], images.lon[rows], index.projection.apply(features.astype(np.float32))

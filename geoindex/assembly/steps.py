@@ -25,7 +25,7 @@ from geoindex.search.posterior import Geography
 from geoindex.search.searcher import Searcher
 from geoindex.store.durable import storage_errors
 from geoindex.store.generations import Generation, IndexFolder, seal
-from geoindex.store.images import StoredImages
+from geoindex.store.images import StoredImages, stored_images
 from geoindex.store.manifest import Manifest
 from geoindex.training.tuned import TunedHeads, read_heads
 
@@ -77,7 +77,7 @@ def _draft(
     index: IndexFolder, name: str, folder: Path, recipe: Recipe, version: int, origin: Origin, stages: Stages
 ) -> Generation:
     with stages("read images"):
-        images = StoredImages.read(index.tables, version)
+        images = stored_images(index, version)
     with stages("geocells and clusters"):
         division = divide(images, recipe)
     with stages("geo-embeddings"):
@@ -107,6 +107,7 @@ def _draft(
         geocells=division.fitted.to_dict(), canaries=[], left_out=origin.left_out, timings_s={},
         training=_training(trained, heads),
     )  # fmt: skip
+    index.bury(folder)
     return _with_canaries(seal(folder, manifest), recipe.search.top_cells)
 
 
@@ -155,7 +156,8 @@ def _posterior(fitted: Fitted) -> dict[str, Any]:
 def _counts(images: StoredImages, division: Division) -> dict[str, int]:
     splits = {name: len(images.rows(split)) for name, split in (("gallery", "train"), ("val", "val"), ("test", "test"))}
     groups = {"cells": len(division.partition), "clusters": len(division.clusters)}
-    return {"images": images.facts.num_rows, **splits, **groups}
+    removed = int(images.removed.sum())
+    return {"images": images.facts.num_rows - removed, "removed": removed, **splits, **groups}
 
 
 def _with_canaries(generation: Generation, top_cells: int) -> Generation:

@@ -20,7 +20,7 @@ from geoindex.metrics import measure
 from geoindex.sources import open_source
 from geoindex.sources.source import EmbeddedSource
 from geoindex.store.generations import IndexFolder
-from geoindex.store.images import StoredImages
+from geoindex.store.images import stored_images
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -82,7 +82,7 @@ def split_queries(index: GeoIndex, split: str) -> Queries:
     """
     if split not in SPLITS:
         raise ConfigError(f"No split '{split}'; choose one of {', '.join(SPLITS)}.")
-    images = StoredImages.read(IndexFolder(index.path).tables, index.manifest.tables["images"])
+    images = stored_images(IndexFolder(index.path), index.manifest.tables["images"])
     parts = [(rows, index.projection.apply(f.astype(np.float32))) for rows, f in images.features(split)]
     if not sum(len(rows) for rows, _ in parts):
         raise EmptyDatasetError(

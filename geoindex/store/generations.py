@@ -15,6 +15,7 @@ from geoindex.errors import IndexDamagedError, IndexLockedError, IndexNotFoundEr
 from geoindex.store.durable import FileRecord, storage_errors, sync, sync_tree, write_durably
 from geoindex.store.manifest import MANIFEST_NAME, Manifest, digest, parse_manifest
 from geoindex.store.tables import TABLES, LanceTables
+from geoindex.store.tombstones import TOMBSTONES_NAME, Tombstones
 
 CHECKED_BYTES = 2**24
 """Size up to which a file is compared with its checksum when it is opened: 16 MB take about 10 ms."""
@@ -53,6 +54,14 @@ class Generation:
             raise self._differs(path)
         return path
 
+    def tombstones(self) -> Tombstones:
+        """Return the photos that were removed when it was made; none of them is in an answer of its own.
+
+        Raises:
+            IndexDamagedError: if their file is not what was written.
+        """
+        return Tombstones.read(self.file(TOMBSTONES_NAME)) if TOMBSTONES_NAME in self.manifest.files else Tombstones()
+
     def check(self) -> None:
         """Compare every file with its checksum.
 
@@ -85,6 +94,30 @@ class IndexFolder:
     def work(self) -> Path:
         """Folder for what an unfinished build can go on from."""
         return self.root / "work"
+
+    @property
+    def tombstones_path(self) -> Path:
+        """File of the photos that were removed, from whichever generation."""
+        return self.root / TOMBSTONES_NAME
+
+    def tombstones(self) -> Tombstones:
+        """Return the photos that were removed for good.
+
+        Raises:
+            IndexDamagedError: if their file is not what was written.
+        """
+        try:
+            # the live generation has a copy of all whose removal was ever confirmed
+            copy = self.current().tombstones()
+        except StoreError:
+            copy = Tombstones()
+        return Tombstones.read(self.tombstones_path) | copy
+
+    def bury(self, folder: Path) -> None:
+        """Give a generation that is being made its copy of the removed photos, if there are any."""
+        tombstones = self.tombstones()
+        if tombstones:
+            tombstones.write(folder / TOMBSTONES_NAME)
 
     def encoder_folder(self, fingerprint: str) -> Path:
         """Return where the weights of an encoder are kept, if they are."""

@@ -5,7 +5,7 @@
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -23,16 +23,20 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 TABLES = ("images", "cells", "clusters")
-IMMUTABLE, CHECKSUMS = (".lance", ".manifest"), "checksums"
+IMMUTABLE, CHECKSUMS = (".lance", ".manifest", ".arrow", ".bin"), "checksums"
 
 
 def image_schema(dim: int) -> "pa.Schema":
-    """Return the schema of the images: `row` counts from 0, features are (dim,) float16."""
+    """Return the schema of the images: `row` counts from 0, features are (dim,) float16.
+
+    `content` is a hash of the file's bytes, null where there is no file; `source` the URI that reads an image which
+    was added later, null where it is the generation's own.
+    """
     import pyarrow as pa
 
     fields = [("row", pa.int64()), ("id", pa.string()), ("split", pa.string()), ("image", pa.string())]
     fields += [("lat", pa.float64()), ("lon", pa.float64()), ("heading_deg", pa.float32())]
-    fields += [(label, pa.string()) for label in LABELS]
+    fields += [(name, pa.string()) for name in (*LABELS, "content", "source")]
     return pa.schema([*fields, ("features", pa.list_(pa.float16(), dim))])
 
 
@@ -114,17 +118,56 @@ class LanceTables:
             self._record(name, int(table.version), self._files(name) - before)
         return int(table.version)
 
+    def change(self, name: str, version: int, apply: Callable[[Any], object]) -> int:
+        """Derive a new version of a table from one of its versions, wait until it is on the disk, and return it.
+
+        Args:
+            name: of the table.
+            version: to start from, whichever is the newest.
+            apply: changes the open table.
+
+        Raises:
+            StorageError: if the disk refuses.
+            IndexDamagedError: if the table cannot be read.
+        """
+        with storage_errors(self.folder):
+            self._check_head(name)
+            before = self._files(name)
+            inherited = self._records(name, version) or self._measure(before)
+            with self._damaged(name, f"version {version}"):
+                table = self._connect().open_table(name)
+                if table.version != version:
+                    table.checkout(version)
+                    table.restore()
+                apply(table)
+            sync_tree(self.folder / f"{name}.lance")
+            self._record(name, int(table.version), self._files(name) - before, inherited)
+        return int(table.version)
+
     def _files(self, name: str) -> set[Path]:
-        """Return the files that never change once they are written: data, and what each version is made of."""
-        parts = (self.folder / f"{name}.lance" / part for part in ("data", "_versions"))
+        """Return the files that never change once they are written: data, deletions, what each version is made of."""
+        parts = (self.folder / f"{name}.lance" / part for part in ("data", "_deletions", "_versions"))
         return {path for part in parts if part.is_dir() for path in part.iterdir() if path.suffix in IMMUTABLE}
 
-    def _record(self, name: str, version: int, files: set[Path]) -> None:
+    def _record(self, name: str, version: int, files: set[Path], inherited: Mapping[str, Any] | None = None) -> None:
         """Write down size and checksum of the files of a version, which Lance itself does not."""
-        records = {path.relative_to(self.folder).as_posix(): asdict(FileRecord.of(path)) for path in sorted(files)}
+        records = {**(inherited or {}), **self._measure(files)}
         path = self._record_path(name, version)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_durably(path, (json.dumps(records, indent=1) + "\n").encode())
+
+    def _measure(self, files: set[Path]) -> dict[str, Any]:
+        return {path.relative_to(self.folder).as_posix(): asdict(FileRecord.of(path)) for path in sorted(files)}
+
+    def _records(self, name: str, version: int) -> dict[str, Any]:
+        """Return what was written down of the files of a version; nothing if it was written before there were records.
+
+        Raises:
+            IndexDamagedError: if it is not what was written.
+        """
+        path = self._record_path(name, version)
+        with self._damaged(name, f"version {version}, whose checksums '{path}' are damaged"):
+            return dict(json.loads(path.read_bytes())) if path.exists() else {}
 
     def _record_path(self, name: str, version: int) -> Path:
         return self.folder / CHECKSUMS / f"{name}-{version}.json"

@@ -24,7 +24,7 @@ from geoindex.errors import (
 )
 from geoindex.geo import haversine_km
 from geoindex.store.generations import IndexFolder
-from geoindex.store.images import StoredImages
+from geoindex.store.images import stored_images
 from geoindex.store.tables import LanceTables
 
 
@@ -47,7 +47,7 @@ class TestBuild:
         assert {p.name for p in built.path.iterdir()} <= {"CURRENT", ".lock", "generations", "tables", "encoder"}
 
     def test_validation_and_test_are_never_in_the_gallery(self, built, index):
-        images = StoredImages.read(IndexFolder(built.path).tables, index.manifest.tables["images"])
+        images = stored_images(IndexFolder(built.path), index.manifest.tables["images"])
         split = dict(zip(images.facts["id"].to_pylist(), images.facts["split"].to_pylist(), strict=True))
         gallery = index.searcher.sidecar.gallery["id"].to_pylist()
         assert {split[name] for name in gallery} == {"train"}

@@ -15,7 +15,7 @@ from geoindex.geocells.fitting import read_partition
 from geoindex.geocells.partition import BorderedPartition
 from geoindex.recipe_files import recipe_from_dict
 from geoindex.store.generations import IndexFolder
-from geoindex.store.images import StoredImages
+from geoindex.store.images import stored_images
 
 DIVISIONS = {
     "within country": {"within": "country"},
@@ -41,7 +41,7 @@ def manifest_of(path):
 
 def gallery_of(path):
     """Return stored images, rows of the gallery, and the cell of each."""
-    images = StoredImages.read(IndexFolder(path).tables, manifest_of(path).tables["images"])
+    images = stored_images(IndexFolder(path), manifest_of(path).tables["images"])
     rows = images.rows("train")
     gallery = geoindex.open_index(path).searcher.sidecar
     cell_of_row = dict(

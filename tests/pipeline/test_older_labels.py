@@ -6,7 +6,7 @@ from tiles import HUBS, PHOTOS, build, error_km
 import geoindex
 from geoindex.errors import ConfigError
 from geoindex.store.generations import IndexFolder
-from geoindex.store.images import StoredImages
+from geoindex.store.images import stored_images
 from geoindex.types import LABELS
 
 OLD = LABELS[: LABELS.index("climate")]
@@ -23,7 +23,7 @@ def old_index(world, tmp_path, monkeypatch):
 
 def images_of(path):
     folder = IndexFolder(path)
-    return StoredImages.read(folder.tables, folder.current().manifest.tables["images"])
+    return stored_images(folder, folder.current().manifest.tables["images"])
 
 
 def test_a_label_that_the_table_lacks_is_known_of_no_image(old_index):

@@ -51,7 +51,19 @@ def test_vectors_survive_arrow(dtype):
 
 
 def test_schemas():
-    assert image_schema(DIM).names == ["row", "id", "split", "image", "lat", "lon", "heading_deg", *LABELS, "features"]
+    assert image_schema(DIM).names == [
+        "row",
+        "id",
+        "split",
+        "image",
+        "lat",
+        "lon",
+        "heading_deg",
+        *LABELS,
+        "content",
+        "source",
+        "features",
+    ]
     assert image_schema(DIM).field("features").type == pa.list_(pa.float16(), DIM)
     assert cluster_schema(DIM).names == ["cluster", "cell", "inside", *cell_schema(DIM).names[1:]]
     assert cell_schema(DIM).field("embedding").type == pa.list_(pa.float32(), DIM)
