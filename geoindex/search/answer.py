@@ -95,7 +95,8 @@ def _nearest_fact(searcher: Searcher, ranking: Ranking, lat: float, lon: float) 
     table, rows = searcher.sidecar.clusters, ranking.clusters
     if row >= len(rows):
         row -= len(rows)
-        unprobed = np.setdiff1d(np.arange(searcher.ann.n_cells), searcher.geography.cell[rows])
+        occupied = np.flatnonzero(searcher.geography.cell_images > 0)
+        unprobed = np.setdiff1d(occupied, searcher.geography.cell[rows])
         table, rows = searcher.sidecar.cells, unprobed
     facts: list[dict[str, Any]] = table.slice(int(rows[row]), 1).to_pylist()
     return facts[0]
@@ -115,7 +116,7 @@ def _candidates(searcher: Searcher, ranking: Ranking, count: int) -> list[Candid
 
 
 def _evidence(searcher: Searcher, neighbour: Neighbour, lat: float, lon: float) -> Evidence:
-    fact: dict[str, Any] = searcher.sidecar.gallery.slice(neighbour.row, 1).to_pylist()[0]
+    fact: dict[str, Any] = searcher.sidecar.gallery.facts(np.array([neighbour.row]))[0]
     distance_km = float(haversine_km(lat, lon, fact["lat"], fact["lon"]))
     return Evidence(fact["id"], fact["image"], fact["lat"], fact["lon"], neighbour.similarity, distance_km)
 

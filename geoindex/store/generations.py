@@ -6,12 +6,12 @@ replaced atomically. Whatever stops a build before that leaves the live generati
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from geoindex.errors import IndexDamagedError, IndexLockedError, IndexNotFoundError, StoreError
+from geoindex.errors import IndexDamagedError, IndexLockedError, IndexNotFoundError, StorageError, StoreError
 from geoindex.store.durable import FileRecord, storage_errors, sync, sync_tree, write_durably
 from geoindex.store.manifest import MANIFEST_NAME, Manifest, digest, parse_manifest
 from geoindex.store.tables import TABLES, LanceTables
@@ -61,6 +61,18 @@ class Generation:
             IndexDamagedError: if their file is not what was written.
         """
         return Tombstones.read(self.file(TOMBSTONES_NAME)) if TOMBSTONES_NAME in self.manifest.files else Tombstones()
+
+    def share(self, name: str, folder: Path) -> None:
+        """Give one of its files, which never change, to another generation's folder as well.
+
+        Raises:
+            IndexDamagedError: if it is missing or not what was written.
+        """
+        path = self.file(name)
+        try:
+            (folder / name).hardlink_to(path)
+        except OSError:  # not every file system can
+            shutil.copyfile(path, folder / name)
 
     def check(self) -> None:
         """Compare every file with its checksum.
@@ -229,11 +241,11 @@ class IndexFolder:
         folder.mkdir()
         return name, folder
 
-    def publish(self, generation: Generation) -> Generation:
-        """Make a sealed generation the live one.
+    def keep(self, generation: Generation) -> Generation:
+        """Make a sealed generation one of the index's, whole and on the disk; the live one stays.
 
         Raises:
-            StorageError: if the disk refuses; the live generation is then as it was.
+            StorageError: if the disk refuses.
         """
         folder, manifest = generation.folder, generation.manifest
         data, final = manifest.to_json(), self.root / "generations" / manifest.generation
@@ -245,13 +257,22 @@ class IndexFolder:
             sync_tree(folder)
             folder.rename(final)
             sync(final.parent)
-            try:
-                self._point_at(manifest.generation, data)
-            except OSError:
-                if not self._names(_pointer_to(manifest.generation, data)):
-                    shutil.rmtree(final)  # nothing names it
-                raise
         return Generation(final, manifest)
+
+    def publish(self, generation: Generation) -> Generation:
+        """Make a sealed generation the live one.
+
+        Raises:
+            StorageError: if the disk refuses; the live generation is then as it was.
+        """
+        kept = self.keep(generation)
+        try:
+            self.switch(kept)
+        except StorageError:
+            if not self._names(_pointer_to(kept.manifest.generation, kept.manifest.to_json())):
+                shutil.rmtree(kept.folder)  # nothing names it
+            raise
+        return kept
 
     def switch(self, generation: Generation) -> None:
         """Make a published generation the live one.
@@ -270,7 +291,8 @@ def _pointer_to(name: str, manifest: bytes) -> dict[str, str]:
     return {"generation": name, "sha256": digest(manifest)}
 
 
-def seal(folder: Path, manifest: Manifest) -> Generation:
-    """Record size and sha256 of every file in a finished folder."""
-    files = {path.name: FileRecord.of(path) for path in sorted(folder.iterdir())}
+def seal(folder: Path, manifest: Manifest, known: Mapping[str, FileRecord] | None = None) -> Generation:
+    """Record size and sha256 of every file in a finished folder, but for those whose records are known."""
+    known = known or {}
+    files = {path.name: known.get(path.name) or FileRecord.of(path) for path in sorted(folder.iterdir())}
     return Generation(folder, replace(manifest, files=files))

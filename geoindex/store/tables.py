@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +18,14 @@ from numpy.typing import NDArray
 
 from geoindex.errors import IndexDamagedError
 from geoindex.store.durable import FileRecord, storage_errors, sync, sync_tree, write_durably
+from geoindex.store.tombstones import covered
 from geoindex.types import LABELS
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 TABLES = ("images", "cells", "clusters")
+MATCHED_ROWS = 65_536
 IMMUTABLE, CHECKSUMS = (".lance", ".manifest", ".arrow", ".bin"), "checksums"
 
 
@@ -143,6 +146,41 @@ class LanceTables:
             sync_tree(self.folder / f"{name}.lance")
             self._record(name, int(table.version), self._files(name) - before, inherited)
         return int(table.version)
+
+    def append(self, name: str, version: int, batches: Iterable["pa.RecordBatch"]) -> int:
+        """Derive a new version of a table by more rows, and return it; columns that it lacks are null in the others.
+
+        Raises:
+            StorageError: if the disk refuses.
+            IndexDamagedError: if the table cannot be read.
+        """
+        import pyarrow as pa
+
+        ahead = iter(batches)
+        first = next(ahead)
+
+        def apply(table: Any) -> None:
+            missing = [name for name in first.schema.names if name not in table.schema.names]
+            if missing:
+                table.add_columns(dict.fromkeys(missing, "cast(NULL AS string)"))
+            table.add(pa.RecordBatchReader.from_batches(first.schema, chain([first], ahead)))
+
+        return self.change(name, version, apply)
+
+    def merge(self, name: str, version: int, key: str, rows: "pa.Table") -> int:
+        """Derive a new version of a table with some rows replaced by those with the same `key`, and return it.
+
+        Args:
+            name: of the table.
+            version: to start from.
+            key: column that tells rows apart.
+            rows: with some or all of the table's columns.
+
+        Raises:
+            StorageError: if the disk refuses.
+            IndexDamagedError: if the table cannot be read.
+        """
+        return self.change(name, version, lambda table: table.merge_insert(key).when_matched_update_all().execute(rows))
 
     def _files(self, name: str) -> set[Path]:
         """Return the files that never change once they are written: data, deletions, what each version is made of."""
@@ -266,6 +304,20 @@ class LanceTables:
             query = self._connect().open_table(name, version=version).search().select(columns)
             query = query.where(where) if where else query
             return query.limit(None).to_arrow().sort_by(columns[0])
+
+    def matching(self, name: str, version: int, columns: list[str], key: str, wanted: list[str]) -> "pa.Table":
+        """Read the rows of one version whose `key`, one of `columns`, is among some texts; a batch is held at a time.
+
+        Raises:
+            IndexDamagedError: if the table or this version of it cannot be read.
+        """
+        import pyarrow as pa
+
+        with self._damaged(name, f"version {version}"):
+            table = self._connect().open_table(name, version=version)
+            batches = table.search().select(columns).limit(None).to_batches(MATCHED_ROWS)
+            found = [batch.filter(pa.array(covered(batch[key], wanted))) for batch in batches]
+            return pa.Table.from_batches(found, pa.schema([table.schema.field(column) for column in columns]))
 
     def columns(self, name: str, version: int) -> list[str]:
         """Return the names of the columns of one version.
