@@ -123,7 +123,7 @@ def test_processes_see_one_generation_at_a_time(folder, queries):
 def test_photos_never_meet_the_encoder_or_the_length_of_another_generation(index_folder, world):
     """Encoder, projection and search files of two generations differ in length; a mix would fail or be far off."""
     wide = OTHER_ENCODER.replace("embed_dim=32", "embed_dim=48")
-    build(world, index_folder, **{"encoder": wide})
+    build(world, index_folder, encoder=wide)
     index, ended, dims = geoindex.open_index(index_folder, device="cpu", follow=True), threading.Event(), set()
 
     def ask():
