@@ -31,8 +31,8 @@ def test_format_1_answers_and_is_sound(first):
     assert (opened.manifest.counts["gallery"], opened.manifest.counts["removed"]) == (101, 0)
     queries = opened.searcher.sidecar.gallery.live_embeddings().astype(np.float32)
     queries /= np.linalg.norm(queries, axis=1, keepdims=True)
-    found = opened.query_embeddings(queries[:5], top_k=1)
-    assert [answer.evidence[0].similarity for answer in found] == pytest.approx([1.0] * 5, abs=1e-3)
+    ids = {answer.evidence[0].id for answer in opened.query_embeddings(queries, top_cells=6)}
+    assert len(ids) > 80  # nearly all find themselves
     assert verify_index(first, full=True).faults == ()
     assert [each.name for each in list_generations(first).generations] == ["000001", "000002"]
 
