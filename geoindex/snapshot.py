@@ -21,6 +21,7 @@ from geoindex.search.answer import QueryOptions, answer
 from geoindex.search.searcher import Searcher
 from geoindex.store.generations import Generation, IndexFolder
 from geoindex.store.manifest import Manifest
+from geoindex.store.tombstones import Tombstones
 
 if TYPE_CHECKING:
     from geoindex.encoder import Encoder
@@ -104,6 +105,10 @@ class Snapshot:
     projection: Projection
     encoder: OwnEncoder
 
+    def without(self, removed: Tombstones) -> "Snapshot":
+        """Return it without photos that were removed since it was opened."""
+        return replace(self, searcher=self.searcher.without(removed))
+
     def answer(self, embeddings: NDArray[np.float32], options: QueryOptions, stages: Stages) -> list[Prediction]:
         """Answer queries, (Q, dim) unit vectors; a batch shares its times evenly."""
         top_cells = options.top_cells or int(self.manifest.recipe["search"]["top_cells"])
@@ -152,4 +157,6 @@ def _open(
     if before is not None and before.encoder.fingerprint == encoder.fingerprint:
         encoder = before.encoder
     projection = Projection.load(generation.file("projection.safetensors"))
-    return Snapshot(manifest, Searcher.open(generation), projection, encoder)
+    # what a killed removal left to do, or what came after a generation that is live again
+    pending = index.tombstones() - generation.tombstones()
+    return Snapshot(manifest, Searcher.open(generation).without(pending), projection, encoder)

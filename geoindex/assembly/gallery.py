@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.assembly.division import Division
+from geoindex.assembly.sites import write_levels
 from geoindex.encoder.projection import Projection, fit_whitening
 from geoindex.errors import IndexDamagedError
 from geoindex.places import place_names
@@ -128,4 +129,5 @@ def write_sidecar(
     first = pa.array(np.cumsum(size) - size)
     write_arrow(folder / "clusters.arrow", clusters.drop_columns(vectors).append_column("first", first))
     gallery = images.facts.take(division.order).drop_columns(["split"])
+    write_levels(folder, division.clusters)
     write_arrow(folder / "gallery.arrow", gallery.append_column("cluster", pa.array(division.cluster_of)))

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
+GALLERY_COLUMNS = ("row", "id", "image", "lat", "lon", "cluster")
+
 LEVELS = {"cells": "cell", "clusters": "cluster"}
 
 
@@ -38,6 +40,15 @@ class Added:
 
     facts: "pa.Table"
     embeddings: NDArray[np.float16]
+
+    @classmethod
+    def nothing(cls, dim: int) -> "Added":
+        """Return no photos of embeddings of this length."""
+        import pyarrow as pa
+
+        types = (pa.int64(), pa.string(), pa.string(), pa.float64(), pa.float64(), pa.int64())
+        schema = pa.schema(list(zip(GALLERY_COLUMNS, types, strict=True)))
+        return cls(schema.empty_table(), np.zeros((0, dim), np.float16))
 
     def column(self, name: str) -> NDArray[Any]:
         """Return a column, (A,)."""

@@ -159,11 +159,11 @@ class IndexFolder:
 
     def stamp(self) -> tuple[int, int, int]:
         """Return what changes whenever `CURRENT` is replaced; it costs one look at the file."""
-        try:
-            facts = os.stat(f"{self.root}/CURRENT")  # noqa: PTH116 - asked before every query that follows
-        except OSError:
-            return 0, 0, 0
-        return facts.st_ino, facts.st_mtime_ns, facts.st_ctime_ns
+        return _stamp(f"{self.root}/CURRENT")
+
+    def tombstones_stamp(self) -> tuple[int, int, int]:
+        """Return what changes whenever photos are removed; it costs one look at the file."""
+        return _stamp(f"{self.root}/{TOMBSTONES_NAME}")
 
     def names(self) -> list[str]:
         """Return the names of the generations on the disk, oldest first."""
@@ -294,6 +294,14 @@ class IndexFolder:
 
     def _point_at(self, name: str, manifest: bytes) -> None:
         write_durably(self.root / "CURRENT", json.dumps(_pointer_to(name, manifest)).encode())
+
+
+def _stamp(path: str) -> tuple[int, int, int]:
+    try:
+        facts = os.stat(path)  # noqa: PTH116 - asked before every query
+    except OSError:
+        return 0, 0, 0
+    return facts.st_ino, facts.st_mtime_ns, facts.st_ctime_ns
 
 
 def _pointer_to(name: str, manifest: bytes) -> dict[str, str]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoindex.errors import IndexDamagedError
+from geoindex.errors import ConfigError, IndexDamagedError
 from geoindex.store.durable import FileRecord, storage_errors, sync, sync_tree, write_durably
 from geoindex.store.tombstones import covered
 from geoindex.types import LABELS
@@ -318,6 +318,22 @@ class LanceTables:
             batches = table.search().select(columns).limit(None).to_batches(MATCHED_ROWS)
             found = [batch.filter(pa.array(covered(batch[key], wanted))) for batch in batches]
             return pa.Table.from_batches(found, pa.schema([table.schema.field(column) for column in columns]))
+
+    def check_condition(self, name: str, version: int, where: str) -> None:
+        """Try a condition.
+
+        Raises:
+            ConfigError: if it cannot be meant.
+            IndexDamagedError: if the table or this version of it cannot be read.
+        """
+        columns = self.columns(name, version)
+        try:
+            table = self._connect().open_table(name, version=version)
+            table.search().select(columns[:1]).where(where).limit(1).to_arrow()
+        except (RuntimeError, ValueError) as error:
+            raise ConfigError(
+                f"The condition '{where}' cannot be meant ({_first_line(error)}); columns are {', '.join(columns)}."
+            ) from error
 
     def columns(self, name: str, version: int) -> list[str]:
         """Return the names of the columns of one version.
