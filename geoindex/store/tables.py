@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.errors import ConfigError, IndexDamagedError
+from geoindex.store.alias import plain_path
 from geoindex.store.durable import FileRecord, storage_errors, sync, sync_tree, write_durably
 from geoindex.store.tombstones import covered
 from geoindex.types import LABELS
@@ -214,15 +215,26 @@ class LanceTables:
         """Tell whether the files of a version have checksums; those of older versions of geoindex have none."""
         return self._record_path(name, version).exists()
 
-    def faults(self, name: str, version: int) -> list[str]:
-        """Return what is wrong with the files of a version, compared with their checksums; nothing if all is right."""
+    def records(self, name: str, version: int) -> dict[str, FileRecord]:
+        """Return size and sha256 of the files of a version, by path below `folder`; nothing for older versions.
+
+        Raises:
+            IndexDamagedError: if the record is not what was written.
+        """
         path = self._record_path(name, version)
         try:
-            records = {file: FileRecord(**record) for file, record in json.loads(path.read_bytes()).items()}
+            return {file: FileRecord(**record) for file, record in json.loads(path.read_bytes()).items()}
         except FileNotFoundError:
-            return []
-        except (ValueError, TypeError, AttributeError):
-            return [f"'{path}' is not what was written"]
+            return {}
+        except (ValueError, TypeError, AttributeError) as error:
+            raise IndexDamagedError(f"'{path}' is not what was written") from error
+
+    def faults(self, name: str, version: int) -> list[str]:
+        """Return what is wrong with the files of a version, compared with their checksums; nothing if all is right."""
+        try:
+            records = self.records(name, version)
+        except IndexDamagedError as error:
+            return [str(error)]
         return [fault for file, record in records.items() if (fault := _fault(self.folder / file, record))]
 
     def set_aside(self, name: str, quarantine: Path) -> list[Path]:
@@ -267,8 +279,9 @@ class LanceTables:
 
     def tag(self, name: str, version: int, tag: str) -> None:
         """Keep a version of a table from being cleaned up."""
-        tags = self._connect().open_table(name).tags
-        (tags.update if tag in tags.list() else tags.create)(tag, version)
+        with plain_path(self.folder) as folder:
+            tags = LanceTables(folder)._connect().open_table(name).tags
+            (tags.update if tag in tags.list() else tags.create)(tag, version)
         sync_tree(self.folder / f"{name}.lance" / "_refs")
         sync(self.folder / f"{name}.lance")
 
