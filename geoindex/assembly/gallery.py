@@ -1,6 +1,6 @@
 """Features -> embeddings and geo-embeddings: what the cells and clusters of a division are."""
 
-from os import SEEK_CUR, fsync
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,10 +75,10 @@ def _allocate(path: Path) -> None:
     """Write the zeros of a sparse file, because a full disk is an error here and kills the process in a mapping."""
     with path.open("r+b") as file:
         while block := file.read(ALLOCATED_AT_ONCE):
-            file.seek(-len(block), SEEK_CUR)
+            file.seek(-len(block), os.SEEK_CUR)
             file.write(block)
         file.flush()
-        fsync(file.fileno())
+        os.fsync(file.fileno())
 
 
 def describe(images: StoredImages, division: Division, embeddings: NDArray[np.float16]) -> tuple[Groups, Groups]:

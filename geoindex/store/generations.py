@@ -8,12 +8,13 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from geoindex.errors import IndexDamagedError, IndexLockedError, IndexNotFoundError, StorageError, StoreError
-from geoindex.store.durable import FileRecord, storage_errors, sync, sync_tree, write_durably
+from geoindex.store.durable import FileRecord, make_folder, storage_errors, sync, sync_tree, write_durably
+from geoindex.store.leftovers import clear_leftovers
 from geoindex.store.manifest import MANIFEST_NAME, Manifest, digest, parse_manifest
 from geoindex.store.tables import TABLES, LanceTables
 from geoindex.store.tombstones import TOMBSTONES_NAME, Tombstones
@@ -219,6 +220,8 @@ class IndexFolder:
     def writing(self) -> Iterator[None]:
         """Hold the right to write; the system drops it when the process ends, however it ends.
 
+        What an earlier writer left unfinished in the tables is cleared away first.
+
         Raises:
             IndexLockedError: if another process holds it.
             StorageError: if the folder cannot be written.
@@ -226,7 +229,7 @@ class IndexFolder:
         from filelock import FileLock, Timeout
 
         with storage_errors(self.root):
-            self.root.mkdir(parents=True, exist_ok=True)
+            make_folder(self.root)
             lock = FileLock(self.root / ".lock")
             try:
                 lock.acquire(timeout=0)
@@ -235,9 +238,17 @@ class IndexFolder:
                     f"Another process is writing to '{self.root}'; wait for it to end, or build into another folder."
                 ) from None
         try:
+            with storage_errors(self.root):
+                clear_leftovers(self.tables, self._versions())
             yield
         finally:
             lock.release()
+
+    def _versions(self) -> Iterator[dict[str, int]]:
+        """Yield the versions of the tables that each readable generation names."""
+        for name in self.names():
+            with suppress(StoreError):
+                yield self.generation(name).manifest.tables
 
     def begin(self) -> tuple[str, Path]:
         """Return the name of the next generation and an empty folder to write it into."""

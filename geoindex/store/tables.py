@@ -376,7 +376,8 @@ class LanceTables:
         except (OSError, RuntimeError, ValueError) as error:
             raise IndexDamagedError(
                 f"Table '{self.folder / name}.lance' cannot be read at {version} ({_first_line(error)}); "
-                "restore the folder from a copy or build the index again in another folder."
+                f"run 'geoindex repair {self.folder.parent}', or restore the folder from a copy or build the index "
+                "again in another folder."
             ) from error
 
     def _connect(self) -> Any:
