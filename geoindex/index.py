@@ -62,7 +62,7 @@ class GeoIndex:
         if self._given is not None:
             self._check_encoder(self._given, manifest)
         searcher = Searcher.open(generation)
-        projection = Projection.load(generation.file("projection.safetensors"))
+        projection = Projection.load(generation.whole("projection.safetensors"))
         if self._encoder is not None and self._encoder.fingerprint != manifest.encoder["fingerprint"]:
             self._encoder = None  # the new one is loaded at the next image
         self._searcher, self._projection = searcher, projection

@@ -144,7 +144,7 @@ def _report(index: GeoIndex, queries: Queries, seed: int) -> Report:
         rows.append(Row(f"geoindex, {rule}", measure(distance_km), "own" if rule == own else "other rule"))
     return Report(
         index=str(index.path), generation=index.manifest.generation, encoder=index.manifest.encoder["spec"],
-        queries=queries.name, count=len(queries.lat), unreadable=queries.unreadable, gallery=gallery.num_rows,
+        queries=queries.name, count=len(queries.lat), unreadable=queries.unreadable, gallery=len(gallery),
         cells=index.searcher.ann.n_cells, clusters=index.searcher.ann.n_clusters, rule=own,
         in_gallery=_overlap(queries.ids, gallery["id"]), rows=tuple(rows),
     )  # fmt: skip

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from geoindex.ann import TwoStageIndex
 from geoindex.errors import IndexDamagedError
 from geoindex.search.posterior import Geography, Ranking, Scales, rank_clusters
+from geoindex.store.checked import CheckedRows, CheckedTable
 from geoindex.store.generations import Generation
-from geoindex.store.sidecar import Sidecar, read_arrow
+from geoindex.store.sidecar import Sidecar
 
 EVIDENCE_CLUSTERS = 8
 """Best clusters whose images are looked at for evidence."""
@@ -52,7 +53,7 @@ class Searcher:
         Raises:
             IndexDamagedError: if a file is missing, has another size, or does not fit the others.
         """
-        ann = TwoStageIndex.load(generation.file("index.faiss"))
+        ann = TwoStageIndex.load(generation.checked("index.faiss"))
         sidecar = open_sidecar(generation)
         posterior = generation.manifest.posterior
         scales = Scales(posterior["cell_scale"], posterior["cluster_scale"], posterior["prior"])
@@ -92,13 +93,11 @@ def open_sidecar(generation: Generation) -> Sidecar:
     Raises:
         IndexDamagedError: if a file is missing, has another size, or is not of its kind.
     """
-    cells, clusters, gallery, embeddings = (
-        generation.file(name) for name in ("cells.arrow", "clusters.arrow", "gallery.arrow", "gallery.npy")
-    )
     try:
-        return Sidecar(
-            read_arrow(cells), read_arrow(clusters), read_arrow(gallery), np.load(embeddings, mmap_mode="r")
-        )  # fmt: skip
+        cells, clusters, gallery = (
+            CheckedTable(generation.checked(name)) for name in ("cells.arrow", "clusters.arrow", "gallery.arrow")
+        )
+        return Sidecar(cells, clusters, gallery, CheckedRows(generation.checked("gallery.npy")))
     except (OSError, ValueError) as error:  # Arrow's errors are both
         raise IndexDamagedError(
             f"The files in '{generation.folder}' cannot be read ({str(error).splitlines()[0].rstrip('.')}); "
@@ -110,8 +109,8 @@ def geography_of(sidecar: Sidecar) -> Geography:
     """Return where the cells and clusters of a sidecar lie."""
     cells, clusters = sidecar.cells, sidecar.clusters
 
-    def column(table: Any, name: str) -> NDArray[Any]:
-        values: NDArray[Any] = table[name].to_numpy()
+    def column(table: CheckedTable, name: str) -> NDArray[Any]:
+        values: NDArray[Any] = table.column(name).to_numpy()
         return values
 
     return Geography(

@@ -9,9 +9,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from geoindex.errors import StorageError
+
+BLOCK_BYTES = 2**18
+"""Size of the blocks of a large file: one takes 0.2 ms to check, and the digests are a 8192th of the file."""
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
@@ -82,14 +86,41 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def block_digests(path: Path, block_bytes: int) -> bytes:
+    """Return the sha256 of each block of a file, 32 bytes each, one after the other."""
+    with path.open("rb", buffering=0) as file:
+        return b"".join(hashlib.sha256(block).digest() for block in iter(partial(file.read, block_bytes), b""))
+
+
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """Size and sha256 of one file of a generation."""
+    """Size and sha256 of one file.
+
+    Attributes:
+        bytes: its size.
+        sha256: of its content, or of the digests of its blocks as `block_digests` gives them.
+        block_bytes: size of a block; 0: the content has no blocks.
+    """
 
     bytes: int
     sha256: str
+    block_bytes: int = 0
 
     @classmethod
     def of(cls, path: Path) -> "FileRecord":
-        """Measure a file."""
+        """Measure a file as a whole."""
         return cls(path.stat().st_size, file_digest(path))
+
+    def fits(self, path: Path) -> bool:
+        """Tell whether every byte of a file is as it was recorded."""
+        size = path.stat().st_size
+        if size != self.bytes:
+            return False
+        if not self.block_bytes:
+            return file_digest(path) == self.sha256
+        return block_record(block_digests(path, self.block_bytes), size, self.block_bytes) == self
+
+
+def block_record(digests: bytes, size: int, block_bytes: int) -> FileRecord:
+    """Return the record of a file whose blocks have these digests."""
+    return FileRecord(size, hashlib.sha256(digests).hexdigest(), block_bytes)

@@ -12,13 +12,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from geoindex.errors import IndexDamagedError, IndexLockedError, IndexNotFoundError, StoreError
-from geoindex.store.durable import FileRecord, storage_errors, sync, sync_tree, write_durably
+from geoindex.store.checked import BLOCKS_SUFFIX, CheckedFile
+from geoindex.store.durable import (
+    BLOCK_BYTES,
+    FileRecord,
+    block_digests,
+    block_record,
+    storage_errors,
+    sync,
+    sync_tree,
+    write_durably,
+)
 from geoindex.store.manifest import MANIFEST_NAME, Manifest, digest, parse_manifest
 from geoindex.store.tables import TABLES, LanceTables
 from geoindex.store.tombstones import TOMBSTONES_NAME, Tombstones
 
 CHECKED_BYTES = 2**24
-"""Size up to which a file is compared with its checksum when it is opened: 16 MB take about 10 ms."""
+"""Size up to which a file is compared with its checksum when it is opened: 16 MB take about 10 ms. Of a larger one the
+blocks are, when they are first touched."""
 
 SEAL_NAME = "manifest.sha256"
 """File with the sha256 of the manifest; generations of older versions have none, and CURRENT alone vouches for them."""
@@ -50,9 +61,31 @@ class Generation:
                 f"'{path}' has {'gone' if size is None else f'{size} bytes'}, the manifest says {wanted}; "
                 f"run 'geoindex repair {self.folder.parent.parent}' to make it again from the stored images."
             )
-        if size <= CHECKED_BYTES and FileRecord.of(path) != record:
+        if size <= CHECKED_BYTES and not record.block_bytes and not record.fits(path):
             raise self._differs(path)
         return path
+
+    def checked(self, name: str) -> CheckedFile:
+        """Open one of its files whose blocks are checked when they are first touched.
+
+        Raises:
+            IndexDamagedError: if it is missing, has another size, or is small and not what was written.
+        """
+        path, record = self.file(name), self.manifest.files[name]
+        return (
+            CheckedFile.recorded(path, record, self.file(name + BLOCKS_SUFFIX))
+            if record.block_bytes
+            else CheckedFile(path)
+        )
+
+    def whole(self, name: str) -> Path:
+        """Return the path of one of its files after a check of all of it.
+
+        Raises:
+            IndexDamagedError: if it is missing or not what was written.
+        """
+        self.checked(name).check_all()
+        return self.folder / name
 
     def tombstones(self) -> Tombstones:
         """Return the photos that were removed when it was made; none of them is in an answer of its own.
@@ -70,7 +103,7 @@ class Generation:
         """
         for name, record in self.manifest.files.items():
             path = self.file(name)
-            if record.bytes > CHECKED_BYTES and FileRecord.of(path) != record:
+            if (record.bytes > CHECKED_BYTES or record.block_bytes) and not record.fits(path):
                 raise self._differs(path)
 
     def _differs(self, path: Path) -> IndexDamagedError:
@@ -271,6 +304,19 @@ def _pointer_to(name: str, manifest: bytes) -> dict[str, str]:
 
 
 def seal(folder: Path, manifest: Manifest) -> Generation:
-    """Record size and sha256 of every file in a finished folder."""
-    files = {path.name: FileRecord.of(path) for path in sorted(folder.iterdir())}
+    """Record size and sha256 of every file in a finished folder; of a large one, digests of its blocks too."""
+    files: dict[str, FileRecord] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix != BLOCKS_SUFFIX:
+            files |= _records(path)
     return Generation(folder, replace(manifest, files=files))
+
+
+def _records(path: Path) -> dict[str, FileRecord]:
+    """Return the record of a file, and that of its digests if it is large."""
+    size = path.stat().st_size
+    if size <= CHECKED_BYTES:
+        return {path.name: FileRecord.of(path)}
+    digests, beside = block_digests(path, BLOCK_BYTES), path.with_name(path.name + BLOCKS_SUFFIX)
+    beside.write_bytes(digests)
+    return {path.name: block_record(digests, size, BLOCK_BYTES), beside.name: FileRecord.of(beside)}

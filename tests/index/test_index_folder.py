@@ -42,7 +42,8 @@ class TestPrecision:
     def test_evidence_is_no_nearer_than_the_precision(self, index):
         answers = self.answers(index, evidence=40)
         assert all(e.distance_km >= self.PRECISION_KM for a in answers for e in a.evidence)
-        gallery = {row["id"]: row for row in index.searcher.sidecar.gallery.to_pylist()}
+        stored = index.searcher.sidecar.gallery
+        gallery = {row["id"]: row for row in stored.rows(range(len(stored)))}
         for answer in answers:
             for e in answer.evidence:
                 exact = gallery[e.id]

@@ -219,7 +219,7 @@ class TestBadImages:
         assert len(gallery) == 21
         assert np.allclose(np.array(embeddings, np.float32), wanted, atol=5e-3)
         position = {name: (lat, lon) for name, lat, lon, *_ in rows}
-        for row in gallery.to_pylist():
+        for row in gallery.rows(range(21)):
             assert (row["lat"], row["lon"]) == pytest.approx(position[row["id"]])
 
 
