@@ -206,7 +206,7 @@ def main() -> None:
     started = perf_counter()
     with tempfile.TemporaryDirectory() as temporary:
         base = make_base(Path(temporary))
-        embeddings = open_index(base).searcher.sidecar.embeddings[::40].astype(np.float32)
+        embeddings = open_index(base).searcher.sidecar.gallery.live_embeddings()[::40].astype(np.float32)
         queries = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
         truth = answers(base, queries)
         damages = run(damage_count, "damage", lambda folder, draw: damage_once(base, folder, queries, truth, draw))

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from geoindex.errors import IndexDamagedError
 from geoindex.store.checked import CheckedFile
 
+Rows = NDArray[np.int64]
+
 NO_CLUSTER = -1
 """Fills rows of `Hits.clusters` behind the last entry."""
 
@@ -109,6 +111,44 @@ class TwoStageIndex:
             self._bytes.file.check_all()
 
         faiss.write_index(self._ivf, str(path))
+
+    def replace(
+        self, cells: Rows, cell_vectors: NDArray[np.float32], clusters: Rows, cluster_vectors: NDArray[np.float32],
+        cell_of: Rows,
+    ) -> None:  # fmt: skip
+        """Replace some geo-embeddings in memory.
+
+        Args:
+            cells: cells that change, (c,).
+            cell_vectors: their new geo-embeddings, (c, D).
+            clusters: clusters that change, (m,).
+            cluster_vectors: their new geo-embeddings, (m, D).
+            cell_of: cell of each of those clusters, (m,).
+
+        Raises:
+            IndexDamagedError: if a cluster is not in the list of its cell.
+        """
+        self._cells[cells] = cell_vectors
+        for cluster, vector, cell in zip(clusters.tolist(), cluster_vectors, cell_of.tolist(), strict=True):
+            ids, vectors = self._list(cell)
+            place = np.flatnonzero(ids == cluster)
+            if len(place) != 1:
+                raise IndexDamagedError(
+                    f"The search index has cluster {cluster} {len(place)} times in the list of cell {cell}; "
+                    "run 'geoindex repair' to make it again."
+                )
+            vectors[place[0]] = vector
+
+    def _list(self, cell: int) -> tuple[Rows, NDArray[np.float32]]:
+        """Return ids, (n,), and vectors, (n, D), of a cell's list: views of its memory."""
+        import faiss
+
+        lists, size = self._ivf.invlists, int(self._list_sizes[cell])
+        if size == 0:
+            return np.zeros(0, np.int64), np.zeros((0, self.dim), np.float32)
+        ids: Rows = faiss.rev_swig_ptr(lists.get_ids(cell), size)
+        codes: NDArray[np.uint8] = faiss.rev_swig_ptr(lists.get_codes(cell), size * lists.code_size)
+        return ids, codes.view(np.float32).reshape(size, self.dim)
 
     @property
     def n_cells(self) -> int:

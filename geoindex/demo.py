@@ -123,8 +123,7 @@ def _show_answer(index: GeoIndex, out: Path) -> Iterator[str]:
     yield f"  error {errors_km[shown]:,.0f} km\n"
     title = "Where was this photo taken? (synthetic Earth)"
     drawn = draw_prediction(answer, out / "answer.png", truth=(sample.lat, sample.lon), image=photo, title=title)
-    gallery = index.searcher.sidecar.gallery
-    positions = gallery["lat"].to_numpy(), gallery["lon"].to_numpy()
+    positions = index.searcher.sidecar.gallery.positions()
     drawn_gallery = draw_samples(*positions, out / "gallery.png", title="The gallery of the demo: synthetic photos")
     yield f"map of the answer    {drawn}\nmap of the gallery   {drawn_gallery}\n"
 

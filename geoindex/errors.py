@@ -21,6 +21,7 @@
     + IndexLockedError         another process is writing
     + StorageError             the disk is full or refuses writing
     + ModelMismatchError       a query with another encoder than the index has
+  x ForkError                  a forked process that uses what its parent opened
 
 Each message says what failed, with its value, and what to do about it::
 
@@ -130,3 +131,7 @@ class StorageError(StoreError):
 
 class ModelMismatchError(StoreError):
     """A query with another encoder than the one that built the index."""
+
+
+class ForkError(GeoindexError):
+    """A forked process that uses an index or an encoder of its parent, whose threads did not come along."""

@@ -6,9 +6,9 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from geoindex.search.searcher import open_sidecar
 from geoindex.store.generations import IndexFolder
 from geoindex.store.manifest import Manifest
+from geoindex.store.sidecar import open_sidecar
 
 TOP_COUNTRIES = 10
 PRIOR = {True: "on", False: "off"}

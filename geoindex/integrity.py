@@ -187,7 +187,7 @@ def repair_index(path: str | PathLike[str]) -> Repair:
         return Repair(index.root, (), (), before.generation)
     with index.writing():
         steps = _set_aside(index)
-        steps.append(_make_again(index) or _go_back(index))
+        steps.append(_sound_again(index) or _make_again(index) or _go_back(index))
     after = verify_index(path, full=True)
     if after.faults:
         raise _lost(index, after.faults[0])
@@ -199,6 +199,15 @@ def _set_aside(index: IndexFolder) -> list[str]:
     folder = index.root / QUARANTINE / strftime("%Y%m%d-%H%M%S")
     moved = [path for table in TABLES for path in index.tables.set_aside(table, folder)]
     return [f"moved '{path.name}' to '{path.parent}'" for path in moved]
+
+
+def _sound_again(index: IndexFolder) -> str:
+    """Tell whether the live generation is sound, now that what stood before its tables is out of the way."""
+    try:
+        live = index.current()
+    except StoreError:
+        return ""
+    return "" if _faults(index, live, full=True) else f"generation {live.manifest.generation} is sound as it is"
 
 
 def _make_again(index: IndexFolder) -> str:

@@ -306,5 +306,6 @@ def _write_images(index: IndexFolder, samples: Samples, split: NDArray[np.str_],
 
 def _report(index: IndexFolder, generation: Generation, stages: Stages) -> BuildReport:
     manifest = generation.manifest
-    timings = {step: round(seconds, 3) for step, seconds in stages.seconds.items()}
-    return BuildReport(index.root, manifest.generation, manifest.counts, manifest.left_out, manifest.rule, timings)
+    return BuildReport(
+        index.root, manifest.generation, manifest.counts, manifest.left_out, manifest.rule, stages.rounded()
+    )

@@ -22,8 +22,7 @@ def report(index):
 
 
 def gallery(index):
-    table = index.searcher.sidecar.gallery
-    return table["lat"].to_numpy(), table["lon"].to_numpy()
+    return index.searcher.sidecar.gallery.positions()
 
 
 def queries(index, split):
@@ -51,7 +50,7 @@ def test_the_index_beats_what_never_looks_at_the_photo(report):
 
 def test_the_nearest_image_is_that_of_brute_force(report, index):
     lat, lon, vectors = queries(index, "test")
-    nearest = (vectors @ np.array(index.searcher.sidecar.embeddings, np.float32).T).argmax(axis=1)
+    nearest = (vectors @ np.array(index.searcher.sidecar.gallery.live_embeddings(), np.float32).T).argmax(axis=1)
     own_lat, own_lon = gallery(index)
     distance_km = haversine_km(own_lat[nearest], own_lon[nearest], lat, lon)
     assert report.row("1-NN").median_km == pytest.approx(float(np.median(distance_km)))

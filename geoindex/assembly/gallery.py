@@ -1,6 +1,6 @@
 """Features -> embeddings and geo-embeddings: what the cells and clusters of a division are."""
 
-from os import SEEK_CUR, fsync
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.assembly.division import Division
+from geoindex.assembly.sites import write_levels
 from geoindex.encoder.projection import Projection, fit_whitening
 from geoindex.errors import IndexDamagedError
 from geoindex.places import place_names
@@ -74,10 +75,10 @@ def _allocate(path: Path) -> None:
     """Write the zeros of a sparse file, because a full disk is an error here and kills the process in a mapping."""
     with path.open("r+b") as file:
         while block := file.read(ALLOCATED_AT_ONCE):
-            file.seek(-len(block), SEEK_CUR)
+            file.seek(-len(block), os.SEEK_CUR)
             file.write(block)
         file.flush()
-        fsync(file.fileno())
+        os.fsync(file.fileno())
 
 
 def describe(images: StoredImages, division: Division, embeddings: NDArray[np.float16]) -> tuple[Groups, Groups]:
@@ -128,4 +129,5 @@ def write_sidecar(
     first = pa.array(np.cumsum(size) - size)
     write_arrow(folder / "clusters.arrow", clusters.drop_columns(vectors).append_column("first", first))
     gallery = images.facts.take(division.order).drop_columns(["split"])
+    write_levels(folder, division.clusters)
     write_arrow(folder / "gallery.arrow", gallery.append_column("cluster", pa.array(division.cluster_of)))

@@ -65,7 +65,7 @@ def assemble(index: IndexFolder, recipe: Recipe, version: int, origin: Origin, s
             draft = _draft(index, name, folder, recipe, version, origin, stages)
             with stages("verify"):
                 verify_generation(index.tables, draft)
-            timings = {step: round(seconds, 3) for step, seconds in stages.seconds.items()}
+            timings = stages.rounded()
             with stages("publish"):
                 return index.publish(replace(draft, manifest=replace(draft.manifest, timings_s=timings)))
         except BaseException:

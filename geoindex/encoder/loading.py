@@ -10,6 +10,7 @@ from geoindex.encoder.backbone import Architecture, library_of
 from geoindex.encoder.encoder import CONFIG_FILE, FORMAT, WEIGHTS_FILE, Encoder
 from geoindex.encoder.hub import fetch_weights
 from geoindex.encoder.preprocessing import Preprocessing
+from geoindex.encoder.process import check_process
 from geoindex.encoder.spec import EncoderSpec, parse_spec
 from geoindex.encoder.weights import load_strictly, read_weights
 from geoindex.errors import ConfigError, EncoderError, WeightsError, WeightsNotFoundError
@@ -40,7 +41,9 @@ def load_encoder(spec: str, recipe: EncoderRecipe = _DEFAULT, *, weights: str | 
         EncoderError: if the library has no such model, or cannot build it.
         WeightsNotFoundError: if the weights are not at hand.
         WeightsError: if they do not fit the model.
+        ForkError: if the process that this one was forked from has used an encoder.
     """
+    check_process()
     weights = os.fspath(weights)
     if Path(spec).is_dir():
         return _load_folder(Path(spec), recipe, weights)

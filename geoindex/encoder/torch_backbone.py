@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.encoder.preprocessing import Preprocessing
+from geoindex.encoder.process import check_process
 from geoindex.errors import EncoderError
 
 if TYPE_CHECKING:
@@ -41,9 +42,11 @@ class TorchBackbone:
 
         Raises:
             EncoderError: if the batch does not fit into memory, or features are not finite.
+            ForkError: if the process that this one was forked from has computed features.
         """
         import torch
 
+        check_process()
         # torch refuses to share memory that numpy may not write to
         pixels = np.require(batch, np.uint8, ["C", "W"])
         try:

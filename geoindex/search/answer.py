@@ -96,7 +96,8 @@ def _nearest_fact(searcher: Searcher, ranking: Ranking, lat: float, lon: float) 
     table, rows = searcher.sidecar.clusters, ranking.clusters
     if row >= len(rows):
         row -= len(rows)
-        unprobed = np.setdiff1d(np.arange(searcher.ann.n_cells), searcher.geography.cell[rows])
+        occupied = np.flatnonzero(searcher.geography.cell_images > 0)
+        unprobed = np.setdiff1d(occupied, searcher.geography.cell[rows])
         table, rows = searcher.sidecar.cells, unprobed
     return table.rows(rows[row : row + 1])[0]
 
@@ -114,7 +115,7 @@ def _candidates(searcher: Searcher, ranking: Ranking, count: int) -> list[Candid
 
 
 def _evidence(searcher: Searcher, neighbours: list[Neighbour], lat: float, lon: float) -> Iterator[Evidence]:
-    facts = searcher.sidecar.gallery.rows([neighbour.row for neighbour in neighbours])
+    facts = searcher.sidecar.gallery.facts(np.array([neighbour.row for neighbour in neighbours], np.int64))
     for neighbour, fact in zip(neighbours, facts, strict=True):
         distance_km = float(haversine_km(lat, lon, fact["lat"], fact["lon"]))
         yield Evidence(fact["id"], fact["image"], fact["lat"], fact["lon"], neighbour.similarity, distance_km)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.errors import IndexDamagedError
-from geoindex.store.durable import FileRecord, block_record
+from geoindex.store.durable import FileRecord, block_record, measure
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -86,6 +86,18 @@ class CheckedFile:
             self._check_block(block)
             block = self._pending.find(1, block + 1, last)
 
+    def check_each(self, starts: NDArray[np.int64], size: int) -> None:
+        """Compare the blocks that hold `size` bytes from each of `starts`, (n,), with their checksums.
+
+        Raises:
+            IndexDamagedError: if one differs.
+        """
+        if self._pending and size:
+            inside = np.array([*range(0, size, self._block_bytes), size - 1])
+            for block in np.unique((starts[:, None] + inside) // self._block_bytes).tolist():
+                if self._pending[block]:
+                    self._check_block(block)
+
     def check_all(self) -> None:
         """Compare every block with its checksum.
 
@@ -101,6 +113,22 @@ class CheckedFile:
         if hashlib.sha256(self._view[start:stop]).digest() != wanted:
             raise _damaged(self.path, f"is not what was written at bytes {start} to {stop}")
         self._pending[block] = 0
+
+
+def record_file(path: Path, largest: int, block_bytes: int) -> dict[str, FileRecord]:
+    """Return the record of a finished file by its name, and lay the digests of its blocks beside a large one.
+
+    Args:
+        path: the file.
+        largest: size up to which a file is measured as a whole.
+        block_bytes: size of the blocks of a larger one, whose digests get a record too.
+    """
+    if path.stat().st_size <= largest:
+        return {path.name: FileRecord.of(path)}
+    found, beside = measure(path, block_bytes), path.with_name(path.name + BLOCKS_SUFFIX)
+    beside.unlink(missing_ok=True)  # it may be another generation's as well
+    beside.write_bytes(found.digests)
+    return {path.name: found.record(), beside.name: FileRecord.of(beside)}
 
 
 def _damaged(path: Path, fault: str) -> IndexDamagedError:
@@ -148,17 +176,15 @@ class CheckedRows:
         return np.array(self[:], dtype=dtype, copy=copy)
 
     def _check(self, key: slice | Sequence[int] | NDArray[np.integer]) -> None:
+        row_bytes = self._rows.strides[0]
         if isinstance(key, slice):
             rows = range(len(self))[key]
             if rows:
-                self._check_rows(min(rows[0], rows[-1]), max(rows[0], rows[-1]) + 1)
-            return
-        for row in np.unique(np.asarray(key, np.int64) % len(self)).tolist():
-            self._check_rows(row, row + 1)
-
-    def _check_rows(self, first: int, stop: int) -> None:
-        row_bytes = self._rows.strides[0]
-        self._file.check(self._start + first * row_bytes, self._start + stop * row_bytes)
+                first, last = sorted((rows[0], rows[-1]))
+                self._file.check(self._start + first * row_bytes, self._start + (last + 1) * row_bytes)
+        else:
+            starts = self._start + np.atleast_1d(np.asarray(key, np.int64) % len(self)) * row_bytes
+            self._file.check_each(starts, row_bytes)
 
 
 class CheckedTable:
@@ -203,6 +229,15 @@ class CheckedTable:
 
     def __getitem__(self, name: str) -> "pa.ChunkedArray":
         return self.column(name)
+
+    def whole(self) -> "pa.Table":
+        """Return all of it.
+
+        Raises:
+            IndexDamagedError: if it is not what was written.
+        """
+        self._file.check_all()
+        return self._table
 
     def rows(self, indices: Sequence[int] | NDArray[np.integer]) -> list[dict[str, Any]]:
         """Return some rows as dictionaries.

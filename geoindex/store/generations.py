@@ -5,24 +5,25 @@ replaced atomically. Whatever stops a build before that leaves the live generati
 """
 
 import json
+import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from geoindex.errors import IndexDamagedError, IndexLockedError, IndexNotFoundError, StoreError
-from geoindex.store.checked import BLOCKS_SUFFIX, CheckedFile
+from geoindex.errors import IndexDamagedError, IndexNotFoundError, StorageError, StoreError
+from geoindex.store.checked import BLOCKS_SUFFIX, CheckedFile, record_file
 from geoindex.store.durable import (
     BLOCK_BYTES,
     FileRecord,
-    block_digests,
-    block_record,
     storage_errors,
     sync,
     sync_tree,
     write_durably,
 )
+from geoindex.store.leftovers import clear_leftovers
+from geoindex.store.lock import locked
 from geoindex.store.manifest import MANIFEST_NAME, Manifest, digest, parse_manifest
 from geoindex.store.tables import TABLES, LanceTables
 from geoindex.store.tombstones import TOMBSTONES_NAME, Tombstones
@@ -72,11 +73,9 @@ class Generation:
             IndexDamagedError: if it is missing, has another size, or is small and not what was written.
         """
         path, record = self.file(name), self.manifest.files[name]
-        return (
-            CheckedFile.recorded(path, record, self.file(name + BLOCKS_SUFFIX))
-            if record.block_bytes
-            else CheckedFile(path)
-        )
+        if not record.block_bytes:
+            return CheckedFile(path)
+        return CheckedFile.recorded(path, record, self.file(name + BLOCKS_SUFFIX))
 
     def whole(self, name: str) -> Path:
         """Return the path of one of its files after a check of all of it.
@@ -84,8 +83,10 @@ class Generation:
         Raises:
             IndexDamagedError: if it is missing or not what was written.
         """
-        self.checked(name).check_all()
-        return self.folder / name
+        path = self.file(name)
+        if self.manifest.files[name].block_bytes:
+            self.checked(name).check_all()
+        return path
 
     def tombstones(self) -> Tombstones:
         """Return the photos that were removed when it was made; none of them is in an answer of its own.
@@ -94,6 +95,18 @@ class Generation:
             IndexDamagedError: if their file is not what was written.
         """
         return Tombstones.read(self.file(TOMBSTONES_NAME)) if TOMBSTONES_NAME in self.manifest.files else Tombstones()
+
+    def share(self, name: str, folder: Path) -> None:
+        """Give one of its files, which never change, to another generation's folder as well.
+
+        Raises:
+            IndexDamagedError: if it is missing or not what was written.
+        """
+        path = self.file(name)
+        try:
+            (folder / name).hardlink_to(path)
+        except OSError:  # not every file system can
+            shutil.copyfile(path, folder / name)
 
     def check(self) -> None:
         """Compare every file with its checksum.
@@ -177,6 +190,14 @@ class IndexFolder:
             )
         return Generation(folder, parse_manifest(data, path))
 
+    def stamp(self) -> tuple[int, int, int]:
+        """Return what changes whenever `CURRENT` is replaced; it costs one look at the file."""
+        return _stamp(f"{self.root}/CURRENT")
+
+    def tombstones_stamp(self) -> tuple[int, int, int]:
+        """Return what changes whenever photos are removed; it costs one look at the file."""
+        return _stamp(f"{self.root}/{TOMBSTONES_NAME}")
+
     def names(self) -> list[str]:
         """Return the names of the generations on the disk, oldest first."""
         parent = self.root / "generations"
@@ -231,25 +252,22 @@ class IndexFolder:
     def writing(self) -> Iterator[None]:
         """Hold the right to write; the system drops it when the process ends, however it ends.
 
+        What an earlier writer left unfinished in the tables is cleared away first.
+
         Raises:
             IndexLockedError: if another process holds it.
             StorageError: if the folder cannot be written.
         """
-        from filelock import FileLock, Timeout
-
-        with storage_errors(self.root):
-            self.root.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.root / ".lock")
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                raise IndexLockedError(
-                    f"Another process is writing to '{self.root}'; wait for it to end, or build into another folder."
-                ) from None
-        try:
+        with locked(self.root):
+            with storage_errors(self.root):
+                clear_leftovers(self.tables, self._versions())
             yield
-        finally:
-            lock.release()
+
+    def _versions(self) -> Iterator[dict[str, int]]:
+        """Yield the versions of the tables that each readable generation names."""
+        for name in self.names():
+            with suppress(StoreError):
+                yield self.generation(name).manifest.tables
 
     def begin(self) -> tuple[str, Path]:
         """Return the name of the next generation and an empty folder to write it into."""
@@ -262,11 +280,11 @@ class IndexFolder:
         folder.mkdir()
         return name, folder
 
-    def publish(self, generation: Generation) -> Generation:
-        """Make a sealed generation the live one.
+    def keep(self, generation: Generation) -> Generation:
+        """Make a sealed generation one of the index's, whole and on the disk; the live one stays.
 
         Raises:
-            StorageError: if the disk refuses; the live generation is then as it was.
+            StorageError: if the disk refuses.
         """
         folder, manifest = generation.folder, generation.manifest
         data, final = manifest.to_json(), self.root / "generations" / manifest.generation
@@ -278,13 +296,22 @@ class IndexFolder:
             sync_tree(folder)
             folder.rename(final)
             sync(final.parent)
-            try:
-                self._point_at(manifest.generation, data)
-            except OSError:
-                if not self._names(_pointer_to(manifest.generation, data)):
-                    shutil.rmtree(final)  # nothing names it
-                raise
         return Generation(final, manifest)
+
+    def publish(self, generation: Generation) -> Generation:
+        """Make a sealed generation the live one.
+
+        Raises:
+            StorageError: if the disk refuses; the live generation is then as it was.
+        """
+        kept = self.keep(generation)
+        try:
+            self.switch(kept)
+        except StorageError:
+            if not self._names(_pointer_to(kept.manifest.generation, kept.manifest.to_json())):
+                shutil.rmtree(kept.folder)  # nothing names it
+            raise
+        return kept
 
     def switch(self, generation: Generation) -> None:
         """Make a published generation the live one.
@@ -299,24 +326,22 @@ class IndexFolder:
         write_durably(self.root / "CURRENT", json.dumps(_pointer_to(name, manifest)).encode())
 
 
+def _stamp(path: str) -> tuple[int, int, int]:
+    try:
+        facts = os.stat(path)  # noqa: PTH116 - asked before every query
+    except OSError:
+        return 0, 0, 0
+    return facts.st_ino, facts.st_mtime_ns, facts.st_ctime_ns
+
+
 def _pointer_to(name: str, manifest: bytes) -> dict[str, str]:
     return {"generation": name, "sha256": digest(manifest)}
 
 
-def seal(folder: Path, manifest: Manifest) -> Generation:
-    """Record size and sha256 of every file in a finished folder; of a large one, digests of its blocks too."""
-    files: dict[str, FileRecord] = {}
+def seal(folder: Path, manifest: Manifest, known: Mapping[str, FileRecord] | None = None) -> Generation:
+    """Record size and sha256 of every file in a finished folder, but for those whose records are known."""
+    files = dict(known or {})
     for path in sorted(folder.iterdir()):
-        if path.suffix != BLOCKS_SUFFIX:
-            files |= _records(path)
+        if path.name not in files and path.suffix != BLOCKS_SUFFIX:
+            files |= record_file(path, CHECKED_BYTES, BLOCK_BYTES)
     return Generation(folder, replace(manifest, files=files))
-
-
-def _records(path: Path) -> dict[str, FileRecord]:
-    """Return the record of a file, and that of its digests if it is large."""
-    size = path.stat().st_size
-    if size <= CHECKED_BYTES:
-        return {path.name: FileRecord.of(path)}
-    digests, beside = block_digests(path, BLOCK_BYTES), path.with_name(path.name + BLOCKS_SUFFIX)
-    beside.write_bytes(digests)
-    return {path.name: block_record(digests, size, BLOCK_BYTES), beside.name: FileRecord.of(beside)}

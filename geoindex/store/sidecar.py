@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
+from geoindex.errors import IndexDamagedError
 from geoindex.store.checked import CheckedRows, CheckedTable
+from geoindex.store.gallery import ADDED, BASE, DEAD, Gallery, Rows, Segment, firsts
+from geoindex.store.generations import Generation
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,20 +29,50 @@ class Sidecar:
     Attributes:
         cells: one row a cell, with the columns of `FACTS`.
         clusters: the same for clusters, with `cell`, `inside` (the coarser clusters that hold it, coarsest first)
-            and `first`, the row of the cluster's first image in `gallery`.
-        gallery: the gallery's images: row (in the images table), id, image, lat, lon, cluster.
-        embeddings: their embeddings in the same order, (G, dim) float16.
+            and `first`, the cluster's first image in the gallery's first segment.
+        gallery: the images.
     """
 
     cells: CheckedTable
     clusters: CheckedTable
-    gallery: CheckedTable
-    embeddings: CheckedRows
+    gallery: Gallery
 
-    def images_of(self, cluster: int) -> slice:
-        """Return the rows of `gallery` and `embeddings` that belong to a cluster."""
-        first = self.clusters["first"][cluster].as_py()
-        return slice(first, first + self.clusters["n_images"][cluster].as_py())
+    @property
+    def cell_of_cluster(self) -> Rows:
+        """Cell of each cluster, (M,)."""
+        cells: NDArray[np.int32] = self.clusters["cell"].to_numpy()
+        return cells.astype(np.int64)
+
+
+def open_sidecar(generation: Generation) -> Sidecar:
+    """Memory-map the sidecar of a generation.
+
+    Raises:
+        IndexDamagedError: if a file is missing, has another size, or is not of its kind.
+    """
+    try:
+        cells, clusters = (CheckedTable(generation.checked(f"{level}.arrow")) for level in ("cells", "clusters"))
+        return Sidecar(cells, clusters, _open_gallery(generation, clusters))
+    except (OSError, ValueError) as error:  # Arrow's errors are both
+        raise IndexDamagedError(
+            f"The files in '{generation.folder}' cannot be read ({str(error).splitlines()[0].rstrip('.')}); "
+            "run 'geoindex repair' to make them again."
+        ) from error
+
+
+def _open_gallery(generation: Generation, clusters: CheckedTable) -> Gallery:
+    files = generation.manifest.files
+    facts, embeddings = _segment_files(generation, BASE)
+    segments = [Segment(facts, embeddings, np.append(clusters["first"].to_numpy(), len(embeddings)))]
+    if f"{ADDED}.npy" in files:
+        facts, embeddings = _segment_files(generation, ADDED)
+        segments.append(Segment(facts, embeddings, firsts(facts["cluster"].to_numpy(), len(clusters))))
+    dead = np.load(generation.whole(DEAD)) if DEAD in files else np.zeros(0, np.int64)
+    return Gallery(tuple(segments), dead)
+
+
+def _segment_files(generation: Generation, name: str) -> tuple[CheckedTable, CheckedRows]:
+    return CheckedTable(generation.checked(f"{name}.arrow")), CheckedRows(generation.checked(f"{name}.npy"))
 
 
 def write_arrow(path: Path, table: "pa.Table") -> None:

@@ -9,20 +9,24 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoindex.errors import IndexDamagedError
+from geoindex.errors import ConfigError, IndexDamagedError
+from geoindex.store.alias import plain_path
 from geoindex.store.durable import FileRecord, storage_errors, sync, sync_tree, write_durably
+from geoindex.store.tombstones import covered
 from geoindex.types import LABELS
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 TABLES = ("images", "cells", "clusters")
+MATCHED_ROWS = 65_536
 IMMUTABLE, CHECKSUMS = (".lance", ".manifest", ".arrow", ".bin"), "checksums"
 
 
@@ -144,6 +148,41 @@ class LanceTables:
             self._record(name, int(table.version), self._files(name) - before, inherited)
         return int(table.version)
 
+    def append(self, name: str, version: int, batches: Iterable["pa.RecordBatch"]) -> int:
+        """Derive a new version of a table by more rows, and return it; columns that it lacks are null in the others.
+
+        Raises:
+            StorageError: if the disk refuses.
+            IndexDamagedError: if the table cannot be read.
+        """
+        import pyarrow as pa
+
+        ahead = iter(batches)
+        first = next(ahead)
+
+        def apply(table: Any) -> None:
+            missing = [name for name in first.schema.names if name not in table.schema.names]
+            if missing:
+                table.add_columns(dict.fromkeys(missing, "cast(NULL AS string)"))
+            table.add(pa.RecordBatchReader.from_batches(first.schema, chain([first], ahead)))
+
+        return self.change(name, version, apply)
+
+    def merge(self, name: str, version: int, key: str, rows: "pa.Table") -> int:
+        """Derive a new version of a table with some rows replaced by those with the same `key`, and return it.
+
+        Args:
+            name: of the table.
+            version: to start from.
+            key: column that tells rows apart.
+            rows: with some or all of the table's columns.
+
+        Raises:
+            StorageError: if the disk refuses.
+            IndexDamagedError: if the table cannot be read.
+        """
+        return self.change(name, version, lambda table: table.merge_insert(key).when_matched_update_all().execute(rows))
+
     def _files(self, name: str) -> set[Path]:
         """Return the files that never change once they are written: data, deletions, what each version is made of."""
         parts = (self.folder / f"{name}.lance" / part for part in ("data", "_deletions", "_versions"))
@@ -176,15 +215,26 @@ class LanceTables:
         """Tell whether the files of a version have checksums; those of older versions of geoindex have none."""
         return self._record_path(name, version).exists()
 
-    def faults(self, name: str, version: int) -> list[str]:
-        """Return what is wrong with the files of a version, compared with their checksums; nothing if all is right."""
+    def records(self, name: str, version: int) -> dict[str, FileRecord]:
+        """Return size and sha256 of the files of a version, by path below `folder`; nothing for older versions.
+
+        Raises:
+            IndexDamagedError: if the record is not what was written.
+        """
         path = self._record_path(name, version)
         try:
-            records = {file: FileRecord(**record) for file, record in json.loads(path.read_bytes()).items()}
+            return {file: FileRecord(**record) for file, record in json.loads(path.read_bytes()).items()}
         except FileNotFoundError:
-            return []
-        except (ValueError, TypeError, AttributeError):
-            return [f"'{path}' is not what was written"]
+            return {}
+        except (ValueError, TypeError, AttributeError) as error:
+            raise IndexDamagedError(f"'{path}' is not what was written") from error
+
+    def faults(self, name: str, version: int) -> list[str]:
+        """Return what is wrong with the files of a version, compared with their checksums; nothing if all is right."""
+        try:
+            records = self.records(name, version)
+        except IndexDamagedError as error:
+            return [str(error)]
         return [fault for file, record in records.items() if (fault := _fault(self.folder / file, record))]
 
     def set_aside(self, name: str, quarantine: Path) -> list[Path]:
@@ -229,8 +279,9 @@ class LanceTables:
 
     def tag(self, name: str, version: int, tag: str) -> None:
         """Keep a version of a table from being cleaned up."""
-        tags = self._connect().open_table(name).tags
-        (tags.update if tag in tags.list() else tags.create)(tag, version)
+        with plain_path(self.folder) as folder:
+            tags = LanceTables(folder)._connect().open_table(name).tags
+            (tags.update if tag in tags.list() else tags.create)(tag, version)
         sync_tree(self.folder / f"{name}.lance" / "_refs")
         sync(self.folder / f"{name}.lance")
 
@@ -267,6 +318,36 @@ class LanceTables:
             query = query.where(where) if where else query
             return query.limit(None).to_arrow().sort_by(columns[0])
 
+    def matching(self, name: str, version: int, columns: list[str], key: str, wanted: list[str]) -> "pa.Table":
+        """Read the rows of one version whose `key`, one of `columns`, is among some texts; a batch is held at a time.
+
+        Raises:
+            IndexDamagedError: if the table or this version of it cannot be read.
+        """
+        import pyarrow as pa
+
+        with self._damaged(name, f"version {version}"):
+            table = self._connect().open_table(name, version=version)
+            batches = table.search().select(columns).limit(None).to_batches(MATCHED_ROWS)
+            found = [batch.filter(pa.array(covered(batch[key], wanted))) for batch in batches]
+            return pa.Table.from_batches(found, pa.schema([table.schema.field(column) for column in columns]))
+
+    def check_condition(self, name: str, version: int, where: str) -> None:
+        """Try a condition.
+
+        Raises:
+            ConfigError: if it cannot be meant.
+            IndexDamagedError: if the table or this version of it cannot be read.
+        """
+        columns = self.columns(name, version)
+        try:
+            table = self._connect().open_table(name, version=version)
+            table.search().select(columns[:1]).where(where).limit(1).to_arrow()
+        except (RuntimeError, ValueError) as error:
+            raise ConfigError(
+                f"The condition '{where}' cannot be meant ({_first_line(error)}); columns are {', '.join(columns)}."
+            ) from error
+
     def columns(self, name: str, version: int) -> list[str]:
         """Return the names of the columns of one version.
 
@@ -295,7 +376,8 @@ class LanceTables:
         except (OSError, RuntimeError, ValueError) as error:
             raise IndexDamagedError(
                 f"Table '{self.folder / name}.lance' cannot be read at {version} ({_first_line(error)}); "
-                "restore the folder from a copy or build the index again in another folder."
+                f"run 'geoindex repair {self.folder.parent}', or restore the folder from a copy or build the index "
+                "again in another folder."
             ) from error
 
     def _connect(self) -> Any:

@@ -36,7 +36,7 @@ def sound(tmp_path_factory):
 @pytest.fixture(scope="module")
 def queries(sound):
     """Embeddings that come to different cells."""
-    rows = np.asarray(geoindex.open_index(sound).searcher.sidecar.embeddings[::100], np.float32)
+    rows = np.asarray(geoindex.open_index(sound).searcher.sidecar.gallery.live_embeddings()[::100], np.float32)
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
@@ -157,7 +157,7 @@ def test_a_generation_from_before_there_were_blocks_opens(built, index_folder, m
     write_durably(index_folder / "CURRENT", pointer.encode())
     monkeypatch.setattr(generations, "CHECKED_BYTES", limit)
     opened = geoindex.open_index(index_folder)
-    rows = np.asarray(opened.searcher.sidecar.embeddings[:3], np.float32)
+    rows = np.asarray(opened.searcher.sidecar.gallery.live_embeddings()[:3], np.float32)
     vectors = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     wanted = geoindex.open_index(built.path).query_embeddings(vectors)
     found = opened.query_embeddings(vectors)

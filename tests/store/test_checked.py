@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from geoindex.errors import IndexDamagedError
 from geoindex.store.checked import CheckedFile, CheckedRows, CheckedTable
-from geoindex.store.durable import block_digests, block_record
+from geoindex.store.durable import block_record, measure
 from geoindex.store.sidecar import write_arrow
 
 BLOCK = 256
@@ -23,7 +23,7 @@ def folder(tmp_path):
 
 
 def opened(path, digests=None):
-    return CheckedFile(path, block_digests(path, BLOCK) if digests is None else digests, BLOCK)
+    return CheckedFile(path, measure(path, BLOCK).digests if digests is None else digests, BLOCK)
 
 
 def flip(path, position):
@@ -35,7 +35,7 @@ def flip(path, position):
 def test_every_byte_belongs_to_one_block(folder):
     path = folder / "file"
     path.write_bytes(bytes(range(250)) * 5)
-    digests = block_digests(path, BLOCK)
+    digests = measure(path, BLOCK).digests
     assert len(digests) == 32 * 5
     for position in range(0, 1250, 7):
         flip(path, position)
@@ -88,7 +88,7 @@ def test_a_file_without_digests_was_checked_before(folder):
 def test_digests_vouch_for_themselves(folder, change):
     path, blocks = folder / "file", folder / "file.blocks"
     path.write_bytes(bytes(1000))
-    digests = block_digests(path, BLOCK)
+    digests = measure(path, BLOCK).digests
     record = block_record(digests, 1000, BLOCK)
     assert record.fits(path)
     blocks.write_bytes(digests)
@@ -114,7 +114,7 @@ def test_rows_are_right_or_an_error_wherever_the_damage_is(folder):
     path = folder / "rows.npy"
     rows = np.random.default_rng(0).standard_normal((60, 8)).astype(np.float16)
     np.save(path, rows)
-    digests = block_digests(path, BLOCK)
+    digests = measure(path, BLOCK).digests
     for position in range(0, path.stat().st_size, 50):
         flip(path, position)
         hurt = set(range(((position // BLOCK) * BLOCK - 128) // 16, ((position // BLOCK + 1) * BLOCK - 128) // 16))
@@ -177,7 +177,7 @@ def test_a_table_is_that_of_the_file(tmp_path_factory, count, seed, data):
 def test_a_table_is_right_or_an_error_wherever_the_damage_is(folder):
     path, table = folder / "table.arrow", make_table(60)
     write_arrow(path, table)
-    digests, truth = block_digests(path, BLOCK), table.to_pylist()
+    digests, truth = measure(path, BLOCK).digests, table.to_pylist()
     columns = {name: table[name].to_pylist() for name in table.column_names}
     refused = served = 0
     for position in range(BLOCK // 2, path.stat().st_size, BLOCK):
@@ -200,7 +200,7 @@ def test_several_batches_are_told_apart(folder):
         writer.write_table(table, max_chunksize=17)
     for row in range(60):
         assert CheckedTable(opened(path)).rows([row, 59 - row]) == table.take([row, 59 - row]).to_pylist()
-    digests = block_digests(path, BLOCK)
+    digests = measure(path, BLOCK).digests
     flip(path, path.stat().st_size // 2)
     answers = []
     for row in range(60):
@@ -215,7 +215,7 @@ def test_several_batches_are_told_apart(folder):
 def test_opening_a_table_touches_only_what_describes_it(folder):
     path = folder / "table.arrow"
     write_arrow(path, pa.table({"number": np.arange(10_000)}))
-    digests = block_digests(path, BLOCK)
+    digests = measure(path, BLOCK).digests
     flip(path, 40_000)
     table = CheckedTable(opened(path, digests))
     assert table.rows([0, 9999]) == [{"number": 0}, {"number": 9999}]

@@ -128,7 +128,7 @@ def test_the_live_the_newest_and_the_young_stay(index):
 
 def test_a_reader_of_a_generation_that_goes_away_goes_on(index):
     reader = geoindex.open_index(index)
-    row = reader.searcher.sidecar.embeddings[:1].astype("float32")
+    row = reader.searcher.sidecar.gallery.live_embeddings()[:1].astype("float32")
     answer = reader.query_embeddings(row / (row**2).sum() ** 0.5)
     rebuild_index(index)
     make_old(index, "000001", "000002", "000003")

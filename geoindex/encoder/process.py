@@ -1,0 +1,24 @@
+"""The one process that encoders compute in: a forked process waits for torch's threads, which stayed behind."""
+
+import os
+
+from geoindex.errors import ForkError
+
+_computing: int | None = None
+"""The process that made the first encoder; a forked one inherits the number, a spawned one does not."""
+
+
+def check_process() -> None:
+    """Refuse a process that was forked from one that has used an encoder.
+
+    Raises:
+        ForkError: if this is one.
+    """
+    global _computing
+    if _computing is None:
+        _computing = os.getpid()
+    if _computing != os.getpid():
+        raise ForkError(
+            "This process was forked from one that has used an encoder, and torch would wait for threads that stayed "
+            "behind; start processes with the method 'spawn'."
+        )

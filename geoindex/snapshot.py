@@ -1,0 +1,162 @@
+"""One generation, open for queries: all that an answer is made of, in one object that never changes.
+
+A query takes the snapshot once and works on it to its end, so no answer mixes two generations, whatever another
+thread or process publishes meanwhile.
+"""
+
+import threading
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoindex.encoder.projection import Projection
+from geoindex.errors import GeoindexError, ModelMismatchError
+from geoindex.prediction import Prediction
+from geoindex.progress import Stages
+from geoindex.recipe import EncoderRecipe
+from geoindex.recipe_files import recipe_from_dict
+from geoindex.search.answer import QueryOptions, answer
+from geoindex.search.searcher import Searcher
+from geoindex.store.generations import Generation, IndexFolder
+from geoindex.store.manifest import Manifest
+from geoindex.store.tombstones import Tombstones
+
+if TYPE_CHECKING:
+    from geoindex.encoder import Encoder
+
+_LOADING = threading.Lock()
+"""Held while an encoder is loaded: the others wait for it, and none disturbs the seeds of another."""
+
+
+class OwnEncoder:
+    """The encoder that built a generation, loaded when the first image asks for it. Safe in threads."""
+
+    def __init__(self, index: IndexFolder, manifest: Manifest, device: str, given: "Encoder | None" = None) -> None:
+        """Remember what to load.
+
+        Raises:
+            ModelMismatchError: if `given` is not the one that built the index.
+        """
+        self._index, self._manifest, self._device = index, manifest, device
+        if given is not None:
+            self._check(given)
+        self._loaded = given
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the encoder that built the generation."""
+        return str(self._manifest.encoder["fingerprint"])
+
+    def get(self) -> "Encoder":
+        """Return it; the first caller loads it.
+
+        Raises:
+            ModelMismatchError: if the weights at hand are not those that built the index.
+            EncoderError: if they cannot be loaded.
+        """
+        if self._loaded is None:
+            with _LOADING:
+                if self._loaded is None:
+                    encoder = self._load()
+                    self._check(encoder)
+                    self._loaded = encoder
+        return self._loaded
+
+    def _load(self) -> "Encoder":
+        from geoindex.encoder import load_encoder
+
+        entry = self._manifest.encoder
+        if not entry["spec"]:
+            raise ModelMismatchError(
+                f"The index at '{self._index.root}' was built from ready embeddings, so it has no encoder for images; "
+                "use query_embeddings, or open it with encoder=..."
+            )
+        recipe = recipe_from_dict(self._manifest.recipe).encoding
+        if entry["kept"]:
+            folder = self._index.encoder_folder(self.fingerprint)
+            return load_encoder(str(folder), recipe=EncoderRecipe(device=self._device, dtype=recipe.dtype))
+        values = {name: getattr(recipe, name) for name in ("image_size", "mean", "std", "dtype")}
+        return load_encoder(entry["spec"], recipe=EncoderRecipe(**values, device=self._device))
+
+    def _check(self, encoder: "Encoder") -> None:
+        if encoder.fingerprint != self.fingerprint:
+            raise ModelMismatchError(
+                f"Encoder '{encoder.spec}' ({encoder.fingerprint[:12]}) is not the one that built '{self._index.root}' "
+                f"('{self._manifest.encoder['spec']}', {self.fingerprint[:12]}); "
+                "use that one, or build the index again."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One generation, open for queries.
+
+    Attributes:
+        manifest: what it is.
+        searcher: its search files.
+        projection: features to embeddings.
+        encoder: images to features.
+    """
+
+    manifest: Manifest
+    searcher: Searcher
+    projection: Projection
+    encoder: OwnEncoder
+
+    def without(self, removed: Tombstones) -> "Snapshot":
+        """Return it without photos that were removed since it was opened."""
+        return replace(self, searcher=self.searcher.without(removed))
+
+    def answer(self, embeddings: NDArray[np.float32], options: QueryOptions, stages: Stages) -> list[Prediction]:
+        """Answer queries, (Q, dim) unit vectors; a batch shares its times evenly."""
+        top_cells = options.top_cells or int(self.manifest.recipe["search"]["top_cells"])
+        rule = options.rule or str(self.manifest.rule["name"])
+        with stages("search"):
+            rankings = self.searcher.rank(embeddings, top_cells)
+        with stages("answer"):
+            answers = [
+                answer(self.searcher, ranking, query, rule, options)
+                for ranking, query in zip(rankings, embeddings, strict=True)
+            ]
+        timings = {step: round(ms / max(len(answers), 1), 3) for step, ms in stages.milliseconds().items()}
+        name, fingerprint = self.manifest.generation, self.encoder.fingerprint
+        return [replace(a, timings_ms=timings, generation=name, encoder=fingerprint) for a in answers]
+
+
+def open_snapshot(
+    index: IndexFolder, device: str, given: "Encoder | None" = None, before: Snapshot | None = None
+) -> Snapshot:
+    """Open the live generation, or the next one if it is replaced and collected while it is being opened.
+
+    Args:
+        index: its folder.
+        device: where its encoder computes.
+        given: an encoder that is loaded already.
+        before: the one that is open; its encoder goes on if it built this one too.
+
+    Raises:
+        StoreError: if there is no index, or it is damaged.
+        ModelMismatchError: if `given` is not the encoder that built it.
+    """
+    while True:
+        stamp = index.stamp()
+        try:
+            return _open(index, index.current(), device, given, before)
+        except GeoindexError:
+            if index.stamp() == stamp:
+                raise
+
+
+def _open(
+    index: IndexFolder, generation: Generation, device: str, given: "Encoder | None", before: Snapshot | None
+) -> Snapshot:
+    manifest = generation.manifest
+    encoder = OwnEncoder(index, manifest, device, given)
+    if before is not None and before.encoder.fingerprint == encoder.fingerprint:
+        encoder = before.encoder
+    projection = Projection.load(generation.whole("projection.safetensors"))
+    # what a killed removal left to do, or what came after a generation that is live again
+    pending = index.tombstones() - generation.tombstones()
+    return Snapshot(manifest, Searcher.open(generation).without(pending), projection, encoder)
