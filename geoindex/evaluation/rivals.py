@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from geoindex.geo import haversine_km
 from geoindex.metrics import geoscore
-from geoindex.store.checked import CheckedRows
 
 RANDOM_PAIRINGS = 10
 MAX_CONSTANTS = 4096
@@ -50,7 +49,7 @@ def _sample(rng: np.random.Generator, count: int, most: int) -> NDArray[np.int64
     return np.arange(count) if count <= most else np.sort(rng.choice(count, most, replace=False))
 
 
-def nearest_image(queries: NDArray[np.float32], gallery: NDArray[np.float16] | CheckedRows) -> NDArray[np.int64]:
+def nearest_image(queries: NDArray[np.float32], gallery: NDArray[np.float16]) -> NDArray[np.int64]:
     """Return for each query, (Q, D), the gallery row, of (G, D), with the largest inner product (1-NN)."""
     best = np.zeros(len(queries), np.int64)
     score = np.full(len(queries), -np.inf, np.float32)

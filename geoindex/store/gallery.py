@@ -60,10 +60,10 @@ class Gallery:
         live[self.dead] = False
         return live
 
-    def live_embeddings(self) -> CheckedRows | NDArray[np.float16]:
+    def live_embeddings(self) -> NDArray[np.float16]:
         """Return the embeddings of the live images, (n, D); as they are mapped, where all of one segment are live."""
         if len(self.segments) == 1 and len(self.dead) == 0:
-            return self.segments[0].embeddings
+            return self.segments[0].embeddings[:]
         return self.vectors(np.flatnonzero(self.live()))
 
     def positions(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -214,17 +214,17 @@ def test_an_archive_of_tomorrow(exported, tmp_path, monkeypatch):
     monkeypatch.setattr(archive, "FORMAT", 2)
     (tmp_path / "new.tar").write_bytes(packed(members(exported)))
     monkeypatch.undo()
-    with pytest.raises(IndexVersionError, match="has format 2, this geoindex reads format 1"):
+    with pytest.raises(IndexVersionError, match="has format 3, this geoindex reads format 1"):
         import_index(tmp_path / "new.tar", tmp_path / "index")
 
 
 def test_an_index_of_tomorrow_in_an_archive_of_today(exported, tmp_path):
     files = members(exported)
     manifest = next(name for name in files if name.endswith("manifest.json"))
-    files[manifest] = files[manifest].replace(b'"format_version": 1', b'"format_version": 2')
+    files[manifest] = files[manifest].replace(b'"format_version": 2', b'"format_version": 3')
     files[manifest.replace("json", "sha256")] = hashlib.sha256(files[manifest]).hexdigest().encode()
     (tmp_path / "new.tar").write_bytes(packed(files))
-    with pytest.raises(IndexVersionError, match="has format 2"):
+    with pytest.raises(IndexVersionError, match="has format 3"):
         import_index(tmp_path / "new.tar", tmp_path / "index")
 
 
