@@ -172,7 +172,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "index"
         geoindex.build_index(f"planted:{count}?dim={DIM}&noise=2", out=path, training={"method": "none"})
-        embeddings = geoindex.open_index(path).searcher.sidecar.embeddings
+        embeddings = geoindex.open_index(path).searcher.sidecar.gallery.live_embeddings()
         queries = embeddings[:: len(embeddings) // QUERIES][:QUERIES].astype(np.float32)
         queries /= np.linalg.norm(queries, axis=1, keepdims=True)
         seen, right, took_s = watch(path, queries)

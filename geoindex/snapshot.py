@@ -156,7 +156,7 @@ def _open(
     encoder = OwnEncoder(index, manifest, device, given)
     if before is not None and before.encoder.fingerprint == encoder.fingerprint:
         encoder = before.encoder
-    projection = Projection.load(generation.file("projection.safetensors"))
+    projection = Projection.load(generation.whole("projection.safetensors"))
     # what a killed removal left to do, or what came after a generation that is live again
     pending = index.tombstones() - generation.tombstones()
     return Snapshot(manifest, Searcher.open(generation).without(pending), projection, encoder)

@@ -31,7 +31,7 @@ def join_gallery(
     """
     import pyarrow as pa
 
-    projection = Projection.load(generation.file("projection.safetensors"))
+    projection = Projection.load(generation.whole("projection.safetensors"))
     parts = [projection.apply(part.astype(np.float32)).astype(np.float16) for part in features]
     partition, clusters = stored_sites(index, generation)
     within = recipe_from_dict(generation.manifest.recipe).geocells.within

@@ -138,12 +138,12 @@ def _write_files(
     kept[change.gone] = False
     row, cluster = images.row_of[gallery.column("row")], gallery.column("cluster")
     order = np.flatnonzero(kept)[np.lexsort((row[kept], cluster[kept]))]
-    segments = [segment.facts.select(GALLERY_COLUMNS) for segment in gallery.segments]
+    segments = [segment.facts.whole().select(GALLERY_COLUMNS) for segment in gallery.segments]
     facts = pa.concat_tables(segments).take(order)
     facts = facts.set_column(0, facts.schema.field(0), pa.array(row[order]))
     write_arrow(folder / f"{BASE}.arrow", facts)
     _write_vectors(folder / f"{BASE}.npy", gallery, order)
-    tables = {level: getattr(sidecar, level) for level in LEVELS}
+    tables = {level: getattr(sidecar, level).whole() for level in LEVELS}
     for level, changed in rows.items():
         tables[level] = with_rows(tables[level], LEVELS[level], changed)
     first = pa.array(firsts(cluster[order], tables["clusters"].num_rows)[:-1])

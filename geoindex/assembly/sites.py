@@ -58,7 +58,7 @@ def _outer(generation: Generation) -> Clusters | None:
             f"it; run 'geoindex rebuild {generation.folder.parent.parent}' once."
         )
     outer: Clusters | None = None
-    with np.load(generation.file(LEVELS_NAME)) as stored:
+    with np.load(generation.whole(LEVELS_NAME)) as stored:
         for level in reversed(range(len(stored.files) // len(PARTS))):
             lat, lon, group = (stored[f"{part}_{level}"] for part in PARTS)
             outer = Clusters(lat, lon, group, outer)

@@ -19,6 +19,7 @@ from geoindex.assembly.verification import record_canaries, verify_answers
 from geoindex.geo import haversine_km
 from geoindex.progress import Stages
 from geoindex.search.searcher import Searcher
+from geoindex.store.checked import BLOCKS_SUFFIX
 from geoindex.store.drift import Drift
 from geoindex.store.durable import storage_errors
 from geoindex.store.gallery import ADDED, DEAD
@@ -163,7 +164,7 @@ def _write_gallery(folder: Path, sidecar: Sidecar, change: Change) -> None:
     kept = np.setdiff1d(np.arange(base, len(gallery)), change.gone)
     facts, vectors = change.joined.facts, change.joined.embeddings
     if len(kept):
-        earlier = gallery.segments[1].facts.take(kept - base)
+        earlier = gallery.segments[1].facts.whole().take(kept - base)
         facts = pa.concat_tables([earlier.select(facts.column_names), facts])
         vectors = np.concatenate([gallery.vectors(kept), vectors])
     if len(vectors):
@@ -175,7 +176,7 @@ def _write_gallery(folder: Path, sidecar: Sidecar, change: Change) -> None:
 def _write_sidecar(folder: Path, sidecar: Sidecar, rows: Mapping[str, "pa.Table"]) -> None:
     """Write the facts of cells and clusters with the rows that change."""
     for level, changed in rows.items():
-        write_arrow(folder / f"{level}.arrow", with_rows(getattr(sidecar, level), LEVELS[level], changed))
+        write_arrow(folder / f"{level}.arrow", with_rows(getattr(sidecar, level).whole(), LEVELS[level], changed))
 
 
 def with_rows(table: "pa.Table", key: str, changed: "pa.Table") -> "pa.Table":
@@ -196,7 +197,7 @@ def write_search_index(folder: Path, parent: Generation, sidecar: Sidecar, rows:
     """Write the parent's search index with the geo-embeddings that change; nothing if none does."""
     if not rows:
         return
-    ann = TwoStageIndex.load(parent.file("index.faiss"))
+    ann = TwoStageIndex.load(parent.checked("index.faiss"))
     cells, clusters = rows["cells"], rows["clusters"]
     changed = clusters["cluster"].to_numpy().astype(np.int64)
     ann.replace(
@@ -212,8 +213,9 @@ def complete(index: IndexFolder, folder: Path, parent: Generation, manifest: Man
     Raises:
         IndexDamagedError: if it does not answer as its tables say.
     """
-    written = {path.name for path in folder.iterdir()}
-    shared = {name: record for name, record in parent.manifest.files.items() if name not in {*written, *OWN}}
+    own = {*OWN, *(path.name for path in folder.iterdir())}
+    files = parent.manifest.files.items()
+    shared = {name: record for name, record in files if name.removesuffix(BLOCKS_SUFFIX) not in own}
     for name in shared:
         parent.share(name, folder)
     draft = seal(folder, manifest, shared)

@@ -58,7 +58,7 @@ def _compare_gallery(tables: LanceTables, generation: Generation, searcher: Sear
     where = f"row IN ({', '.join(map(str, rows))})"
     stored = tables.read("images", generation.manifest.tables["images"], ["row", "features"], where)
     features = vectors_from_arrow(stored["features"].combine_chunks())[np.argsort(np.argsort(rows))]
-    projection = Projection.load(generation.file("projection.safetensors"))
+    projection = Projection.load(generation.whole("projection.safetensors"))
     embeddings = projection.apply(features.astype(np.float32))
     if not np.allclose(embeddings, gallery.vectors(places), atol=TOLERANCE):
         raise _damaged(generation, "embeddings of the gallery are not those of the stored features")

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from geoindex.ann import TwoStageIndex
 from geoindex.errors import IndexDamagedError
 from geoindex.search.posterior import Geography, Ranking, Scales, rank_clusters
+from geoindex.store.checked import CheckedTable
 from geoindex.store.generations import Generation
 from geoindex.store.sidecar import Sidecar, open_sidecar
 from geoindex.store.tombstones import Tombstones
@@ -53,7 +54,7 @@ class Searcher:
         Raises:
             IndexDamagedError: if a file is missing, has another size, or does not fit the others.
         """
-        ann = TwoStageIndex.load(generation.file("index.faiss"))
+        ann = TwoStageIndex.load(generation.checked("index.faiss"))
         sidecar = open_sidecar(generation)
         posterior = generation.manifest.posterior
         scales = Scales(posterior["cell_scale"], posterior["cluster_scale"], posterior["prior"])
@@ -106,8 +107,8 @@ def geography_of(sidecar: Sidecar) -> Geography:
     """Return where the cells and clusters of a sidecar lie."""
     cells, clusters = sidecar.cells, sidecar.clusters
 
-    def column(table: Any, name: str) -> NDArray[Any]:
-        values: NDArray[Any] = table[name].to_numpy()
+    def column(table: CheckedTable, name: str) -> NDArray[Any]:
+        values: NDArray[Any] = table.column(name).to_numpy()
         return values
 
     return Geography(

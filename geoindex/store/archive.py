@@ -163,6 +163,10 @@ def _foreign(path: Path) -> IndexDamagedError:
     return IndexDamagedError(f"'{path}' is not an archive of an index; name a file that 'geoindex export' wrote.")
 
 
+def _record_of(member: dict[str, Any]) -> FileRecord:
+    return FileRecord(int(member["bytes"]), member["sha256"], int(member["block_bytes"]))
+
+
 class _Reader:
     """Reads an archive from its start to its end, and refuses every byte that the list does not foresee."""
 
@@ -202,7 +206,7 @@ class _Reader:
 
     def _listed(self, listed: dict[str, Any]) -> Contents:
         try:
-            members = tuple(Part(str(m["name"]), FileRecord(int(m["bytes"]), m["sha256"])) for m in listed["members"])
+            members = tuple(Part(str(m["name"]), _record_of(m)) for m in listed["members"])
             return Contents(listed["generation"], listed["counts"], members, listed["geoindex"])
         except (KeyError, TypeError, ValueError):
             raise self._changed(LIST_NAME) from None

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from geoindex.errors import IndexDamagedError, StorageError
 from geoindex.progress import Progress
-from geoindex.store.durable import FileRecord, storage_errors, sync, sync_tree
+from geoindex.store.durable import FileRecord, Measure, storage_errors, sync, sync_tree
 from geoindex.store.generations import SEAL_NAME, Generation, IndexFolder
 from geoindex.store.manifest import MANIFEST_NAME
 from geoindex.store.space import require_space
@@ -49,13 +49,13 @@ class Part:
 
     def pour(self, source: BinaryIO, sink: BinaryIO, bar: Progress) -> bool:
         """Copy the bytes of this part from one stream to another; tell whether they are those of its record."""
-        state, left = hashlib.sha256(), self.record.bytes
+        found, left = Measure(self.record.block_bytes), self.record.bytes
         while left and (block := source.read(min(BLOCK_BYTES, left))):
-            state.update(block)
+            found.update(block)
             sink.write(block)
             left -= len(block)
             bar.advance()
-        return not left and state.hexdigest() == self.record.sha256
+        return found.record() == self.record
 
     def copy(self, root: Path, sink: BinaryIO, bar: Progress) -> None:
         """Copy it out of the index at `root`.

@@ -13,6 +13,11 @@ from pathlib import Path
 
 from geoindex.errors import StorageError
 
+BLOCK_BYTES = 2**18
+"""Size of the blocks of a large file: one takes 0.2 ms to check, and the digests are a 8192th of the file."""
+
+READ_BYTES = 2**20
+
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 
@@ -84,20 +89,68 @@ def sync_tree(folder: Path) -> None:
         sync(Path(parent))
 
 
-def file_digest(path: Path) -> str:
-    """Return the sha256 of a file in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """Size and sha256 of one file of a generation."""
+    """Size and sha256 of one file.
+
+    Attributes:
+        bytes: its size.
+        sha256: of its content, or of the digests of its blocks, one after the other.
+        block_bytes: size of a block; 0: the content is not in blocks.
+    """
 
     bytes: int
     sha256: str
+    block_bytes: int = 0
 
     @classmethod
-    def of(cls, path: Path) -> "FileRecord":
-        """Measure a file."""
-        return cls(path.stat().st_size, file_digest(path))
+    def of(cls, path: Path, block_bytes: int = 0) -> "FileRecord":
+        """Measure a file as a whole, or in blocks."""
+        return measure(path, block_bytes).record()
+
+    def fits(self, path: Path) -> bool:
+        """Tell whether every byte of a file is as it was recorded."""
+        return path.stat().st_size == self.bytes and self == FileRecord.of(path, self.block_bytes)
+
+
+class Measure:
+    """Size and checksum of bytes that come in pieces of any size."""
+
+    def __init__(self, block_bytes: int = 0) -> None:
+        self.size, self._block_bytes = 0, block_bytes
+        self._whole, self._state = bytearray(), hashlib.sha256()
+
+    def update(self, piece: bytes | memoryview) -> None:
+        """Take the next bytes."""
+        view = memoryview(piece)
+        while self._block_bytes and len(view) >= (room := self._block_bytes - self.size % self._block_bytes):
+            self._state.update(view[:room])
+            self._whole += self._state.digest()
+            self.size, self._state, view = self.size + room, hashlib.sha256(), view[room:]
+        self._state.update(view)
+        self.size += len(view)
+
+    @property
+    def digests(self) -> bytes:
+        """The sha256 of each block so far, the last of which may be short, 32 bytes each."""
+        return bytes(self._whole) + (self._state.digest() if self.size % self._block_bytes else b"")
+
+    def record(self) -> FileRecord:
+        """Return the record of the bytes so far."""
+        if not self._block_bytes:
+            return FileRecord(self.size, self._state.hexdigest())
+        return block_record(self.digests, self.size, self._block_bytes)
+
+
+def block_record(digests: bytes, size: int, block_bytes: int) -> FileRecord:
+    """Return the record of a file whose blocks have these digests."""
+    return FileRecord(size, hashlib.sha256(digests).hexdigest(), block_bytes)
+
+
+def measure(path: Path, block_bytes: int = 0) -> Measure:
+    """Measure a file as a whole, or in blocks."""
+    found, buffer = Measure(block_bytes), memoryview(bytearray(READ_BYTES))
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(buffer):
+            found.update(buffer[:count])
+    return found

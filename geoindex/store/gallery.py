@@ -7,15 +7,13 @@ first segment until the index is compacted, and is named among the dead.
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from geoindex.store.checked import CheckedRows, CheckedTable
 from geoindex.store.tombstones import covered
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 BASE, ADDED, DEAD = "gallery", "added", "dead.npy"
 """Names of the segments' files, without their endings .arrow and .npy, and of the file of dead rows."""
@@ -33,8 +31,8 @@ class Segment:
         first: first image of each cluster, (M + 1,); the last is N.
     """
 
-    facts: "pa.Table"
-    embeddings: NDArray[np.float16]
+    facts: CheckedTable
+    embeddings: CheckedRows
     first: Rows
 
     def __len__(self) -> int:
@@ -65,7 +63,7 @@ class Gallery:
     def live_embeddings(self) -> NDArray[np.float16]:
         """Return the embeddings of the live images, (n, D); as they are mapped, where all of one segment are live."""
         if len(self.segments) == 1 and len(self.dead) == 0:
-            return self.segments[0].embeddings
+            return self.segments[0].embeddings[:]
         return self.vectors(np.flatnonzero(self.live()))
 
     def positions(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -75,12 +73,12 @@ class Gallery:
 
     def members(self, cluster: int) -> Rows:
         """Return the live images of a cluster."""
-        parts = [np.zeros(0, np.int64)]
-        start = 0
+        parts, start = [], 0
         for segment in self.segments:
-            parts.append(start + np.arange(segment.first[cluster], segment.first[cluster + 1]))
+            parts.append(np.arange(start + segment.first[cluster], start + segment.first[cluster + 1]))
             start += len(segment)
-        return np.setdiff1d(np.concatenate(parts), self.dead, assume_unique=True)
+        members = np.concatenate(parts) if len(parts) > 1 else parts[0]
+        return np.setdiff1d(members, self.dead, assume_unique=True) if len(self.dead) else members
 
     def column(self, name: str) -> NDArray[Any]:
         """Return a column of all images, (N,), the dead among them."""
@@ -97,7 +95,7 @@ class Gallery:
         """Return the facts of some images."""
         out: list[dict[str, Any]] = [{}] * len(images)
         for segment, inside, rows in self._by_segment(images):
-            for place, fact in zip(np.flatnonzero(inside), segment.facts.take(rows).to_pylist(), strict=True):
+            for place, fact in zip(np.flatnonzero(inside), segment.facts.rows(rows), strict=True):
                 out[place] = fact
         return out
 

@@ -12,15 +12,25 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from geoindex.errors import IndexDamagedError, IndexLockedError, IndexNotFoundError, StorageError, StoreError
-from geoindex.store.durable import FileRecord, make_folder, storage_errors, sync, sync_tree, write_durably
+from geoindex.errors import IndexDamagedError, IndexNotFoundError, StorageError, StoreError
+from geoindex.store.checked import BLOCKS_SUFFIX, CheckedFile, record_file
+from geoindex.store.durable import (
+    BLOCK_BYTES,
+    FileRecord,
+    storage_errors,
+    sync,
+    sync_tree,
+    write_durably,
+)
 from geoindex.store.leftovers import clear_leftovers
+from geoindex.store.lock import locked
 from geoindex.store.manifest import MANIFEST_NAME, Manifest, digest, parse_manifest
 from geoindex.store.tables import TABLES, LanceTables
 from geoindex.store.tombstones import TOMBSTONES_NAME, Tombstones
 
 CHECKED_BYTES = 2**24
-"""Size up to which a file is compared with its checksum when it is opened: 16 MB take about 10 ms."""
+"""Size up to which a file is compared with its checksum when it is opened: 16 MB take about 10 ms. Of a larger one the
+blocks are, when they are first touched."""
 
 SEAL_NAME = "manifest.sha256"
 """File with the sha256 of the manifest; generations of older versions have none, and CURRENT alone vouches for them."""
@@ -52,8 +62,30 @@ class Generation:
                 f"'{path}' has {'gone' if size is None else f'{size} bytes'}, the manifest says {wanted}; "
                 f"run 'geoindex repair {self.folder.parent.parent}' to make it again from the stored images."
             )
-        if size <= CHECKED_BYTES and FileRecord.of(path) != record:
+        if size <= CHECKED_BYTES and not record.block_bytes and not record.fits(path):
             raise self._differs(path)
+        return path
+
+    def checked(self, name: str) -> CheckedFile:
+        """Open one of its files whose blocks are checked when they are first touched.
+
+        Raises:
+            IndexDamagedError: if it is missing, has another size, or is small and not what was written.
+        """
+        path, record = self.file(name), self.manifest.files[name]
+        if not record.block_bytes:
+            return CheckedFile(path)
+        return CheckedFile.recorded(path, record, self.file(name + BLOCKS_SUFFIX))
+
+    def whole(self, name: str) -> Path:
+        """Return the path of one of its files after a check of all of it.
+
+        Raises:
+            IndexDamagedError: if it is missing or not what was written.
+        """
+        path = self.file(name)
+        if self.manifest.files[name].block_bytes:
+            self.checked(name).check_all()
         return path
 
     def tombstones(self) -> Tombstones:
@@ -84,7 +116,7 @@ class Generation:
         """
         for name, record in self.manifest.files.items():
             path = self.file(name)
-            if record.bytes > CHECKED_BYTES and FileRecord.of(path) != record:
+            if (record.bytes > CHECKED_BYTES or record.block_bytes) and not record.fits(path):
                 raise self._differs(path)
 
     def _differs(self, path: Path) -> IndexDamagedError:
@@ -226,23 +258,10 @@ class IndexFolder:
             IndexLockedError: if another process holds it.
             StorageError: if the folder cannot be written.
         """
-        from filelock import FileLock, Timeout
-
-        with storage_errors(self.root):
-            make_folder(self.root)
-            lock = FileLock(self.root / ".lock")
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                raise IndexLockedError(
-                    f"Another process is writing to '{self.root}'; wait for it to end, or build into another folder."
-                ) from None
-        try:
+        with locked(self.root):
             with storage_errors(self.root):
                 clear_leftovers(self.tables, self._versions())
             yield
-        finally:
-            lock.release()
 
     def _versions(self) -> Iterator[dict[str, int]]:
         """Yield the versions of the tables that each readable generation names."""
@@ -321,6 +340,8 @@ def _pointer_to(name: str, manifest: bytes) -> dict[str, str]:
 
 def seal(folder: Path, manifest: Manifest, known: Mapping[str, FileRecord] | None = None) -> Generation:
     """Record size and sha256 of every file in a finished folder, but for those whose records are known."""
-    known = known or {}
-    files = {path.name: known.get(path.name) or FileRecord.of(path) for path in sorted(folder.iterdir())}
+    files = dict(known or {})
+    for path in sorted(folder.iterdir()):
+        if path.name not in files and path.suffix != BLOCKS_SUFFIX:
+            files |= record_file(path, CHECKED_BYTES, BLOCK_BYTES)
     return Generation(folder, replace(manifest, files=files))

@@ -1,6 +1,6 @@
 """What a query needs to know of clusters, cells and images without asking Lance.
 
-Arrow files and one NumPy file, memory-mapped: opening costs nothing, and only what is asked for is read.
+Arrow files and one NumPy file, memory-mapped: opening costs nothing, and only what is asked for is read and checked.
 Gallery images lie in the order of their clusters, so that the images of a cluster are one slice.
 """
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.errors import IndexDamagedError
+from geoindex.store.checked import CheckedRows, CheckedTable
 from geoindex.store.gallery import ADDED, BASE, DEAD, Gallery, Rows, Segment, firsts
 from geoindex.store.generations import Generation
 
@@ -26,14 +27,14 @@ class Sidecar:
     """Facts of one generation.
 
     Attributes:
-        cells: Arrow table, one row a cell, with the columns of `FACTS`.
+        cells: one row a cell, with the columns of `FACTS`.
         clusters: the same for clusters, with `cell`, `inside` (the coarser clusters that hold it, coarsest first)
             and `first`, the cluster's first image in the gallery's first segment.
         gallery: the images.
     """
 
-    cells: "pa.Table"
-    clusters: "pa.Table"
+    cells: CheckedTable
+    clusters: CheckedTable
     gallery: Gallery
 
     @property
@@ -50,7 +51,7 @@ def open_sidecar(generation: Generation) -> Sidecar:
         IndexDamagedError: if a file is missing, has another size, or is not of its kind.
     """
     try:
-        cells, clusters = (read_arrow(generation.file(f"{level}.arrow")) for level in ("cells", "clusters"))
+        cells, clusters = (CheckedTable(generation.checked(f"{level}.arrow")) for level in ("cells", "clusters"))
         return Sidecar(cells, clusters, _open_gallery(generation, clusters))
     except (OSError, ValueError) as error:  # Arrow's errors are both
         raise IndexDamagedError(
@@ -59,20 +60,19 @@ def open_sidecar(generation: Generation) -> Sidecar:
         ) from error
 
 
-def _open_gallery(generation: Generation, clusters: "pa.Table") -> Gallery:
+def _open_gallery(generation: Generation, clusters: CheckedTable) -> Gallery:
     files = generation.manifest.files
     facts, embeddings = _segment_files(generation, BASE)
     segments = [Segment(facts, embeddings, np.append(clusters["first"].to_numpy(), len(embeddings)))]
     if f"{ADDED}.npy" in files:
         facts, embeddings = _segment_files(generation, ADDED)
-        segments.append(Segment(facts, embeddings, firsts(facts["cluster"].to_numpy(), clusters.num_rows)))
-    dead = np.load(generation.file(DEAD)) if DEAD in files else np.zeros(0, np.int64)
+        segments.append(Segment(facts, embeddings, firsts(facts["cluster"].to_numpy(), len(clusters))))
+    dead = np.load(generation.whole(DEAD)) if DEAD in files else np.zeros(0, np.int64)
     return Gallery(tuple(segments), dead)
 
 
-def _segment_files(generation: Generation, name: str) -> tuple["pa.Table", NDArray[np.float16]]:
-    facts = read_arrow(generation.file(f"{name}.arrow"))
-    return facts, np.load(generation.file(f"{name}.npy"), mmap_mode="r")
+def _segment_files(generation: Generation, name: str) -> tuple[CheckedTable, CheckedRows]:
+    return CheckedTable(generation.checked(f"{name}.arrow")), CheckedRows(generation.checked(f"{name}.npy"))
 
 
 def write_arrow(path: Path, table: "pa.Table") -> None:
@@ -81,10 +81,3 @@ def write_arrow(path: Path, table: "pa.Table") -> None:
 
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table.combine_chunks())
-
-
-def read_arrow(path: Path) -> "pa.Table":
-    """Memory-map a table that `write_arrow` wrote."""
-    import pyarrow as pa
-
-    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()

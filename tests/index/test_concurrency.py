@@ -39,7 +39,7 @@ def folder(planted, tmp_path):
 
 @pytest.fixture(scope="module")
 def queries(planted):
-    vectors = geoindex.open_index(planted).searcher.sidecar.embeddings[::50].astype(np.float32)
+    vectors = geoindex.open_index(planted).searcher.sidecar.gallery.live_embeddings()[::50].astype(np.float32)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 

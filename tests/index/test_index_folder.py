@@ -42,7 +42,7 @@ class TestPrecision:
     def test_evidence_is_no_nearer_than_the_precision(self, index):
         answers = self.answers(index, evidence=40)
         assert all(e.distance_km >= self.PRECISION_KM for a in answers for e in a.evidence)
-        gallery = {row["id"]: row for row in index.searcher.sidecar.gallery.segments[0].facts.to_pylist()}
+        gallery = {row["id"]: row for row in index.searcher.sidecar.gallery.segments[0].facts.whole().to_pylist()}
         for answer in answers:
             for e in answer.evidence:
                 exact = gallery[e.id]

@@ -46,7 +46,7 @@ def test_without_validation_queries_go_through_the_last_projection(tmp_path, tin
     path = geoindex.build_index(table, out=tmp_path / "index", split_by="none", **KEYS, **LEARN).path
     generation = IndexFolder(path).current()
     assert generation.manifest.training["best_epoch"] == 4
-    projection = Projection.load(generation.file("projection.safetensors"))
+    projection = Projection.load(generation.whole("projection.safetensors"))
     assert not np.allclose(projection.matrix, np.eye(projection.dim), atol=1e-6)
     index = geoindex.open_index(path, encoder=tiny_encoder)
     assert len(points(index, PHOTOS)) == len(PHOTOS)
