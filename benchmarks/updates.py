@@ -4,9 +4,9 @@
         [--folder DIR] [--json FILE]
 
 An index of planted embeddings is built once (with --folder it stays there, and is found again). Then photos are
-added and removed in turns, each time in a process of its own whose growth of memory is taken. The limit: cells and clusters
-that change, the facts of all clusters, the search index and the added photos must be written; the gallery's embeddings
-are shared with the generation before. Reading those once is timed beside, as what a change must not cost.
+added and removed in turns, each time in a process of its own whose growth of memory is taken. The limit: cells and
+clusters that change, the facts of all clusters, the search index and the added photos must be written; the embeddings
+of the gallery are shared with the generation before. Reading those once is timed beside: what it must not cost.
 """
 
 import argparse
