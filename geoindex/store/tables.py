@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoindex.errors import ConfigError, IndexDamagedError
+from geoindex.errors import ConfigError, IndexDamagedError, StorageError
 from geoindex.store.alias import plain_path
 from geoindex.store.durable import FileRecord, storage_errors, sync, sync_tree, write_durably
 from geoindex.store.tombstones import covered
+from geoindex.store.versions import removable, require_whole
 from geoindex.types import LABELS
 
 if TYPE_CHECKING:
@@ -117,9 +118,11 @@ class LanceTables:
             self._check_head(name)
             before = self._files(name)
             table = self._connect().create_table(name, reader, mode=mode)
+            written = self._files(name) - before
+            require_whole(written)
             sync_tree(self.folder / f"{name}.lance")
             sync(self.folder)
-            self._record(name, int(table.version), self._files(name) - before)
+            self._record(name, int(table.version), written)
         return int(table.version)
 
     def change(self, name: str, version: int, apply: Callable[[Any], object]) -> int:
@@ -144,8 +147,10 @@ class LanceTables:
                     table.checkout(version)
                     table.restore()
                 apply(table)
+            written = self._files(name) - before
+            require_whole(written)
             sync_tree(self.folder / f"{name}.lance")
-            self._record(name, int(table.version), self._files(name) - before, inherited)
+            self._record(name, int(table.version), written, inherited)
         return int(table.version)
 
     def append(self, name: str, version: int, batches: Iterable["pa.RecordBatch"]) -> int:
@@ -297,11 +302,10 @@ class LanceTables:
         with self._damaged(name, "its newest version"):
             table = self._connect().open_table(name)
             times = {int(entry["version"]): entry["timestamp"] for entry in table.list_versions()}
-            before = [version for version in times if version < oldest]
-            if not before or oldest not in times:
+            before, age = removable(times, oldest, datetime.now())
+            if not before:
                 return
-            between = times[max(before)] + (times[oldest] - times[max(before)]) / 2
-            table.optimize(cleanup_older_than=datetime.now() - between, delete_unverified=True)
+            table.optimize(cleanup_older_than=age, delete_unverified=True)
             for version in before:
                 self._record_path(name, version).unlink(missing_ok=True)
         with storage_errors(self.folder):
@@ -392,7 +396,12 @@ class LanceTables:
     def _connect(self) -> Any:
         import lancedb
 
-        return lancedb.connect(self.folder)
+        try:
+            return lancedb.connect(self.folder)
+        except ValueError as error:  # control characters, for one
+            raise StorageError(
+                f"Lance takes no folder of the name {str(self.folder)!r}; choose another with --out."
+            ) from error
 
 
 def _move(path: Path, folder: Path, name: str) -> Path:
