@@ -29,9 +29,10 @@ from machine import describe_machine
 
 from geoindex.errors import GeoindexError, IndexDamagedError
 from geoindex.index import open_index
-from geoindex.integrity import repair_index, verify_index
+from geoindex.integrity import verify_index
 from geoindex.pipeline import build_index, rebuild_index
 from geoindex.progress import track
+from geoindex.repair import repair_index
 from geoindex.store.generations import IndexFolder
 
 SOURCE = "planted:400?dim=16&seed=0"

@@ -92,6 +92,7 @@ def draft_purged(
         }
         _write_files(folder, sidecar, change, images, rows)
         index.bury(folder)
+        index.vouch(folder, versions)
     with stages("search index"):
         write_search_index(folder, parent, sidecar, rows)
     counts = parent.manifest.counts | {"images": int((images.row_of >= 0).sum()), "removed": 0}

@@ -108,6 +108,7 @@ def _draft(
         training=_training(trained, heads),
     )  # fmt: skip
     index.bury(folder)
+    index.vouch(folder, versions)
     return _with_canaries(seal(folder, manifest), recipe.search.top_cells)
 
 

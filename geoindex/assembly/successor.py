@@ -23,7 +23,7 @@ from geoindex.store.checked import BLOCKS_SUFFIX
 from geoindex.store.drift import Drift
 from geoindex.store.durable import storage_errors
 from geoindex.store.gallery import ADDED, DEAD
-from geoindex.store.generations import Generation, IndexFolder, seal
+from geoindex.store.generations import VOUCHERS_NAME, Generation, IndexFolder, seal
 from geoindex.store.manifest import Manifest
 from geoindex.store.sidecar import Sidecar, open_sidecar, write_arrow
 from geoindex.store.tables import vectors_from_arrow
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-OWN = (f"{ADDED}.arrow", f"{ADDED}.npy", DEAD, TOMBSTONES_NAME)
+OWN = (f"{ADDED}.arrow", f"{ADDED}.npy", DEAD, TOMBSTONES_NAME, VOUCHERS_NAME)
 """Files that every successor writes itself, or has not."""
 
 
@@ -97,6 +97,7 @@ def draft_successor(
         _write_gallery(folder, sidecar, change)
         _write_sidecar(folder, sidecar, rows)
         index.bury(folder)
+        index.vouch(folder, versions)
     with stages("search index"):
         write_search_index(folder, parent, sidecar, rows)
     manifest = replace(

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from geoindex.errors import IndexDamagedError, IndexNotFoundError, StorageError, StoreError
 from geoindex.store.checked import BLOCKS_SUFFIX, CheckedFile, record_file
@@ -31,6 +32,9 @@ from geoindex.store.tombstones import TOMBSTONES_NAME, Tombstones
 CHECKED_BYTES = 2**24
 """Size up to which a file is compared with its checksum when it is opened: 16 MB take about 10 ms. Of a larger one the
 blocks are, when they are first touched."""
+
+VOUCHERS_NAME = "tables.json"
+"""File with a generation's copy of the checksums of its versions of the tables."""
 
 SEAL_NAME = "manifest.sha256"
 """File with the sha256 of the manifest; generations of older versions have none, and CURRENT alone vouches for them."""
@@ -164,6 +168,22 @@ class IndexFolder:
         tombstones = self.tombstones()
         if tombstones:
             tombstones.write(folder / TOMBSTONES_NAME)
+
+    def vouch(self, folder: Path, versions: Mapping[str, int]) -> None:
+        """Give a generation that is being made its copy of the checksums of its tables."""
+        records = {table: self.tables.records_or_nothing(table, version) for table, version in versions.items()}
+        write_durably(folder / VOUCHERS_NAME, (json.dumps(records) + "\n").encode())
+
+    def vouched(self, generation: Generation) -> dict[str, dict[str, Any]]:
+        """Return the checksums of a generation's tables as it has copied them; nothing if an older geoindex made it.
+
+        Raises:
+            IndexDamagedError: if the copy is not what was written.
+        """
+        if VOUCHERS_NAME not in generation.manifest.files:
+            return {}
+        records: dict[str, dict[str, Any]] = json.loads(generation.whole(VOUCHERS_NAME).read_bytes())
+        return records
 
     def encoder_folder(self, fingerprint: str) -> Path:
         """Return where the weights of an encoder are kept, if they are."""

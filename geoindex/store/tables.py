@@ -213,6 +213,17 @@ class LanceTables:
         with self._damaged(name, f"version {version}, whose checksums '{path}' are damaged"):
             return dict(json.loads(path.read_bytes())) if path.exists() else {}
 
+    def records_or_nothing(self, name: str, version: int) -> dict[str, Any]:
+        """Return what was written down of the files of a version; nothing if that is lost or damaged."""
+        try:
+            return self._records(name, version)
+        except IndexDamagedError:
+            return {}
+
+    def restore_records(self, name: str, version: int, records: Mapping[str, Any]) -> None:
+        """Write down again what is known of the files of a version."""
+        self._record(name, version, set(), records)
+
     def _record_path(self, name: str, version: int) -> Path:
         return self.folder / CHECKSUMS / f"{name}-{version}.json"
 

@@ -15,7 +15,7 @@ from geoindex.errors import (
     ModelMismatchError,
 )
 from geoindex.geo import coarsen, haversine_km
-from geoindex.integrity import repair_index
+from geoindex.repair import repair_index
 
 
 class TestPrecision:
