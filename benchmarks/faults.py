@@ -39,7 +39,8 @@ PHOTOS = 400
 WORK = """
 import sys
 from geoindex.pipeline import build_index, rebuild_index
-from geoindex.store.history import collect, roll_back
+from geoindex.store.history import collect
+from geoindex.updates.rollback import roll_back
 import lancedb, faiss, scipy.spatial, sklearn.cluster, numba
 name, path, cells = sys.argv[1], sys.argv[2], int(sys.argv[3])
 print("ready", flush=True)

@@ -23,7 +23,8 @@ import numpy as np
 from machine import describe_machine
 
 import geoindex
-from geoindex.store.history import collect, roll_back
+from geoindex.store.history import collect
+from geoindex.updates.rollback import roll_back
 
 COUNT, QUICK_COUNT, DIM, QUERIES = 200_000, 10_000, 768, 64
 BEFORE_S = 5.0

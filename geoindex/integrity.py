@@ -5,6 +5,7 @@ checksum of ours. An index that cannot be made sound again is left as it is, wit
 """
 
 import logging
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
@@ -19,6 +20,7 @@ from geoindex.recipe_files import recipe_from_dict
 from geoindex.search.searcher import Searcher
 from geoindex.store.generations import Generation, IndexFolder
 from geoindex.store.tables import TABLES
+from geoindex.store.tombstones import Tombstones
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +114,7 @@ def verify_index(path: str | PathLike[str], *, full: bool = False) -> Verificati
 
 def _faults(index: IndexFolder, generation: Generation, full: bool) -> list[str]:
     """Return what is wrong with a generation."""
-    faults = []
+    faults = _list_faults(index, generation)
     try:
         if full:
             verify_generation(index.tables, generation)
@@ -123,6 +125,16 @@ def _faults(index: IndexFolder, generation: Generation, full: bool) -> list[str]
     if full:
         faults += _table_faults(index, generation) + _encoder_faults(index, generation)
     return faults
+
+
+def _list_faults(index: IndexFolder, generation: Generation) -> list[str]:
+    """Compare the list of removed photos with the copy that a generation has."""
+    path = index.tombstones_path
+    try:
+        missing = generation.tombstones() - Tombstones.read(path)
+    except StoreError as error:
+        return [str(error)]
+    return [f"'{path}' lacks {len(missing)} photos that were removed"] if missing else []
 
 
 def _check_quickly(generation: Generation) -> None:
@@ -186,7 +198,7 @@ def repair_index(path: str | PathLike[str]) -> Repair:
     if not before.faults:
         return Repair(index.root, (), (), before.generation)
     with index.writing():
-        steps = _set_aside(index)
+        steps = _mend_list(index) + _set_aside(index)
         steps.append(_sound_again(index) or _make_again(index) or _go_back(index))
     after = verify_index(path, full=True)
     if after.faults:
@@ -199,6 +211,21 @@ def _set_aside(index: IndexFolder) -> list[str]:
     folder = index.root / QUARANTINE / strftime("%Y%m%d-%H%M%S")
     moved = [path for table in TABLES for path in index.tables.set_aside(table, folder)]
     return [f"moved '{path.name}' to '{path.parent}'" for path in moved]
+
+
+def _mend_list(index: IndexFolder) -> list[str]:
+    """Write the list of removed photos again if it lacks any that a generation's copy has."""
+    listed = Tombstones()
+    with suppress(StoreError):
+        listed = Tombstones.read(index.tombstones_path)
+    copies = listed
+    for name in index.names():
+        with suppress(StoreError):
+            copies |= index.generation(name).tombstones()
+    if copies.ids == listed.ids and not (index.tombstones_path.exists() and not listed):
+        return []
+    copies.write(index.tombstones_path)
+    return [f"wrote '{index.tombstones_path}' again from the copies of the generations"]
 
 
 def _sound_again(index: IndexFolder) -> str:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from geoindex.assembly.finetuning import finetune, kept_pixels
 from geoindex.assembly.rows import image_batches, image_rows
+from geoindex.assembly.sizes import Extent, feature_dim, require_rebuild_room, require_room
 from geoindex.assembly.steps import Origin, assemble
 from geoindex.embed import Embedded, embed_samples
 from geoindex.errors import ConfigError, EmptyDatasetError, IndexDamagedError, IndexNotFoundError
@@ -125,6 +126,7 @@ def build_from(opened: Source, recipe: Recipe, out: Path, kept: Path | None = No
     with stages("scan"):
         samples, split, left_out = read_samples(opened, recipe)
     encoder = _encoder_for(opened, recipe)
+    require_room(index, Extent.of(samples, split, feature_dim(opened, encoder)), encoder, recipe)
     with index.writing():
         parent = _parent(index)
         samples, split = _without_removed(index, samples, split, left_out)
@@ -169,6 +171,7 @@ def rebuild_index(
         live = folder.current().manifest
         wanted = _rebuild_recipe(recipe_from_dict(live.recipe), recipe, keys)
         origin = Origin(live.source, live.encoder, live.left_out, live.generation)
+        require_rebuild_room(folder, live, wanted)
         generation = assemble(folder, wanted, live.tables["images"], origin, stages)
     return _report(folder, generation, stages)
 

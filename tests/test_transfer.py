@@ -18,8 +18,9 @@ from geoindex.integrity import verify_index
 from geoindex.pipeline import rebuild_index
 from geoindex.store import copying, space
 from geoindex.store.generations import IndexFolder
-from geoindex.store.history import collect, roll_back
+from geoindex.store.history import collect
 from geoindex.transfer import clone_index, export_index, import_index
+from geoindex.updates.rollback import roll_back
 
 CODE = Path(geoindex.__file__).parents[1]
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from geoindex.store.drift import Drift
 from geoindex.store.durable import storage_errors
 from geoindex.store.gallery import ADDED, DEAD
 from geoindex.store.generations import Generation, IndexFolder, seal
+from geoindex.store.manifest import Manifest
 from geoindex.store.sidecar import Sidecar, open_sidecar, write_arrow
 from geoindex.store.tables import vectors_from_arrow
 from geoindex.store.tombstones import TOMBSTONES_NAME
@@ -88,31 +89,27 @@ def draft_successor(
     """Write the successor of a generation into a folder, and verify it; nothing is published."""
     with stages("read gallery"):
         sidecar = open_sidecar(parent)
-        change = _change(index, parent, sidecar, images, joined)
+        change = find_change(index, parent, sidecar, images, joined)
     with stages("geo-embeddings"):
-        rows = _revised(index, parent, sidecar, change)
+        rows = revise_rows(index, parent, sidecar, change)
     with stages("store"):
         versions = parent.manifest.tables | {"images": images} | _merged(index, parent, rows)
         _write_gallery(folder, sidecar, change)
         _write_sidecar(folder, sidecar, rows)
         index.bury(folder)
     with stages("search index"):
-        _write_search_index(folder, parent, sidecar, rows)
+        write_search_index(folder, parent, sidecar, rows)
     manifest = replace(
         parent.manifest, generation=name, parent=parent.manifest.generation, tables=versions,
         created=datetime.now(UTC).isoformat(timespec="seconds"), counts=_counts(parent, change),
         drift=_drift(parent, sidecar, change).to_dict(), timings_s=stages.rounded(), canaries=[], files={},
     )  # fmt: skip
     with stages("verify"):
-        shared = _share(parent, folder)
-        draft = seal(folder, manifest, shared)
-        canaries = record_canaries(Searcher.open(draft), int(manifest.recipe["search"]["top_cells"]))
-        draft = replace(draft, manifest=replace(draft.manifest, canaries=canaries))
-        verify_answers(index.tables, draft)
-    return draft
+        return complete(index, folder, parent, manifest)
 
 
-def _change(index: IndexFolder, parent: Generation, sidecar: Sidecar, images: int, joined: Added) -> Change:
+def find_change(index: IndexFolder, parent: Generation, sidecar: Sidecar, images: int, joined: Added) -> Change:
+    """Return what becomes of the parent's gallery when photos join it and those leave it that were removed since."""
     removed = index.tombstones() - parent.tombstones()
     gone = sidecar.gallery.find(removed.ids)
     left = index.tables.matching("images", images, ["id", "split"], "id", sorted(removed.ids)) if removed else None
@@ -122,7 +119,7 @@ def _change(index: IndexFolder, parent: Generation, sidecar: Sidecar, images: in
     return Change(images, joined, gone, clusters, cells, splits)
 
 
-def _revised(index: IndexFolder, parent: Generation, sidecar: Sidecar, change: Change) -> dict[str, "pa.Table"]:
+def revise_rows(index: IndexFolder, parent: Generation, sidecar: Sidecar, change: Change) -> dict[str, "pa.Table"]:
     """Return the rows of each table that change; nothing if none does."""
     if len(change.clusters) == 0:
         return {}
@@ -196,7 +193,8 @@ def with_rows(table: "pa.Table", key: str, changed: "pa.Table") -> "pa.Table":
     return table
 
 
-def _write_search_index(folder: Path, parent: Generation, sidecar: Sidecar, rows: Mapping[str, "pa.Table"]) -> None:
+def write_search_index(folder: Path, parent: Generation, sidecar: Sidecar, rows: Mapping[str, "pa.Table"]) -> None:
+    """Write the parent's search index with the geo-embeddings that change; nothing if none does."""
     if not rows:
         return
     ann = TwoStageIndex.load(parent.checked("index.faiss"))
@@ -209,14 +207,22 @@ def _write_search_index(folder: Path, parent: Generation, sidecar: Sidecar, rows
     ann.save(folder / "index.faiss")
 
 
-def _share(parent: Generation, folder: Path) -> dict[str, Any]:
-    """Give the successor the files of its parent that it did not write itself; return their records."""
+def complete(index: IndexFolder, folder: Path, parent: Generation, manifest: Manifest) -> Generation:
+    """Share those files of the parent that were not written anew, seal the folder, and verify its answers.
+
+    Raises:
+        IndexDamagedError: if it does not answer as its tables say.
+    """
     own = {*OWN, *(path.name for path in folder.iterdir())}
     files = parent.manifest.files.items()
     shared = {name: record for name, record in files if name.removesuffix(BLOCKS_SUFFIX) not in own}
     for name in shared:
         parent.share(name, folder)
-    return shared
+    draft = seal(folder, manifest, shared)
+    canaries = record_canaries(Searcher.open(draft), int(manifest.recipe["search"]["top_cells"]))
+    draft = replace(draft, manifest=replace(draft.manifest, canaries=canaries))
+    verify_answers(index.tables, draft)
+    return draft
 
 
 def _counts(parent: Generation, change: Change) -> dict[str, int]:

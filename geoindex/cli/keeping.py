@@ -27,7 +27,7 @@ def rollback(index: Path, /, *, to: str = "") -> int:
         index: Folder of the index.
         to: Its name, as 000002; without one, the parent of the live generation.
     """
-    from geoindex.store.history import roll_back
+    from geoindex.updates.rollback import roll_back
 
     print(f"{index}: generation {roll_back(index, to).manifest.generation} answers now")
     return 0

@@ -73,12 +73,12 @@ class Gallery:
 
     def members(self, cluster: int) -> Rows:
         """Return the live images of a cluster."""
-        parts = [np.zeros(0, np.int64)]
-        start = 0
+        parts, start = [], 0
         for segment in self.segments:
-            parts.append(start + np.arange(segment.first[cluster], segment.first[cluster + 1]))
+            parts.append(np.arange(start + segment.first[cluster], start + segment.first[cluster + 1]))
             start += len(segment)
-        return np.setdiff1d(np.concatenate(parts), self.dead, assume_unique=True)
+        members = np.concatenate(parts) if len(parts) > 1 else parts[0]
+        return np.setdiff1d(members, self.dead, assume_unique=True) if len(self.dead) else members
 
     def column(self, name: str) -> NDArray[Any]:
         """Return a column of all images, (N,), the dead among them."""

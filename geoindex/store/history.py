@@ -110,26 +110,6 @@ def live_name(index: IndexFolder) -> str:
         return ""
 
 
-def roll_back(path: str | PathLike[str], name: str = "") -> Generation:
-    """Make an earlier generation the live one, after a look at every byte of it. The later ones stay.
-
-    Args:
-        path: folder of the index.
-        name: of the generation; empty: the parent of the live one.
-
-    Raises:
-        ConfigError: if the live one has no parent.
-        IndexNotFoundError: if there is no such generation.
-        IndexDamagedError: if it is not as it was written; the live one is then as it was.
-    """
-    index = IndexFolder(Path(path))
-    with index.writing():
-        wanted = index.generation(name or _parent(index))
-        wanted.check()
-        index.switch(wanted)
-    return wanted
-
-
 def collect(path: str | PathLike[str], *, keep: int = 2, grace_hours: float = 24.0) -> Collected:
     """Remove generations that are neither live, nor among the newest, nor young; readers of those are left in peace.
 
@@ -147,19 +127,19 @@ def collect(path: str | PathLike[str], *, keep: int = 2, grace_hours: float = 24
     index = IndexFolder(Path(path))
     index.current()
     with index.writing(), storage_errors(index.root):
-        live, before = index.current().manifest.generation, _bytes(index.root)
+        live, before = index.current().manifest.generation, folder_bytes(index.root)
         old = [name for name in index.names()[:-keep] if _age_s(index, name) >= grace_hours * HOUR_S]
         removed = [name for name in old if name != live]
         kept = [index.generation(name) for name in index.names() if name not in removed]
         _sweep(index)
         for name in removed:
-            _remove(index, name)
-        _clean_tables(index, kept)
+            remove_generation(index, name)
+        clean_tables(index, kept)
         _remove_encoders(index, kept)
-        return Collected(index.root, tuple(removed), tuple(index.names()), max(0, before - _bytes(index.root)))
+        return Collected(index.root, tuple(removed), tuple(index.names()), max(0, before - folder_bytes(index.root)))
 
 
-def _remove(index: IndexFolder, name: str) -> None:
+def remove_generation(index: IndexFolder, name: str) -> None:
     """Remove a generation; it is gone at once or still whole."""
     folder = index.root / "generations" / name
     gone = folder.with_name(f".{name}.gone")
@@ -175,7 +155,7 @@ def _sweep(index: IndexFolder) -> None:
             shutil.rmtree(leftover)
 
 
-def _clean_tables(index: IndexFolder, kept: list[Generation]) -> None:
+def clean_tables(index: IndexFolder, kept: list[Generation]) -> None:
     """Remove versions of tables that are older than what any generation names."""
     tags = {f"gen-{generation.manifest.generation}" for generation in kept}
     for table in TABLES:
@@ -191,15 +171,8 @@ def _remove_encoders(index: IndexFolder, kept: list[Generation]) -> None:
             shutil.rmtree(folder)
 
 
-def _parent(index: IndexFolder) -> str:
-    live = index.current().manifest
-    if not live.parent:
-        raise ConfigError(f"Generation {live.generation} of '{index.root}' is the first; name the one to go to.")
-    return live.parent
-
-
 def _facts(index: IndexFolder, name: str, live: str) -> PastGeneration:
-    size = _bytes(index.root / "generations" / name)
+    size = folder_bytes(index.root / "generations" / name)
     try:
         generation = index.generation(name)
         for file in generation.manifest.files:
@@ -215,8 +188,10 @@ def _age_s(index: IndexFolder, name: str) -> float:
     return time() - (index.root / "generations" / name).stat().st_mtime
 
 
-def _bytes(folder: Path) -> int:
-    return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+def folder_bytes(folder: Path) -> int:
+    """Return how many bytes the files of a folder take; one that has several names counts once."""
+    facts = {(f.st_dev, f.st_ino): f.st_size for f in (p.stat() for p in folder.rglob("*") if p.is_file())}
+    return sum(facts.values())
 
 
 def _line(each: PastGeneration) -> str:

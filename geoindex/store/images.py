@@ -70,7 +70,7 @@ class StoredImages:
 
     def features(self, split: str) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float16]]]:
         """Stream rows and features of one split, in no particular order."""
-        for batch in self.tables.features(self.version, f"split = '{split}'"):
+        for batch in self.tables.scan("images", self.version, ["row", "features"], f"split = '{split}'"):
             rows, features = batch["row"].to_numpy(), vectors_from_arrow(batch["features"])
             kept = ~self.removed[rows]
             yield rows[kept], features[kept]

@@ -326,11 +326,10 @@ class LanceTables:
         """
         import pyarrow as pa
 
-        with self._damaged(name, f"version {version}"):
-            table = self._connect().open_table(name, version=version)
-            batches = table.search().select(columns).limit(None).to_batches(MATCHED_ROWS)
-            found = [batch.filter(pa.array(covered(batch[key], wanted))) for batch in batches]
-            return pa.Table.from_batches(found, pa.schema([table.schema.field(column) for column in columns]))
+        schema = self.schema(name, version)
+        batches = self.scan(name, version, columns, batch_rows=MATCHED_ROWS)
+        found = [batch.filter(pa.array(covered(batch[key], wanted))) for batch in batches]
+        return pa.Table.from_batches(found, pa.schema([schema.field(column) for column in columns]))
 
     def check_condition(self, name: str, version: int, where: str) -> None:
         """Try a condition.
@@ -348,26 +347,36 @@ class LanceTables:
                 f"The condition '{where}' cannot be meant ({_first_line(error)}); columns are {', '.join(columns)}."
             ) from error
 
+    def schema(self, name: str, version: int) -> "pa.Schema":
+        """Return the schema of one version, which lacks columns that came later.
+
+        Raises:
+            IndexDamagedError: if the table or this version of it cannot be read.
+        """
+        with self._damaged(name, f"version {version}"):
+            return self._connect().open_table(name, version=version).schema
+
     def columns(self, name: str, version: int) -> list[str]:
         """Return the names of the columns of one version.
 
         Raises:
             IndexDamagedError: if the table or this version of it cannot be read.
         """
-        with self._damaged(name, f"version {version}"):
-            columns: list[str] = self._connect().open_table(name, version=version).schema.names
-            return columns
+        columns: list[str] = self.schema(name, version).names
+        return columns
 
-    def features(self, version: int, where: str, batch_rows: int = 8192) -> Iterator["pa.RecordBatch"]:
-        """Stream `row` and `features` of the images that fulfil `where`, in no particular order.
+    def scan(
+        self, name: str, version: int, columns: list[str], where: str | None = None, batch_rows: int = 8192
+    ) -> Iterator["pa.RecordBatch"]:
+        """Stream columns of the rows of one version that fulfil `where`, in no particular order.
 
         Raises:
             IndexDamagedError: if the table or this version of it cannot be read.
         """
-        with self._damaged("images", f"version {version}"):
-            table = self._connect().open_table("images", version=version)
-            query = table.search().select(["row", "features"]).where(where).limit(None)
-            yield from query.to_batches(batch_rows)
+        with self._damaged(name, f"version {version}"):
+            query = self._connect().open_table(name, version=version).search().select(columns)
+            query = query.where(where) if where else query
+            yield from query.limit(None).to_batches(batch_rows)
 
     @contextmanager
     def _damaged(self, name: str, version: str) -> Iterator[None]:

@@ -15,7 +15,8 @@ from tiles import HUBS, KEYS, OTHER_ENCODER, PHOTOS, build, error_km, points
 import geoindex
 from geoindex.errors import ConfigError, ForkError
 from geoindex.store.generations import IndexFolder
-from geoindex.store.history import collect, roll_back
+from geoindex.store.history import collect
+from geoindex.updates.rollback import roll_back
 
 SOURCE = "planted:400?dim=16&seed=0"
 PLAIN = {"training": {"method": "none"}}

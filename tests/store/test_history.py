@@ -11,7 +11,8 @@ from geoindex.errors import ConfigError, IndexDamagedError, IndexLockedError, In
 from geoindex.pipeline import rebuild_index
 from geoindex.store import history
 from geoindex.store.generations import IndexFolder
-from geoindex.store.history import collect, list_generations, roll_back
+from geoindex.store.history import collect, list_generations
+from geoindex.updates.rollback import roll_back
 
 
 @pytest.fixture(scope="module")

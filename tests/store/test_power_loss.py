@@ -17,7 +17,8 @@ from geoindex.errors import IndexDamagedError, IndexNotFoundError
 from geoindex.integrity import repair_index, verify_index
 from geoindex.store.durable import make_folder, write_durably
 from geoindex.store.generations import IndexFolder
-from geoindex.store.history import collect, roll_back
+from geoindex.store.history import collect
+from geoindex.updates.rollback import roll_back
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc tells which file a descriptor is")
 

@@ -92,10 +92,10 @@ def test_features_come_back_bit_for_bit(tables):
     (first, a), (second, b) = image_batch([0, 1, 2], seed=1), image_batch([3, 4], seed=2)
     version = write(tables, first, second)
     found = np.zeros((5, DIM), np.float16)
-    for batch in tables.features(version, "split = 'train'", batch_rows=2):
+    for batch in tables.scan("images", version, ["row", "features"], "split = 'train'", batch_rows=2):
         found[batch["row"].to_numpy()] = vectors_from_arrow(batch["features"])
     np.testing.assert_array_equal(found, np.concatenate([a, b]))
-    assert sum(len(b) for b in tables.features(version, "split = 'test'")) == 0
+    assert sum(len(b) for b in tables.scan("images", version, ["row"], "split = 'test'")) == 0
 
 
 def test_earlier_versions_stay_as_they_were(tables):
@@ -135,14 +135,14 @@ def test_what_cannot_be_read_is_an_error_with_the_cure(tables, kind):
     with pytest.raises(IndexDamagedError, match=sentence):
         tables.read("images", version, ["row", "id"])
     with pytest.raises(IndexDamagedError, match=sentence):
-        list(tables.features(version, "split = 'train'"))
+        list(tables.scan("images", version, ["row", "features"], "split = 'train'"))
 
 
 def test_errors_of_whoever_uses_the_features_pass(tables):
     version = write(tables, image_batch([0])[0])
 
     def use():
-        for _ in tables.features(version, "split = 'train'"):
+        for _ in tables.scan("images", version, ["row", "features"], "split = 'train'"):
             raise ValueError("mine")
 
     with pytest.raises(ValueError, match="mine"):
