@@ -19,6 +19,7 @@ from geoindex.progress import Stages, track
 from geoindex.recipe_files import recipe_from_dict
 from geoindex.search.searcher import Searcher
 from geoindex.store.generations import Generation, IndexFolder
+from geoindex.store.quarantine import set_aside
 from geoindex.store.tables import TABLES
 from geoindex.store.tombstones import Tombstones
 
@@ -38,7 +39,7 @@ class Verification:
         generation: the live one; empty if none can be told.
         full: whether every byte was read.
         faults: what is wrong, one sentence each.
-        unrecorded: tables whose files have no checksums to differ from; only their rows were counted.
+        unrecorded: tables and files that have no checksums to differ from; only rows were counted and sizes compared.
     """
 
     path: Path
@@ -61,8 +62,8 @@ class Verification:
         return "\n".join([f"{self.path}: {name} is damaged ({looked}); {cure}", *(f"- {f}" for f in self.faults)])
 
     def _note(self) -> list[str]:
-        tables = ", ".join(self.unrecorded)
-        return [f"no checksums of tables {tables}: written by an older geoindex, or lost"] if tables else []
+        names = ", ".join(self.unrecorded)
+        return [f"no checksums of {names}: written fast or by an older geoindex, or lost"] if names else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,8 @@ def verify_index(path: str | PathLike[str], *, full: bool = False) -> Verificati
     except IndexDamagedError as error:
         return Verification(index.root, "", full, (str(error),))
     versions = live.manifest.tables if full else {}
-    unrecorded = tuple(table for table, version in versions.items() if not index.tables.recorded(table, version))
+    unrecorded = tuple(t for t, version in versions.items() if not index.tables.checksums.complete(t, version))
+    unrecorded += tuple(name for name, record in live.manifest.files.items() if full and not record.sha256)
     return Verification(index.root, live.manifest.generation, full, tuple(_faults(index, live, full)), unrecorded)
 
 
@@ -150,7 +152,7 @@ def _table_faults(index: IndexFolder, generation: Generation, tables: tuple[str,
     faults = []
     for table in track(tables, "verifying tables", unit="table"):
         version = generation.manifest.tables[table]
-        found = index.tables.faults(table, version)
+        found = index.tables.checksums.faults(table, version)
         faults += found
         if found:
             continue
@@ -209,7 +211,7 @@ def repair_index(path: str | PathLike[str]) -> Repair:
 def _set_aside(index: IndexFolder) -> list[str]:
     """Move heads of tables that cannot be opened out of the way."""
     folder = index.root / QUARANTINE / strftime("%Y%m%d-%H%M%S")
-    moved = [path for table in TABLES for path in index.tables.set_aside(table, folder)]
+    moved = [path for table in TABLES for path in set_aside(index.tables, table, folder)]
     return [f"moved '{path.name}' to '{path.parent}'" for path in moved]
 
 

@@ -23,8 +23,9 @@ from geoindex.store.checked import BLOCKS_SUFFIX
 from geoindex.store.drift import Drift
 from geoindex.store.durable import storage_errors
 from geoindex.store.gallery import ADDED, DEAD
-from geoindex.store.generations import Generation, IndexFolder, seal
+from geoindex.store.generations import Generation, IndexFolder
 from geoindex.store.manifest import Manifest
+from geoindex.store.sealing import seal
 from geoindex.store.sidecar import Sidecar, open_sidecar, write_arrow
 from geoindex.store.tables import vectors_from_arrow
 from geoindex.store.tombstones import TOMBSTONES_NAME

@@ -8,8 +8,9 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from geoindex.store.checksums import CHECKSUMS
 from geoindex.store.durable import sync
-from geoindex.store.tables import CHECKSUMS, TABLES, LanceTables
+from geoindex.store.tables import TABLES, LanceTables
 
 LAST = 2**64 - 1
 """Lance counts the names of its manifests down from here, so that the newest comes first in a listing."""

@@ -214,7 +214,7 @@ def test_an_archive_of_tomorrow(exported, tmp_path, monkeypatch):
     monkeypatch.setattr(archive, "FORMAT", 2)
     (tmp_path / "new.tar").write_bytes(packed(members(exported)))
     monkeypatch.undo()
-    with pytest.raises(IndexVersionError, match="has format 3, this geoindex reads format 1"):
+    with pytest.raises(IndexVersionError, match="has format 2, this geoindex reads format 1"):
         import_index(tmp_path / "new.tar", tmp_path / "index")
 
 
