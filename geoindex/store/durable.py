@@ -48,7 +48,7 @@ def storage_errors(path: Path) -> Iterator[None]:
 
 def _says_full(error: Exception) -> bool:
     # Lance, FAISS and safetensors, each with errors of its own, pass the system's message on as text
-    return getattr(error, "errno", None) in FULL or "No space left on device" in str(error)
+    return getattr(error, "errno", None) in FULL or any(os.strerror(code) in str(error) for code in FULL)
 
 
 def _full(path: Path) -> StorageError:

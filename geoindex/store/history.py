@@ -128,7 +128,8 @@ def collect(path: str | PathLike[str], *, keep: int = 2, grace_hours: float = 24
     index.current()
     with index.writing(), storage_errors(index.root):
         live, before = index.current().manifest.generation, folder_bytes(index.root)
-        old = [name for name in index.names()[:-keep] if _age_s(index, name) >= grace_hours * HOUR_S]
+        ages = _ages_s(index)
+        old = [name for name in index.names()[:-keep] if ages[name] >= grace_hours * HOUR_S]
         removed = [name for name in old if name != live]
         kept = [index.generation(name) for name in index.names() if name not in removed]
         _sweep(index)
@@ -184,8 +185,13 @@ def _facts(index: IndexFolder, name: str, live: str) -> PastGeneration:
     return PastGeneration(name, name == live, manifest.parent, manifest.created, size, manifest.counts, score, "")
 
 
-def _age_s(index: IndexFolder, name: str) -> float:
-    return time() - (index.root / "generations" / name).stat().st_mtime
+def _ages_s(index: IndexFolder) -> dict[str, float]:
+    """Return the age of each generation; none is older than one before it, whatever the clock said when it was made."""
+    now, latest, ages = time(), 0.0, {}
+    for name in index.names():
+        latest = max(latest, (index.root / "generations" / name).stat().st_mtime)
+        ages[name] = now - latest
+    return ages
 
 
 def folder_bytes(folder: Path) -> int:

@@ -11,9 +11,7 @@ from pathlib import Path
 from geoindex.store.checksums import CHECKSUMS
 from geoindex.store.durable import sync
 from geoindex.store.tables import TABLES, LanceTables
-
-LAST = 2**64 - 1
-"""Lance counts the names of its manifests down from here, so that the newest comes first in a listing."""
+from geoindex.store.versions import version_of
 
 
 def clear_leftovers(tables: LanceTables, named: Iterable[dict[str, int]]) -> None:
@@ -34,7 +32,7 @@ def clear_leftovers(tables: LanceTables, named: Iterable[dict[str, int]]) -> Non
         finished = [*_recorded(tables.folder / CHECKSUMS, name), *_tagged(folder / "_refs" / "tags")]
         newest = max([0, *finished, *(versions.get(name, 0) for versions in generations)])
         manifests = [path for path in (folder / "_versions").glob("*.manifest") if path.stem.isdigit()]
-        _remove(path for path in manifests if _version(path) > newest)
+        _remove(path for path in manifests if version_of(path) > newest)
 
 
 def _recorded(folder: Path, name: str) -> list[int]:
@@ -54,11 +52,6 @@ def _tag(path: Path) -> int | None:
         return int(json.loads(path.read_bytes())["version"])
     except (ValueError, KeyError, TypeError):
         return None
-
-
-def _version(path: Path) -> int:
-    number = int(path.stem)
-    return LAST - number if number > LAST // 2 else number
 
 
 def _remove(paths: Iterable[Path]) -> None:

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoindex.errors import ConfigError, IndexDamagedError
+from geoindex.errors import ConfigError, IndexDamagedError, StorageError
 from geoindex.store.alias import plain_path
 from geoindex.store.checksums import TableChecksums
 from geoindex.store.durable import Durability, storage_errors, sync, sync_tree, waiting
 from geoindex.store.tombstones import covered
+from geoindex.store.versions import removable, require_whole
 from geoindex.types import LABELS
 
 if TYPE_CHECKING:
@@ -124,10 +125,11 @@ class LanceTables:
             before = self.checksums.files(name)
             with self.checksums.following(name) as measure:
                 table = self._connect().create_table(name, reader, mode=mode)
+            written = self.checksums.files(name) - before
+            require_whole(written)
             sync_tree(self.folder / f"{name}.lance")
             sync(self.folder)
-            written = self.checksums.measured(self.checksums.files(name) - before, measure)
-            self.checksums.write(name, int(table.version), written)
+            self.checksums.write(name, int(table.version), self.checksums.measured(written, measure))
         return int(table.version)
 
     def change(self, name: str, version: int, apply: Callable[[Any], object]) -> int:
@@ -152,9 +154,11 @@ class LanceTables:
                     table.checkout(version)
                     table.restore()
                 apply(table)
+            written = self.checksums.files(name) - before
+            require_whole(written)
             sync_tree(self.folder / f"{name}.lance")
-            written = self.checksums.measured(self.checksums.files(name) - before, measure)
-            self.checksums.write(name, int(table.version), inherited | written)
+            records = inherited | self.checksums.measured(written, measure)
+            self.checksums.write(name, int(table.version), records)
         return int(table.version)
 
     def settle(self, name: str, version: int) -> None:
@@ -242,11 +246,10 @@ class LanceTables:
         with self._damaged(name, "its newest version"):
             table = self._connect().open_table(name)
             times = {int(entry["version"]): entry["timestamp"] for entry in table.list_versions()}
-            before = [version for version in times if version < oldest]
-            if not before or oldest not in times:
+            before, age = removable(times, oldest, datetime.now())
+            if not before:
                 return
-            between = times[max(before)] + (times[oldest] - times[max(before)]) / 2
-            table.optimize(cleanup_older_than=datetime.now() - between, delete_unverified=True)
+            table.optimize(cleanup_older_than=age, delete_unverified=True)
             for version in before:
                 self.checksums.drop(name, version)
         with storage_errors(self.folder):
@@ -337,7 +340,12 @@ class LanceTables:
     def _connect(self) -> Any:
         import lancedb
 
-        return lancedb.connect(self.folder)
+        try:
+            return lancedb.connect(self.folder)
+        except ValueError as error:  # control characters, for one
+            raise StorageError(
+                f"Lance takes no folder of the name {str(self.folder)!r}; choose another with --out."
+            ) from error
 
 
 def _first_line(error: Exception) -> str:

@@ -104,9 +104,21 @@ def add_images(
     Raises:
         GeoindexError: if anything fails; the live generation is then as it was, and a second run goes on.
     """
-    folder, stages = IndexFolder(Path(index)), Stages()
+    folder = IndexFolder(Path(index))
     folder.current()  # before anything is written: a wrong path leaves nothing behind
     opened = open_source(source, columns=columns or {})
+    return add_from(opened, folder, prefix=prefix, encoder=encoder, device=device)
+
+
+def add_from(
+    opened: Source, folder: IndexFolder, *, prefix: str = "", encoder: "Encoder | None" = None, device: str = "auto"
+) -> Addition:
+    """Add the images of a source that is open; see `add_images`.
+
+    Raises:
+        GeoindexError: as `add_images`.
+    """
+    stages = Stages()
     with stages("scan"):
         scan = opened.scan()
         samples, left_out = scan.samples.with_prefix(prefix), scan.left_out
@@ -143,22 +155,19 @@ def _unknown(index: IndexFolder, live: Generation, source: Source, samples: Samp
     wanted = ["id", *(["content"] if "content" in columns else [])]
     stored = index.tables.matching("images", live.manifest.tables["images"], wanted, "id", samples.ids)
     known = {row["id"]: row.get("content") for row in stored.to_pylist()}
-    taken = np.array([id in known for id in samples.ids], bool)
-    for row in np.flatnonzero(removed | taken).tolist():
-        sample = samples[row]
-        if removed[row]:
-            left_out.add(REMOVED, sample.id, broken=False)
-        elif _is_copy(source, sample.image, known[sample.id]):
-            left_out.add(KNOWN, sample.id, broken=False)
-        else:
-            left_out.add(TAKEN, sample.id)
+    ids = samples.ids
+    taken = np.array([id in known for id in ids], bool)
+    for row in np.flatnonzero(removed).tolist():
+        left_out.add(REMOVED, ids[row], broken=False)
+    for row in np.flatnonzero(taken & ~removed).tolist():
+        content = known[ids[row]]
+        copied = not content or _is_copy(source, samples[row].image, content)
+        left_out.add(KNOWN if copied else TAKEN, ids[row], broken=not copied)
     return np.flatnonzero(~(removed | taken))
 
 
-def _is_copy(source: Source, image: str, content: str | None) -> bool:
-    """Tell whether an image has the bytes that are stored; where one of both cannot tell, its id does."""
-    if not content:
-        return True
+def _is_copy(source: Source, image: str, content: str) -> bool:
+    """Tell whether an image has the bytes that are stored; where it cannot be read, its id does."""
     try:
         return content_hash(source.read(image)) in ("", content)
     except UnreadableImageError:
