@@ -16,6 +16,7 @@ from geoindex.search.searcher import Searcher
 from geoindex.store.generations import Generation, IndexFolder
 from geoindex.store.tables import TABLES
 from geoindex.store.tombstones import Tombstones
+from geoindex.store.vouchers import read_vouchers
 
 ROW_OF = {"images": "row", "cells": "cell", "clusters": "cluster"}
 """Column of each table that numbers its rows."""
@@ -30,7 +31,7 @@ class Verification:
         generation: the live one; empty if none can be told.
         full: whether every byte was read.
         faults: what is wrong, one sentence each.
-        unrecorded: tables whose files have no checksums to differ from; only their rows were counted.
+        unrecorded: tables and files that have no checksums to differ from; only rows were counted and sizes compared.
     """
 
     path: Path
@@ -53,8 +54,8 @@ class Verification:
         return "\n".join([f"{self.path}: {name} is damaged ({looked}); {cure}", *(f"- {f}" for f in self.faults)])
 
     def _note(self) -> list[str]:
-        tables = ", ".join(self.unrecorded)
-        return [f"no checksums of tables {tables}: written by an older geoindex, or lost"] if tables else []
+        names = ", ".join(self.unrecorded)
+        return [f"no checksums of {names}: written fast or by an older geoindex, or lost"] if names else []
 
 
 def verify_index(path: str | PathLike[str], *, full: bool = False) -> Verification:
@@ -73,7 +74,8 @@ def verify_index(path: str | PathLike[str], *, full: bool = False) -> Verificati
     except IndexDamagedError as error:
         return Verification(index.root, "", full, (str(error),))
     versions = live.manifest.tables if full else {}
-    unrecorded = tuple(table for table, version in versions.items() if not index.tables.recorded(table, version))
+    unrecorded = tuple(t for t, version in versions.items() if not index.tables.checksums.complete(t, version))
+    unrecorded += tuple(name for name, record in live.manifest.files.items() if full and not record.sha256)
     return Verification(index.root, live.manifest.generation, full, tuple(faults_of(index, live, full)), unrecorded)
 
 
@@ -117,11 +119,11 @@ def check_quickly(generation: Generation) -> None:
 
 def table_faults(index: IndexFolder, generation: Generation, tables: tuple[str, ...] = TABLES) -> list[str]:
     """Compare the files of the tables with their checksums, and read every row."""
-    faults, vouched = [], index.vouched(generation)
+    faults, vouched = [], read_vouchers(generation)
     for table in track(tables, "verifying tables", unit="table"):
         version = generation.manifest.tables[table]
-        found = index.tables.faults(table, version)
-        if vouched and index.tables.records_or_nothing(table, version) != vouched[table]:
+        found = index.tables.checksums.faults(table, version)
+        if vouched and index.tables.checksums.of_or_nothing(table, version) != vouched[table]:
             found.append(f"the checksums of table '{table}' are not those that its generation has a copy of")
         faults += found
         if found:

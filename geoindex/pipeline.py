@@ -27,8 +27,9 @@ from geoindex.sampling import sample_rows
 from geoindex.sources import Source, open_source
 from geoindex.sources.source import EmbeddedSource, LeftOut
 from geoindex.splits import split_samples
+from geoindex.store.durable import waiting
 from geoindex.store.generations import Generation, IndexFolder
-from geoindex.store.tables import image_schema
+from geoindex.store.schemas import image_schema
 from geoindex.training.tuned import read_heads
 from geoindex.types import Samples
 
@@ -122,7 +123,7 @@ def build_from(opened: Source, recipe: Recipe, out: Path, kept: Path | None = No
     Raises:
         GeoindexError: as `build_index`.
     """
-    index, stages = IndexFolder(out), Stages()
+    index, stages = IndexFolder(out, recipe.durability), Stages()
     with stages("scan"):
         samples, split, left_out = read_samples(opened, recipe)
     encoder = _encoder_for(opened, recipe)
@@ -172,7 +173,10 @@ def rebuild_index(
         wanted = _rebuild_recipe(recipe_from_dict(live.recipe), recipe, keys)
         origin = Origin(live.source, live.encoder, live.left_out, live.generation)
         require_rebuild_room(folder, live, wanted)
-        generation = assemble(folder, wanted, live.tables["images"], origin, stages)
+        folder = replace(folder, durability=wanted.durability)
+        with waiting(wanted.durability):
+            folder.tables.settle("images", live.tables["images"])
+            generation = assemble(folder, wanted, live.tables["images"], origin, stages)
     return _report(folder, generation, stages)
 
 

@@ -20,9 +20,11 @@ from geoindex.progress import Stages
 from geoindex.recipe_files import recipe_from_dict
 from geoindex.store.durable import write_durably
 from geoindex.store.generations import Generation, IndexFolder
+from geoindex.store.quarantine import set_aside
 from geoindex.store.sidecar import open_sidecar
 from geoindex.store.tables import TABLES
 from geoindex.store.tombstones import Tombstones
+from geoindex.store.vouchers import read_vouchers
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +97,7 @@ def repair_index(path: str | PathLike[str]) -> Repair:
 
 def _set_aside(index: IndexFolder, folder: Path) -> list[str]:
     """Move heads of tables that cannot be opened out of the way."""
-    moved = [path for table in TABLES for path in index.tables.set_aside(table, folder)]
+    moved = [path for table in TABLES for path in set_aside(index.tables, table, folder)]
     return [f"moved '{path.name}' to '{path.parent}'" for path in moved]
 
 
@@ -120,13 +122,13 @@ def _mend_records(index: IndexFolder) -> list[str]:
     for name in index.names():
         try:
             generation = index.generation(name)
-            vouched = index.vouched(generation)
+            vouched = read_vouchers(generation)
         except StoreError:
             continue
         for table, records in vouched.items():
             version = generation.manifest.tables[table]
-            if index.tables.records_or_nothing(table, version) != records:
-                index.tables.restore_records(table, version, records)
+            if index.tables.checksums.of_or_nothing(table, version) != records:
+                index.tables.checksums.write(table, version, records)
                 steps.append(f"wrote the checksums of version {version} of '{table}' again from generation {name}")
     return steps
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.progress import Progress
-from geoindex.store.tables import vectors_to_arrow
+from geoindex.store.schemas import vectors_to_arrow
 from geoindex.types import Samples
 
 if TYPE_CHECKING:

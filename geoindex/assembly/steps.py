@@ -24,9 +24,11 @@ from geoindex.search.fitting import Fitted, Validation, fit_posterior
 from geoindex.search.posterior import Geography
 from geoindex.search.searcher import Searcher
 from geoindex.store.durable import storage_errors
-from geoindex.store.generations import Generation, IndexFolder, seal
+from geoindex.store.generations import Generation, IndexFolder
 from geoindex.store.images import StoredImages, stored_images
 from geoindex.store.manifest import Manifest
+from geoindex.store.sealing import seal
+from geoindex.store.vouchers import write_vouchers
 from geoindex.training.tuned import TunedHeads, read_heads
 
 if TYPE_CHECKING:
@@ -105,10 +107,10 @@ def _draft(
         recipe=recipe_to_dict(recipe), source=origin.source, encoder=origin.encoder, dim=projection.dim,
         counts=_counts(images, division), tables=versions, posterior=_posterior(fitted), rule=fitted.rule,
         geocells=division.fitted.to_dict(), canaries=[], left_out=origin.left_out, timings_s={},
-        training=_training(trained, heads),
+        training=_training(trained, heads), durability=index.mode,
     )  # fmt: skip
     index.bury(folder)
-    index.vouch(folder, versions)
+    write_vouchers(index.tables, folder, versions)
     return _with_canaries(seal(folder, manifest), recipe.search.top_cells)
 
 

@@ -23,11 +23,13 @@ from geoindex.store.checked import BLOCKS_SUFFIX
 from geoindex.store.drift import Drift
 from geoindex.store.durable import storage_errors
 from geoindex.store.gallery import ADDED, DEAD
-from geoindex.store.generations import VOUCHERS_NAME, Generation, IndexFolder, seal
+from geoindex.store.generations import Generation, IndexFolder
 from geoindex.store.manifest import Manifest
+from geoindex.store.schemas import vectors_from_arrow
+from geoindex.store.sealing import seal
 from geoindex.store.sidecar import Sidecar, open_sidecar, write_arrow
-from geoindex.store.tables import vectors_from_arrow
 from geoindex.store.tombstones import TOMBSTONES_NAME
+from geoindex.store.vouchers import VOUCHERS_NAME, write_vouchers
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -97,7 +99,7 @@ def draft_successor(
         _write_gallery(folder, sidecar, change)
         _write_sidecar(folder, sidecar, rows)
         index.bury(folder)
-        index.vouch(folder, versions)
+        write_vouchers(index.tables, folder, versions)
     with stages("search index"):
         write_search_index(folder, parent, sidecar, rows)
     manifest = replace(

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 BLOCKS_SUFFIX = ".blocks"
 """Ends the name of the file that holds the digests of another file's blocks."""
 
+CHECKED_BYTES = 2**24
+"""Size up to which a file is compared with its checksum when it is opened: 16 MB take about 10 ms."""
+
+BLOCK_BYTES = 2**18
+"""Size of the blocks of a larger file: one takes 0.2 ms to compare, and the digests are a 8192th of the file."""
+
 DIGEST_BYTES = 32
 NPY_HEADER_BYTES = 128
 MAGIC, FOOTER_LENGTH = 8, 10
@@ -115,17 +121,16 @@ class CheckedFile:
         self._pending[block] = 0
 
 
-def record_file(path: Path, largest: int, block_bytes: int) -> dict[str, FileRecord]:
-    """Return the record of a finished file by its name, and lay the digests of its blocks beside a large one.
+def compared_whole(record: FileRecord) -> bool:
+    """Tell whether a file is compared with its checksum when it is opened."""
+    return not record.block_bytes and record.bytes <= CHECKED_BYTES
 
-    Args:
-        path: the file.
-        largest: size up to which a file is measured as a whole.
-        block_bytes: size of the blocks of a larger one, whose digests get a record too.
-    """
-    if path.stat().st_size <= largest:
+
+def record_file(path: Path) -> dict[str, FileRecord]:
+    """Return the record of a finished file by its name; of a large one in blocks, whose digests are laid beside it."""
+    if path.stat().st_size <= CHECKED_BYTES:
         return {path.name: FileRecord.of(path)}
-    found, beside = measure(path, block_bytes), path.with_name(path.name + BLOCKS_SUFFIX)
+    found, beside = measure(path, BLOCK_BYTES), path.with_name(path.name + BLOCKS_SUFFIX)
     beside.unlink(missing_ok=True)  # it may be another generation's as well
     beside.write_bytes(found.digests)
     return {path.name: found.record(), beside.name: FileRecord.of(beside)}

@@ -11,11 +11,12 @@ from typing import BinaryIO
 
 from geoindex.errors import IndexDamagedError, StorageError
 from geoindex.progress import Progress
+from geoindex.store.checksums import CHECKSUMS
 from geoindex.store.durable import FileRecord, Measure, storage_errors, sync, sync_tree
 from geoindex.store.generations import SEAL_NAME, Generation, IndexFolder
 from geoindex.store.manifest import MANIFEST_NAME
 from geoindex.store.space import require_space
-from geoindex.store.tables import CHECKSUMS, TABLES
+from geoindex.store.tables import TABLES
 
 REMOVED_NAME = "removed.json"
 """The list of photos that were removed for good, which every copy must have too."""
@@ -77,13 +78,13 @@ def parts_of(index: IndexFolder, generation: Generation) -> tuple[Part, ...]:
         IndexDamagedError: if one is gone, or a record of checksums is damaged.
     """
     name, files = generation.manifest.generation, generation.manifest.files
-    found = [Part(f"generations/{name}/{file}", record) for file, record in sorted(files.items())]
+    found = [_recorded(f"generations/{name}/{file}", record, index.root) for file, record in sorted(files.items())]
     whole = [generation.folder / MANIFEST_NAME]
     whole += [path for path in [generation.folder / SEAL_NAME] if path.exists()]
     for table in TABLES:
         version = generation.manifest.tables[table]
-        records = index.tables.records(table, version)
-        found += [Part(f"tables/{file}", record) for file, record in sorted(records.items())]
+        records = index.tables.checksums.of(table, version)
+        found += [_recorded(f"tables/{file}", record, index.root) for file, record in sorted(records.items())]
         # a table that is older than the records is taken whole
         own = f"{CHECKSUMS}/{table}-{version}.json"
         whole += [index.tables.folder / own] if records else _files_below(index.tables.folder / f"{table}.lance")
@@ -96,6 +97,11 @@ def parts_of(index: IndexFolder, generation: Generation) -> tuple[Part, ...]:
 def _files_below(folder: Path) -> list[Path]:
     """Return the files below a folder, but what a killed write left; the folder itself where there are none."""
     return sorted(path for path in folder.rglob("[!.]*") if path.is_file()) or [folder]
+
+
+def _recorded(name: str, record: FileRecord, root: Path) -> Part:
+    """Return a part as it was recorded; one that was written fast has no checksum yet."""
+    return Part(name, record) if record.sha256 else _measured(root / name, root)
 
 
 def _measured(path: Path, root: Path) -> Part:

@@ -8,15 +8,20 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, Literal
 
 from geoindex.errors import StorageError
 
-BLOCK_BYTES = 2**18
-"""Size of the blocks of a large file: one takes 0.2 ms to check, and the digests are a 8192th of the file."""
-
 READ_BYTES = 2**20
+
+Durability = Literal["durable", "fast"]
+"""durable: what was confirmed outlives a power cut, and damage is told. fast: a build that can be made again does not
+wait for the disk and keeps no checksums."""
+
+_waiting: ContextVar[bool] = ContextVar("waiting for the disk", default=True)
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
@@ -56,12 +61,21 @@ def write_durably(path: Path, data: bytes) -> None:
     try:
         with aside.open("wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            sync_file(file)
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
     sync(path.parent)
+
+
+@contextmanager
+def waiting(durability: Durability) -> Iterator[None]:
+    """Open a scope in which nothing waits for the disk if it is `fast`; files are replaced at once all the same."""
+    token = _waiting.set(durability == "durable")
+    try:
+        yield
+    finally:
+        _waiting.reset(token)
 
 
 def make_folder(path: Path) -> None:
@@ -72,8 +86,17 @@ def make_folder(path: Path) -> None:
         sync(folder.parent)
 
 
+def sync_file(file: BinaryIO) -> None:
+    """Wait until what was written to an open file is on the disk."""
+    file.flush()
+    if _waiting.get():
+        os.fsync(file.fileno())
+
+
 def sync(path: Path) -> None:
     """Wait until a file or the entries of a folder are on the disk."""
+    if not _waiting.get():
+        return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -89,13 +112,22 @@ def sync_tree(folder: Path) -> None:
         sync(Path(parent))
 
 
+def file_stamp(path: str) -> tuple[int, int, int]:
+    """Return what changes when a file is replaced."""
+    try:
+        facts = os.stat(path)  # noqa: PTH116 - asked before every query
+    except OSError:
+        return 0, 0, 0
+    return facts.st_ino, facts.st_mtime_ns, facts.st_ctime_ns
+
+
 @dataclass(frozen=True, slots=True)
 class FileRecord:
     """Size and sha256 of one file.
 
     Attributes:
         bytes: its size.
-        sha256: of its content, or of the digests of its blocks, one after the other.
+        sha256: of its content, or of the digests of its blocks, one after the other; empty: not recorded.
         block_bytes: size of a block; 0: the content is not in blocks.
     """
 
@@ -108,9 +140,16 @@ class FileRecord:
         """Measure a file as a whole, or in blocks."""
         return measure(path, block_bytes).record()
 
+    @classmethod
+    def of_size(cls, path: Path) -> "FileRecord":
+        """Measure the size of a file alone."""
+        return cls(path.stat().st_size, "")
+
     def fits(self, path: Path) -> bool:
-        """Tell whether every byte of a file is as it was recorded."""
-        return path.stat().st_size == self.bytes and self == FileRecord.of(path, self.block_bytes)
+        """Tell whether every byte of a file is as it was recorded; without a checksum, whether its size is."""
+        if path.stat().st_size != self.bytes:
+            return False
+        return not self.sha256 or self == FileRecord.of(path, self.block_bytes)
 
 
 class Measure:

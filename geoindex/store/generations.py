@@ -5,36 +5,20 @@ replaced atomically. Whatever stops a build before that leaves the live generati
 """
 
 import json
-import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from geoindex.errors import IndexDamagedError, IndexNotFoundError, StorageError, StoreError
-from geoindex.store.checked import BLOCKS_SUFFIX, CheckedFile, record_file
-from geoindex.store.durable import (
-    BLOCK_BYTES,
-    FileRecord,
-    storage_errors,
-    sync,
-    sync_tree,
-    write_durably,
-)
+from geoindex.store.checked import BLOCKS_SUFFIX, CheckedFile, compared_whole
+from geoindex.store.durable import Durability, file_stamp, storage_errors, sync, sync_tree, waiting, write_durably
 from geoindex.store.leftovers import clear_leftovers
 from geoindex.store.lock import locked
 from geoindex.store.manifest import MANIFEST_NAME, Manifest, digest, parse_manifest
 from geoindex.store.tables import TABLES, LanceTables
 from geoindex.store.tombstones import TOMBSTONES_NAME, Tombstones
-
-CHECKED_BYTES = 2**24
-"""Size up to which a file is compared with its checksum when it is opened: 16 MB take about 10 ms. Of a larger one the
-blocks are, when they are first touched."""
-
-VOUCHERS_NAME = "tables.json"
-"""File with a generation's copy of the checksums of its versions of the tables."""
 
 SEAL_NAME = "manifest.sha256"
 """File with the sha256 of the manifest; generations of older versions have none, and CURRENT alone vouches for them."""
@@ -66,7 +50,7 @@ class Generation:
                 f"'{path}' has {'gone' if size is None else f'{size} bytes'}, the manifest says {wanted}; "
                 f"run 'geoindex repair {self.folder.parent.parent}' to make it again from the stored images."
             )
-        if size <= CHECKED_BYTES and not record.block_bytes and not record.fits(path):
+        if compared_whole(record) and not record.fits(path):
             raise self._differs(path)
         return path
 
@@ -120,7 +104,7 @@ class Generation:
         """
         for name, record in self.manifest.files.items():
             path = self.file(name)
-            if (record.bytes > CHECKED_BYTES or record.block_bytes) and not record.fits(path):
+            if not compared_whole(record) and not record.fits(path):
                 raise self._differs(path)
 
     def _differs(self, path: Path) -> IndexDamagedError:
@@ -131,14 +115,30 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class IndexFolder:
-    """The folder of an index: CURRENT, generations/, tables/, encoder/, work/."""
+    """The folder of an index: CURRENT, generations/, tables/, encoder/, work/.
+
+    Attributes:
+        root: its path.
+        durability: of what is written; None: as the live generation was, durable without one.
+    """
 
     root: Path
+    durability: Durability | None = None
+
+    @property
+    def mode(self) -> Durability:
+        """Durability of what is written."""
+        if self.durability is not None:
+            return self.durability
+        try:
+            return self.current().manifest.durability
+        except StoreError:
+            return "durable"
 
     @property
     def tables(self) -> LanceTables:
         """The Lance tables."""
-        return LanceTables(self.root / "tables")
+        return LanceTables(self.root / "tables", self.mode)
 
     @property
     def work(self) -> Path:
@@ -169,22 +169,6 @@ class IndexFolder:
         if tombstones:
             tombstones.write(folder / TOMBSTONES_NAME)
 
-    def vouch(self, folder: Path, versions: Mapping[str, int]) -> None:
-        """Give a generation that is being made its copy of the checksums of its tables."""
-        records = {table: self.tables.records_or_nothing(table, version) for table, version in versions.items()}
-        write_durably(folder / VOUCHERS_NAME, (json.dumps(records) + "\n").encode())
-
-    def vouched(self, generation: Generation) -> dict[str, dict[str, Any]]:
-        """Return the checksums of a generation's tables as it has copied them; nothing if an older geoindex made it.
-
-        Raises:
-            IndexDamagedError: if the copy is not what was written.
-        """
-        if VOUCHERS_NAME not in generation.manifest.files:
-            return {}
-        records: dict[str, dict[str, Any]] = json.loads(generation.whole(VOUCHERS_NAME).read_bytes())
-        return records
-
     def encoder_folder(self, fingerprint: str) -> Path:
         """Return where the weights of an encoder are kept, if they are."""
         return self.root / "encoder" / fingerprint
@@ -212,11 +196,11 @@ class IndexFolder:
 
     def stamp(self) -> tuple[int, int, int]:
         """Return what changes whenever `CURRENT` is replaced; it costs one look at the file."""
-        return _stamp(f"{self.root}/CURRENT")
+        return file_stamp(f"{self.root}/CURRENT")
 
     def tombstones_stamp(self) -> tuple[int, int, int]:
         """Return what changes whenever photos are removed; it costs one look at the file."""
-        return _stamp(f"{self.root}/{TOMBSTONES_NAME}")
+        return file_stamp(f"{self.root}/{TOMBSTONES_NAME}")
 
     def names(self) -> list[str]:
         """Return the names of the generations on the disk, oldest first."""
@@ -278,7 +262,7 @@ class IndexFolder:
             IndexLockedError: if another process holds it.
             StorageError: if the folder cannot be written.
         """
-        with locked(self.root):
+        with waiting(self.mode), locked(self.root):
             with storage_errors(self.root):
                 clear_leftovers(self.tables, self._versions())
             yield
@@ -308,7 +292,7 @@ class IndexFolder:
         """
         folder, manifest = generation.folder, generation.manifest
         data, final = manifest.to_json(), self.root / "generations" / manifest.generation
-        with storage_errors(self.root):
+        with storage_errors(self.root), waiting(manifest.durability):
             for table in TABLES:
                 self.tables.tag(table, manifest.tables[table], f"gen-{manifest.generation}")
             write_durably(folder / MANIFEST_NAME, data)
@@ -339,29 +323,12 @@ class IndexFolder:
         Raises:
             StorageError: if the disk refuses; the live generation is then as it was.
         """
-        with storage_errors(self.root):
+        with storage_errors(self.root), waiting(generation.manifest.durability):
             self._point_at(generation.manifest.generation, (generation.folder / MANIFEST_NAME).read_bytes())
 
     def _point_at(self, name: str, manifest: bytes) -> None:
         write_durably(self.root / "CURRENT", json.dumps(_pointer_to(name, manifest)).encode())
 
 
-def _stamp(path: str) -> tuple[int, int, int]:
-    try:
-        facts = os.stat(path)  # noqa: PTH116 - asked before every query
-    except OSError:
-        return 0, 0, 0
-    return facts.st_ino, facts.st_mtime_ns, facts.st_ctime_ns
-
-
 def _pointer_to(name: str, manifest: bytes) -> dict[str, str]:
     return {"generation": name, "sha256": digest(manifest)}
-
-
-def seal(folder: Path, manifest: Manifest, known: Mapping[str, FileRecord] | None = None) -> Generation:
-    """Record size and sha256 of every file in a finished folder, but for those whose records are known."""
-    files = dict(known or {})
-    for path in sorted(folder.iterdir()):
-        if path.name not in files and path.suffix != BLOCKS_SUFFIX:
-            files |= record_file(path, CHECKED_BYTES, BLOCK_BYTES)
-    return Generation(folder, replace(manifest, files=files))

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.store.generations import IndexFolder
-from geoindex.store.tables import LanceTables, vectors_from_arrow
+from geoindex.store.schemas import vectors_from_arrow
+from geoindex.store.tables import LanceTables
 from geoindex.store.tombstones import Tombstones
 from geoindex.types import LABELS
 

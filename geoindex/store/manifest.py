@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from geoindex.errors import IndexDamagedError, IndexVersionError
-from geoindex.store.durable import FileRecord
+from geoindex.store.durable import Durability, FileRecord
 
 FORMAT_VERSION = 2
 """Version of the layout on disk; raised when older code could misread it. Earlier ones are read as well."""
@@ -39,6 +39,7 @@ class Manifest:
         training: the epochs that geo-embeddings were learned in, and which was kept; None for prototypes.
         calibration: fitted confidence; None if never calibrated.
         drift: what was added and removed since the last build or rebuild, as `Drift` has it; None if nothing was.
+        durability: whether what it stands on was waited for and has checksums.
         files: size and sha256 by file name.
         format_version: version of this layout.
     """
@@ -61,6 +62,7 @@ class Manifest:
     training: dict[str, Any] | None = None
     calibration: dict[str, Any] | None = None
     drift: dict[str, Any] | None = None
+    durability: Durability = "durable"
     files: dict[str, FileRecord] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 

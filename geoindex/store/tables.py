@@ -4,89 +4,26 @@
 `cells` and `clusters` hold what one generation decided. A generation names the version of each.
 """
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from geoindex.errors import ConfigError, IndexDamagedError, StorageError
 from geoindex.store.alias import plain_path
-from geoindex.store.durable import FileRecord, storage_errors, sync, sync_tree, write_durably
+from geoindex.store.checksums import TableChecksums
+from geoindex.store.durable import Durability, storage_errors, sync, sync_tree, waiting
 from geoindex.store.tombstones import covered
 from geoindex.store.versions import removable, require_whole
-from geoindex.types import LABELS
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 TABLES = ("images", "cells", "clusters")
 MATCHED_ROWS = 65_536
-IMMUTABLE, CHECKSUMS = (".lance", ".manifest", ".arrow", ".bin"), "checksums"
-
-
-def image_schema(dim: int) -> "pa.Schema":
-    """Return the schema of the images: `row` counts from 0, features are (dim,) float16.
-
-    `content` is a hash of the file's bytes, null where there is no file; `source` the URI that reads an image which
-    was added later, null where it is the generation's own.
-    """
-    import pyarrow as pa
-
-    fields = [("row", pa.int64()), ("id", pa.string()), ("split", pa.string()), ("image", pa.string())]
-    fields += [("lat", pa.float64()), ("lon", pa.float64()), ("heading_deg", pa.float32())]
-    fields += [(name, pa.string()) for name in (*LABELS, "content", "source")]
-    return pa.schema([*fields, ("features", pa.list_(pa.float16(), dim))])
-
-
-def cell_schema(dim: int) -> "pa.Schema":
-    """Return the schema of the geocells; `embedding` is the geo-embedding, (dim,) float32."""
-    import pyarrow as pa
-
-    return pa.schema([("cell", pa.int32()), *_place_fields(), *_embedding_fields(dim)])
-
-
-def cluster_schema(dim: int) -> "pa.Schema":
-    """Return the schema of the clusters, ordered by cell; `inside` numbers the coarser clusters that hold them."""
-    import pyarrow as pa
-
-    groups = [("cluster", pa.int32()), ("cell", pa.int32()), ("inside", pa.list_(pa.int32()))]
-    return pa.schema([*groups, *_place_fields(), *_embedding_fields(dim)])
-
-
-def _place_fields() -> list[tuple[str, "pa.DataType"]]:
-    import pyarrow as pa
-
-    positions = [(name, pa.float64()) for name in ("site_lat", "site_lon", "lat", "lon")]
-    radii = [(name, pa.float64()) for name in ("radius_km", "radius95_km", "spread_km")]
-    return [*positions, ("n_images", pa.int64()), *radii, ("place", pa.string())]
-
-
-def _embedding_fields(dim: int) -> list[tuple[str, "pa.DataType"]]:
-    import pyarrow as pa
-
-    # the sum of member embeddings makes later additions and removals exact
-    return [("embedding", pa.list_(pa.float32(), dim)), ("embedding_sum", pa.list_(pa.float64(), dim))]
-
-
-def vectors_to_arrow(vectors: NDArray[Any]) -> "pa.Array":
-    """Turn (N, D) into an Arrow array of N fixed-size lists without copying."""
-    import pyarrow as pa
-
-    flat = pa.array(np.ascontiguousarray(vectors).reshape(-1))
-    return pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
-
-
-def vectors_from_arrow(array: "pa.FixedSizeListArray") -> NDArray[Any]:
-    """Turn an Arrow array of N fixed-size lists into (N, D) without copying."""
-    vectors: NDArray[Any] = array.flatten().to_numpy().reshape(-1, array.type.list_size)
-    return vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +32,16 @@ class LanceTables:
 
     Attributes:
         folder: holds `images.lance`, `cells.lance`, `clusters.lance`.
+        durability: with `fast` nothing is waited for, and only sizes are written down.
     """
 
     folder: Path
+    durability: Durability = "durable"
+
+    @property
+    def checksums(self) -> TableChecksums:
+        """Size and checksum of the files of every version."""
+        return TableChecksums(self.folder, self.durability)
 
     def write(self, name: str, schema: "pa.Schema", batches: Iterable["pa.RecordBatch"]) -> int:
         """Write a new version of a table, wait until it is on the disk, and return the version.
@@ -113,16 +57,17 @@ class LanceTables:
         # Lance warns of a table that it is to overwrite and does not find
         mode = "overwrite" if (self.folder / f"{name}.lance").exists() else "create"
         reader = pa.RecordBatchReader.from_batches(schema, batches)
-        with storage_errors(self.folder):
+        with storage_errors(self.folder), waiting(self.durability):
             self.folder.mkdir(parents=True, exist_ok=True)
             self._check_head(name)
-            before = self._files(name)
-            table = self._connect().create_table(name, reader, mode=mode)
-            written = self._files(name) - before
+            before = self.checksums.files(name)
+            with self.checksums.following(name) as measure:
+                table = self._connect().create_table(name, reader, mode=mode)
+            written = self.checksums.files(name) - before
             require_whole(written)
             sync_tree(self.folder / f"{name}.lance")
             sync(self.folder)
-            self._record(name, int(table.version), written)
+            self.checksums.write(name, int(table.version), self.checksums.measured(written, measure))
         return int(table.version)
 
     def change(self, name: str, version: int, apply: Callable[[Any], object]) -> int:
@@ -137,21 +82,38 @@ class LanceTables:
             StorageError: if the disk refuses.
             IndexDamagedError: if the table cannot be read.
         """
-        with storage_errors(self.folder):
+        with storage_errors(self.folder), waiting(self.durability):
             self._check_head(name)
-            before = self._files(name)
-            inherited = self._records(name, version) or self._measure(before)
-            with self._damaged(name, f"version {version}"):
+            before = self.checksums.files(name)
+            inherited = self.checksums.of(name, version) or self.checksums.measured(before)
+            with self.checksums.following(name) as measure, self._damaged(name, f"version {version}"):
                 table = self._connect().open_table(name)
                 if table.version != version:
                     table.checkout(version)
                     table.restore()
                 apply(table)
-            written = self._files(name) - before
+            written = self.checksums.files(name) - before
             require_whole(written)
             sync_tree(self.folder / f"{name}.lance")
-            self._record(name, int(table.version), written, inherited)
+            records = inherited | self.checksums.measured(written, measure)
+            self.checksums.write(name, int(table.version), records)
         return int(table.version)
+
+    def settle(self, name: str, version: int) -> None:
+        """Bring a version that may have been written fast to the disk, and write down the checksums that it lacks.
+
+        Raises:
+            StorageError: if the disk refuses.
+            IndexDamagedError: if its list of checksums is damaged.
+        """
+        if self.durability == "fast" or self.checksums.complete(name, version):
+            return
+        with storage_errors(self.folder):
+            sync_tree(self.folder / f"{name}.lance")
+            records = self.checksums.of(name, version)
+            fast = {self.folder / file for file, record in records.items() if not record.sha256}
+            if fast:
+                self.checksums.write(name, version, records | self.checksums.measured(fast))
 
     def append(self, name: str, version: int, batches: Iterable["pa.RecordBatch"]) -> int:
         """Derive a new version of a table by more rows, and return it; columns that it lacks are null in the others.
@@ -188,104 +150,13 @@ class LanceTables:
         """
         return self.change(name, version, lambda table: table.merge_insert(key).when_matched_update_all().execute(rows))
 
-    def _files(self, name: str) -> set[Path]:
-        """Return the files that never change once they are written: data, deletions, what each version is made of."""
-        parts = (self.folder / f"{name}.lance" / part for part in ("data", "_deletions", "_versions"))
-        return {path for part in parts if part.is_dir() for path in part.iterdir() if path.suffix in IMMUTABLE}
-
-    def _record(self, name: str, version: int, files: set[Path], inherited: Mapping[str, Any] | None = None) -> None:
-        """Write down size and checksum of the files of a version, which Lance itself does not."""
-        records = {**(inherited or {}), **self._measure(files)}
-        path = self._record_path(name, version)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_durably(path, (json.dumps(records, indent=1) + "\n").encode())
-
-    def _measure(self, files: set[Path]) -> dict[str, Any]:
-        return {path.relative_to(self.folder).as_posix(): asdict(FileRecord.of(path)) for path in sorted(files)}
-
-    def _records(self, name: str, version: int) -> dict[str, Any]:
-        """Return what was written down of the files of a version; nothing if it was written before there were records.
-
-        Raises:
-            IndexDamagedError: if it is not what was written.
-        """
-        path = self._record_path(name, version)
-        with self._damaged(name, f"version {version}, whose checksums '{path}' are damaged"):
-            return dict(json.loads(path.read_bytes())) if path.exists() else {}
-
-    def records_or_nothing(self, name: str, version: int) -> dict[str, Any]:
-        """Return what was written down of the files of a version; nothing if that is lost or damaged."""
-        try:
-            return self._records(name, version)
-        except IndexDamagedError:
-            return {}
-
-    def restore_records(self, name: str, version: int, records: Mapping[str, Any]) -> None:
-        """Write down again what is known of the files of a version."""
-        self._record(name, version, set(), records)
-
-    def _record_path(self, name: str, version: int) -> Path:
-        return self.folder / CHECKSUMS / f"{name}-{version}.json"
-
-    def recorded(self, name: str, version: int) -> bool:
-        """Tell whether the files of a version have checksums; those of older versions of geoindex have none."""
-        return self._record_path(name, version).exists()
-
-    def records(self, name: str, version: int) -> dict[str, FileRecord]:
-        """Return size and sha256 of the files of a version, by path below `folder`; nothing for older versions.
-
-        Raises:
-            IndexDamagedError: if the record is not what was written.
-        """
-        path = self._record_path(name, version)
-        try:
-            return {file: FileRecord(**record) for file, record in json.loads(path.read_bytes()).items()}
-        except FileNotFoundError:
-            return {}
-        except (ValueError, TypeError, AttributeError) as error:
-            raise IndexDamagedError(f"'{path}' is not what was written") from error
-
-    def faults(self, name: str, version: int) -> list[str]:
-        """Return what is wrong with the files of a version, compared with their checksums; nothing if all is right."""
-        try:
-            records = self.records(name, version)
-        except IndexDamagedError as error:
-            return [str(error)]
-        return [fault for file, record in records.items() if (fault := _fault(self.folder / file, record))]
-
-    def set_aside(self, name: str, quarantine: Path) -> list[Path]:
-        """Move versions into another folder that are not what was written, or are newest and cannot be opened.
-
-        Lance opens no version of a table whose newest one is damaged, and takes zeros for an empty table.
-        """
-        versions = self.folder / f"{name}.lance" / "_versions"
-        bad = [path for path in versions.glob("*.manifest") if self._differs(path)]
-        moved = [_move(path, quarantine, name) for path in bad]
-        while not self._opens(name):
-            manifests = sorted(versions.glob("*.manifest"))  # Lance counts names down: the newest comes first
-            if len(manifests) < 2:
-                break
-            moved.append(_move(manifests[0], quarantine, name))
-        sync(versions)
-        return moved
-
-    def _opens(self, name: str) -> bool:
+    def opens(self, name: str) -> bool:
+        """Tell whether Lance opens the newest version of a table."""
         try:
             self._connect().open_table(name)
         except (OSError, RuntimeError, ValueError):
             return False
         return True
-
-    def _differs(self, path: Path) -> bool:
-        """Tell whether a file of a table is recorded with another checksum."""
-        file = path.relative_to(self.folder).as_posix()
-        for record in (self.folder / CHECKSUMS).glob("*.json"):
-            try:
-                wanted = json.loads(record.read_bytes())[file]
-            except (ValueError, TypeError, KeyError):
-                continue
-            return bool(asdict(FileRecord.of(path)) != wanted)
-        return False
 
     def _check_head(self, name: str) -> None:
         """Refuse to write over a table whose newest version is damaged: its versions would count from 1 again."""
@@ -318,7 +189,7 @@ class LanceTables:
                 return
             table.optimize(cleanup_older_than=age, delete_unverified=True)
             for version in before:
-                self._record_path(name, version).unlink(missing_ok=True)
+                self.checksums.drop(name, version)
         with storage_errors(self.folder):
             sync_tree(self.folder / f"{name}.lance")
 
@@ -413,17 +284,6 @@ class LanceTables:
             raise StorageError(
                 f"Lance takes no folder of the name {str(self.folder)!r}; choose another with --out."
             ) from error
-
-
-def _move(path: Path, folder: Path, name: str) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return path.rename(folder / f"{name}-{path.name}")
-
-
-def _fault(path: Path, record: FileRecord) -> str:
-    if not path.is_file():
-        return f"'{path}' is gone"
-    return "" if FileRecord.of(path) == record else f"'{path}' does not have its checksum"
 
 
 def _first_line(error: Exception) -> str:

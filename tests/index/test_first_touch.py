@@ -11,7 +11,7 @@ from geoindex.ann import TwoStageIndex
 from geoindex.errors import GeoindexError, IndexDamagedError
 from geoindex.integrity import verify_index
 from geoindex.repair import repair_index
-from geoindex.store import generations
+from geoindex.store import checked
 from geoindex.store.checked import CheckedFile
 from geoindex.store.durable import write_durably
 from geoindex.store.generations import IndexFolder
@@ -26,8 +26,8 @@ def sound(tmp_path_factory):
     """An index whose files all count as large, in small blocks."""
     path = tmp_path_factory.mktemp("large") / "index"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(generations, "CHECKED_BYTES", 0)
-        patch.setattr(generations, "BLOCK_BYTES", BLOCK)
+        patch.setattr(checked, "CHECKED_BYTES", 0)
+        patch.setattr(checked, "BLOCK_BYTES", BLOCK)
         geoindex.build_index(
             "planted:500?dim=16&seed=0", out=path, training={"method": "none"}, geocells={"n_cells": 40}
         )
@@ -145,18 +145,19 @@ def test_a_projection_is_checked_whole(index):
         geoindex.open_index(index)
 
 
-@pytest.mark.parametrize("limit", [0, generations.CHECKED_BYTES])
+@pytest.mark.parametrize("limit", [0, checked.CHECKED_BYTES])
 def test_a_generation_from_before_there_were_blocks_opens(built, index_folder, monkeypatch, limit):
     folder = IndexFolder(index_folder)
     path = live_file(index_folder, "manifest.json")
     values = json.loads(path.read_bytes())
+    del values["durability"]
     values["files"] = {name: {"bytes": r["bytes"], "sha256": r["sha256"]} for name, r in values["files"].items()}
     data = json.dumps(values).encode()
     path.write_bytes(data)
     live_file(index_folder, "manifest.sha256").unlink()
     pointer = json.dumps({"generation": "000001", "sha256": digest(data)})
     write_durably(index_folder / "CURRENT", pointer.encode())
-    monkeypatch.setattr(generations, "CHECKED_BYTES", limit)
+    monkeypatch.setattr(checked, "CHECKED_BYTES", limit)
     opened = geoindex.open_index(index_folder)
     rows = np.asarray(opened.searcher.sidecar.gallery.live_embeddings()[:3], np.float32)
     vectors = rows / np.linalg.norm(rows, axis=1, keepdims=True)

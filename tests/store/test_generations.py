@@ -12,8 +12,9 @@ import pytest
 import geoindex
 from geoindex.errors import IndexDamagedError, IndexNotFoundError, IndexVersionError, StorageError
 from geoindex.store.durable import FileRecord, write_durably
-from geoindex.store.generations import IndexFolder, seal
+from geoindex.store.generations import IndexFolder
 from geoindex.store.manifest import Manifest, digest
+from geoindex.store.sealing import seal
 
 SCHEMA = pa.schema([("row", pa.int64())])
 FILES = {"cells.arrow": b"cells" * 10, "index.faiss": bytes(range(200))}

@@ -238,7 +238,7 @@ def test_an_older_table_gets_the_columns_that_it_lacks(tmp_path, monkeypatch):
     from geoindex.types import LABELS
 
     with monkeypatch.context() as patch:
-        patch.setattr("geoindex.store.tables.LABELS", LABELS[:5])
+        patch.setattr("geoindex.store.schemas.LABELS", LABELS[:5])
         path = planted_index(tmp_path / "index", 300)
     assert "climate" not in table(path, "images").column_names
     assert add_images(path, source(310)).added == 10
