@@ -175,7 +175,7 @@ def rebuild_index(
         require_rebuild_room(folder, live, wanted)
         folder = replace(folder, durability=wanted.durability)
         with waiting(wanted.durability):
-            folder.tables.settle("images", live.tables["images"])
+            folder.tables.checksums.settle("images", live.tables["images"])
             generation = assemble(folder, wanted, live.tables["images"], origin, stages)
     return _report(folder, generation, stages)
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from geoindex.errors import IndexDamagedError
-from geoindex.store.durable import Durability, FileRecord, write_durably
+from geoindex.store.durable import Durability, FileRecord, storage_errors, sync_tree, write_durably
 from geoindex.store.following import Follower
 
 CHECKSUMS = "checksums"
@@ -53,6 +53,22 @@ class TableChecksums:
         path.parent.mkdir(parents=True, exist_ok=True)
         values = {file: asdict(record) for file, record in records.items()}
         write_durably(path, (json.dumps(values, indent=1) + "\n").encode())
+
+    def settle(self, name: str, version: int) -> None:
+        """Bring a version that may have been written fast to the disk, and write down the checksums that it lacks.
+
+        Raises:
+            StorageError: if the disk refuses.
+            IndexDamagedError: if its list is damaged.
+        """
+        if self.durability == "fast" or self.complete(name, version):
+            return
+        with storage_errors(self.tables):
+            sync_tree(self.tables / f"{name}.lance")
+            records = self.of(name, version)
+            fast = {self.tables / file for file, record in records.items() if not record.sha256}
+            if fast:
+                self.write(name, version, records | self.measured(fast))
 
     def drop(self, name: str, version: int) -> None:
         """Remove the list of a version, if there is one."""

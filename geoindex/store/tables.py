@@ -99,22 +99,6 @@ class LanceTables:
             self.checksums.write(name, int(table.version), records)
         return int(table.version)
 
-    def settle(self, name: str, version: int) -> None:
-        """Bring a version that may have been written fast to the disk, and write down the checksums that it lacks.
-
-        Raises:
-            StorageError: if the disk refuses.
-            IndexDamagedError: if its list of checksums is damaged.
-        """
-        if self.durability == "fast" or self.checksums.complete(name, version):
-            return
-        with storage_errors(self.folder):
-            sync_tree(self.folder / f"{name}.lance")
-            records = self.checksums.of(name, version)
-            fast = {self.folder / file for file, record in records.items() if not record.sha256}
-            if fast:
-                self.checksums.write(name, version, records | self.checksums.measured(fast))
-
     def append(self, name: str, version: int, batches: Iterable["pa.RecordBatch"]) -> int:
         """Derive a new version of a table by more rows, and return it; columns that it lacks are null in the others.
 
