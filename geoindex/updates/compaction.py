@@ -10,7 +10,7 @@ from geoindex.progress import Stages, track
 from geoindex.store.durable import storage_errors
 from geoindex.store.gallery import ADDED
 from geoindex.store.generations import Generation, IndexFolder
-from geoindex.store.history import clean_tables, folder_bytes, remove_generation
+from geoindex.store.history import clean_tables, folder_bytes, remove_generation, sweep
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,7 @@ def compact_index(path: str | PathLike[str]) -> Compaction:
         live, before = index.current(), folder_bytes(index.root)
         old = _old(index, live)
         renewed = _renew(index, old)
+        sweep(index)
         for name in renewed:
             remove_generation(index, name)
         clean_tables(index, [index.generation(name) for name in index.names()])
