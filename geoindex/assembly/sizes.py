@@ -12,7 +12,7 @@ from geoindex.sources import Source
 from geoindex.sources.source import EmbeddedSource
 from geoindex.store.generations import IndexFolder
 from geoindex.store.manifest import Manifest
-from geoindex.store.space import require_space
+from geoindex.store.space import MAKE_ROOM, require_space
 from geoindex.training.tuned import read_heads
 from geoindex.types import Samples
 
@@ -198,4 +198,4 @@ def require_rebuild_room(index: IndexFolder, live: Manifest, recipe: Recipe) -> 
     extent = Extent.stored(live)
     parts = part_bytes(extent, GroupCounts.most(extent.gallery, recipe), recipe)
     needed = sum(parts.values()) - parts["images table"]
-    require_space(index.root, needed, "free some space, such as that of old generations with 'geoindex gc'")
+    require_space(index.root, needed, MAKE_ROOM)

@@ -11,6 +11,7 @@ from geoindex.store.durable import storage_errors
 from geoindex.store.gallery import ADDED
 from geoindex.store.generations import Generation, IndexFolder
 from geoindex.store.history import clean_tables, folder_bytes, remove_generation, sweep
+from geoindex.store.space import MAKE_ROOM, require_space
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ def compact_index(path: str | PathLike[str]) -> Compaction:
     with index.writing(), storage_errors(index.root):
         live, before = index.current(), folder_bytes(index.root)
         old = _old(index, live)
+        require_space(index.root, _needed_bytes(index, old), MAKE_ROOM)
         renewed = _renew(index, old)
         sweep(index)
         for name in renewed:
@@ -78,6 +80,14 @@ def _old(index: IndexFolder, live: Generation) -> list[Generation]:
     if not (pieces or any(_holds(index, generation, removed) for generation in generations)):
         return []
     return sorted(generations, key=lambda generation: generation.folder == live.folder)
+
+
+def _needed_bytes(index: IndexFolder, old: list[Generation]) -> int:
+    """Return what they take again, in bytes; images that several share are written once."""
+    own = sum(record.bytes for generation in old for record in generation.manifest.files.values())
+    versions = {pair for generation in old for pair in generation.manifest.tables.items()}
+    lists = (index.tables.checksums.of(name, version) for name, version in versions)
+    return own + sum(record.bytes for records in lists for record in records.values())
 
 
 def _holds(index: IndexFolder, generation: Generation, removed: list[str]) -> bool:
