@@ -1,12 +1,16 @@
 """The images of an index as one version of their table holds them."""
 
+import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from geoindex.errors import IndexDamagedError
+from geoindex.store.durable import FileRecord
 from geoindex.store.generations import IndexFolder
 from geoindex.store.tables import LanceTables, vectors_from_arrow
 from geoindex.store.tombstones import Tombstones
@@ -16,6 +20,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FACTS = ["row", "id", "image", "split", "lat", "lon"]
+
+DATA = ("data", "_deletions")
+"""Folders of a Lance table whose files hold rows, or say which are deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +58,18 @@ class StoredImages:
         """Longitudes in degrees, (N,)."""
         lon: NDArray[np.float64] = self.facts["lon"].to_numpy()
         return lon
+
+    def identity(self) -> str:
+        """Return a hash of all that the table holds; the same images written again in the same order have the same."""
+        folder, records = self.tables.folder / "images.lance", dict[str, FileRecord]()
+        with suppress(IndexDamagedError):
+            records = self.tables.records("images", self.version)
+        if not records:  # written by an older geoindex, or they are lost
+            paths = [path for part in DATA for path in (folder / part).glob("*")]
+            records = {path.relative_to(self.tables.folder).as_posix(): FileRecord.of(path) for path in paths}
+        # the names are random
+        found = sorted(record.sha256 for name, record in records.items() if name.split("/")[1] in DATA)
+        return hashlib.sha256("\n".join(found).encode()).hexdigest()
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """Return the rows of one split."""
