@@ -10,7 +10,7 @@ from tiles import KEYS, PHOTOS, points, world_rows, write_world
 import geoindex
 from geoindex.errors import GeoindexError, IndexDamagedError, IndexNotFoundError
 from geoindex.integrity import repair_index, verify_index
-from geoindex.pipeline import rebuild_index
+from geoindex.rebuilding import rebuild_index
 from geoindex.store.generations import IndexFolder
 
 SPOILT = {

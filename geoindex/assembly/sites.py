@@ -26,9 +26,9 @@ def write_levels(folder: Path, clusters: Clusters) -> None:
         np.savez(folder / LEVELS_NAME, **arrays)
 
 
-def level_arrays(clusters: Clusters | None) -> dict[str, NDArray[Any]]:
+def level_arrays(clusters: Clusters | None) -> dict[str, Any]:
     """Return the sites of clusters, and of the coarser ones that hold them, as arrays by name."""
-    arrays: dict[str, NDArray[Any]] = {}
+    arrays: dict[str, Any] = {}
     level = 0
     while clusters is not None:
         arrays |= {f"{part}_{level}": getattr(clusters, part) for part in PARTS}

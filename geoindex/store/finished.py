@@ -35,7 +35,8 @@ class Result:
         """Return it as the same bytes whenever it is the same."""
         buffer = io.BytesIO()
         text = np.frombuffer(json.dumps(self.facts).encode(), np.uint8)
-        np.savez(buffer, **{**self.arrays, FACTS: text})
+        arrays: dict[str, Any] = {**self.arrays, FACTS: text}
+        np.savez(buffer, **arrays)
         return buffer.getvalue()
 
     @classmethod

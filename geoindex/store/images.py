@@ -60,16 +60,8 @@ class StoredImages:
         return lon
 
     def identity(self) -> str:
-        """Return a hash of all that the table holds; the same images written again in the same order have the same."""
-        folder, records = self.tables.folder / "images.lance", dict[str, FileRecord]()
-        with suppress(IndexDamagedError):
-            records = self.tables.records("images", self.version)
-        if not records:  # written by an older geoindex, or they are lost
-            paths = [path for part in DATA for path in (folder / part).glob("*")]
-            records = {path.relative_to(self.tables.folder).as_posix(): FileRecord.of(path) for path in paths}
-        # the names are random
-        found = sorted(record.sha256 for name, record in records.items() if name.split("/")[1] in DATA)
-        return hashlib.sha256("\n".join(found).encode()).hexdigest()
+        """Return a hash of all that the table holds; see `table_identity`."""
+        return table_identity(self.tables, self.version)
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """Return the rows of one split."""
@@ -115,3 +107,19 @@ def stored_images(index: IndexFolder, version: int) -> StoredImages:
         IndexDamagedError: if the table, or the list of removed photos, is not what was written.
     """
     return StoredImages.read(index.tables, version, index.tombstones())
+
+
+def table_identity(tables: LanceTables, version: int) -> str:
+    """Return a hash of a version of the images table, which is the same when the same rows are written again.
+
+    It is that of its files as they were written; only where nobody wrote down their checksums are they read.
+    """
+    records = dict[str, FileRecord]()
+    with suppress(IndexDamagedError):
+        records = tables.records("images", version)
+    if not records:
+        paths = [path for part in DATA for path in (tables.folder / "images.lance" / part).glob("*")]
+        records = {path.relative_to(tables.folder).as_posix(): FileRecord.of(path) for path in paths}
+    # without the names, which are random
+    found = sorted(record.sha256 for name, record in records.items() if name.split("/")[1] in DATA)
+    return hashlib.sha256("\n".join(found).encode()).hexdigest()
