@@ -41,10 +41,11 @@ class Compaction:
         if not self.renewed:
             return f"{self.path}: nothing to compact; generation {self.generation} answers"
         pairs = ", ".join(f"{old} as {new}" for old, new in self.renewed.items())
-        return (
-            f"{self.path}: generation {self.generation} answers; wrote {pairs}\n"
-            f"{self.purged:,} rows of removed photos are gone, {self.freed_bytes / 1e6:,.1f} MB freed"
-        )
+        size = f"{abs(self.freed_bytes) / 1e6:,.1f} MB"
+        # what generations shared is written for each of them
+        space = f"{size} freed" if self.freed_bytes >= 0 else f"{size} more on the disk; 'geoindex gc' frees the old"
+        head = f"{self.path}: generation {self.generation} answers; wrote {pairs}"
+        return f"{head}\n{self.purged:,} rows of removed photos are gone, {space}"
 
 
 def compact_index(path: str | PathLike[str]) -> Compaction:

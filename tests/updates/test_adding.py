@@ -273,3 +273,11 @@ def test_a_disk_without_room_is_told_before_anything_is_written(tmp_path, monkey
     assert ("planted-7" in (path / "removed.json").read_text()) == (work == "remove")
     assert run(work, path, *arguments)[0] == 0
     assert verify_index(path, full=True).faults == ()
+
+
+def test_info_says_what_changed(tmp_path, run):
+    path = planted_index(tmp_path / "index", 300)
+    assert "changed      nothing since its cells were made" in run("info", path)[1]
+    add_images(path, source(400))
+    shown = run("info", path)[1]
+    assert "100 added and 0 removed since generation 000001; a rebuild is due: 33% of the gallery changed" in shown
