@@ -47,8 +47,8 @@ class IndexInfo:
         facts = {
             "path": str(self.path), "generation": m.generation, "parent": m.parent, "created": m.created,
             "format_version": m.format_version, "source": m.source, "encoder": m.encoder, "dim": m.dim,
-            "counts": m.counts, "drift": m.drift, "posterior": m.posterior, "rule": m.rule, "geocells": m.geocells["chosen"],
-            "training": _fit(m), "left_out": m.left_out, "timings_s": m.timings_s, "calibration": m.calibration,
+            "counts": m.counts, "drift": m.drift, "posterior": m.posterior, "rule": m.rule,
+            "geocells": m.geocells["chosen"], "training": _fit(m), "left_out": m.left_out, "timings_s": m.timings_s, "calibration": m.calibration,
             "recipe": m.recipe,
         }  # fmt: skip
         history = [asdict(each) for each in self.history.generations]
@@ -65,7 +65,7 @@ class IndexInfo:
             "recipe": changed or "all keys as they come",
             "images": f"{counts['gallery']:,} in the gallery, {counts['val']:,} val, {counts['test']:,} test"
             + (f"; {counts['removed']:,} removed" if counts.get("removed") else ""),
-            "changed": _changed(m),
+            "changed": _since(m),
             "left out": ", ".join(f"{each['count']:,} {why}" for why, each in m.left_out.items()) or "nothing",
             "divided": f"{counts['cells']:,} cells, {counts['clusters']:,} clusters",
             "learned": _learned(m),
@@ -123,7 +123,7 @@ def _part(place: tuple[str, ...], live: str) -> str:
     return place[1] if place[0] == "tables" and len(place) > 1 else place[0]
 
 
-def _changed(manifest: Manifest) -> str:
+def _since(manifest: Manifest) -> str:
     """Say what came and went since the cells were made, and whether a rebuild is due."""
     if manifest.drift is None:
         return "nothing since its cells were made"
