@@ -48,7 +48,8 @@ class IndexInfo:
             "path": str(self.path), "generation": m.generation, "parent": m.parent, "created": m.created,
             "format_version": m.format_version, "source": m.source, "encoder": m.encoder, "dim": m.dim,
             "counts": m.counts, "drift": m.drift, "posterior": m.posterior, "rule": m.rule,
-            "geocells": m.geocells["chosen"], "training": _fit(m), "left_out": m.left_out, "timings_s": m.timings_s, "calibration": m.calibration,
+            "geocells": m.geocells["chosen"], "training": _fit(m),
+            "left_out": m.left_out, "timings_s": m.timings_s, "calibration": m.calibration,
             "recipe": m.recipe,
         }  # fmt: skip
         history = [asdict(each) for each in self.history.generations]
