@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from geoindex.search.searcher import open_sidecar
-from geoindex.store.generations import IndexFolder
+from geoindex.store.durable import reading_errors
+from geoindex.store.generations import Generation, IndexFolder
 from geoindex.store.manifest import Manifest
 
 TOP_COUNTRIES = 10
@@ -71,7 +72,11 @@ def inspect_index(path: str | PathLike[str]) -> IndexInfo:
         StoreError: if there is no index, or it is damaged.
     """
     folder = IndexFolder(Path(path))
-    generation = folder.current()
+    with reading_errors(folder.root):
+        return _info(folder, folder.current())
+
+
+def _info(folder: IndexFolder, generation: Generation) -> IndexInfo:
     clusters = open_sidecar(generation).clusters
     countries: Counter[str] = Counter()
     for place, count in zip(clusters["place"].to_pylist(), clusters["n_images"].to_pylist(), strict=True):

@@ -13,10 +13,11 @@ from typing import Any
 
 from geoindex.assembly.steps import Origin, assemble
 from geoindex.assembly.verification import record_canaries, verify_generation
-from geoindex.errors import GeoindexError, IndexDamagedError, StoreError
+from geoindex.errors import GeoindexError, IndexDamagedError, StorageError, StoreError
 from geoindex.progress import Stages, track
 from geoindex.recipe_files import recipe_from_dict
 from geoindex.search.searcher import Searcher
+from geoindex.store.durable import reading_errors
 from geoindex.store.generations import Generation, IndexFolder
 from geoindex.store.tables import TABLES
 
@@ -103,7 +104,7 @@ def verify_index(path: str | PathLike[str], *, full: bool = False) -> Verificati
     index = IndexFolder(Path(path))
     try:
         live = index.current()
-    except IndexDamagedError as error:
+    except (IndexDamagedError, StorageError) as error:
         return Verification(index.root, "", full, (str(error),))
     versions = live.manifest.tables if full else {}
     unrecorded = tuple(table for table, version in versions.items() if not index.tables.recorded(table, version))
@@ -114,10 +115,11 @@ def _faults(index: IndexFolder, generation: Generation, full: bool) -> list[str]
     """Return what is wrong with a generation."""
     faults = []
     try:
-        if full:
-            verify_generation(index.tables, generation)
-        else:
-            _check_quickly(generation)
+        with reading_errors(generation.folder):
+            if full:
+                verify_generation(index.tables, generation)
+            else:
+                _check_quickly(generation)
     except StoreError as error:
         faults.append(str(error))
     if full:

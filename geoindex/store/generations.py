@@ -13,7 +13,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from geoindex.errors import IndexDamagedError, IndexLockedError, IndexNotFoundError, StoreError
-from geoindex.store.durable import FileRecord, make_folder, storage_errors, sync, sync_tree, write_durably
+from geoindex.store.durable import (
+    FileRecord,
+    make_folder,
+    reading_errors,
+    storage_errors,
+    sync,
+    sync_tree,
+    write_durably,
+)
 from geoindex.store.leftovers import clear_leftovers
 from geoindex.store.manifest import MANIFEST_NAME, Manifest, digest, parse_manifest
 from geoindex.store.tables import TABLES, LanceTables
@@ -106,7 +114,8 @@ class IndexFolder:
         pointer = self._pointer()
         folder = self.root / "generations" / str(pointer["generation"])
         path = folder / MANIFEST_NAME
-        data = path.read_bytes() if path.is_file() else b""
+        with reading_errors(path):
+            data = path.read_bytes() if path.is_file() else b""
         if digest(data) != pointer["sha256"]:
             raise IndexDamagedError(
                 f"'{path}' is not the manifest that '{self.root / 'CURRENT'}' names; run 'geoindex repair {self.root}'."
@@ -124,7 +133,8 @@ class IndexFolder:
     def names(self) -> list[str]:
         """Return the names of the generations on the disk, oldest first."""
         parent = self.root / "generations"
-        return sorted(p.name for p in parent.iterdir() if p.name.isdigit()) if parent.is_dir() else []
+        with reading_errors(parent):
+            return sorted(p.name for p in parent.iterdir() if p.name.isdigit()) if parent.is_dir() else []
 
     def generation(self, name: str) -> Generation:
         """Open any generation.
@@ -138,8 +148,9 @@ class IndexFolder:
         if name not in self.names():
             there = ", ".join(self.names()) or "none"
             raise IndexNotFoundError(f"'{self.root}' has no generation '{name}'; there are: {there}.")
-        data = path.read_bytes() if path.is_file() else b""
-        sealed = seal_path.read_text("utf-8").strip() if seal_path.is_file() else digest(data)
+        with reading_errors(path):
+            data = path.read_bytes() if path.is_file() else b""
+            sealed = seal_path.read_text("utf-8").strip() if seal_path.is_file() else digest(data)
         if digest(data) != sealed:
             raise IndexDamagedError(f"'{path}' is not what was written; run 'geoindex repair {self.root}'.")
         return Generation(folder, parse_manifest(data, path))
@@ -147,7 +158,8 @@ class IndexFolder:
     def _pointer(self) -> dict[str, str]:
         path = self.root / "CURRENT"
         try:
-            pointer = json.loads(path.read_bytes())
+            with reading_errors(path):
+                pointer = json.loads(path.read_bytes())
             return {"generation": pointer["generation"], "sha256": pointer["sha256"]}
         except FileNotFoundError:
             if self.names():

@@ -8,7 +8,7 @@ from time import time
 from typing import Any
 
 from geoindex.errors import ConfigError, StoreError
-from geoindex.store.durable import storage_errors, sync
+from geoindex.store.durable import reading_errors, storage_errors, sync
 from geoindex.store.generations import Generation, IndexFolder
 from geoindex.store.tables import TABLES
 
@@ -93,7 +93,8 @@ def list_generations(path: str | PathLike[str]) -> History:
     """
     index = IndexFolder(Path(path))
     live = live_name(index)
-    return History(index.root, tuple(_facts(index, name, live) for name in index.names()))
+    with reading_errors(index.root):
+        return History(index.root, tuple(_facts(index, name, live) for name in index.names()))
 
 
 def live_name(index: IndexFolder) -> str:
@@ -217,7 +218,7 @@ def _ages_s(index: IndexFolder) -> dict[str, float]:
     now, latest, ages = time(), 0.0, {}
     for name in index.names():
         latest = max(latest, (index.root / "generations" / name).stat().st_mtime)
-        ages[name] = now - latest
+        ages[name] = max(0.0, now - latest)
     return ages
 
 
