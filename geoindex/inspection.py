@@ -9,7 +9,7 @@ from typing import Any
 from geoindex.search.searcher import open_sidecar
 from geoindex.store.durable import reading_errors
 from geoindex.store.generations import Generation, IndexFolder
-from geoindex.store.manifest import Manifest
+from geoindex.store.manifest import Manifest, check_parts
 
 TOP_COUNTRIES = 10
 PRIOR = {True: "on", False: "off"}
@@ -39,7 +39,7 @@ class IndexInfo:
         facts = {
             "path": str(self.path), "generation": m.generation, "parent": m.parent, "created": m.created,
             "format_version": m.format_version, "source": m.source, "encoder": m.encoder, "dim": m.dim,
-            "counts": m.counts, "posterior": m.posterior, "rule": m.rule, "geocells": m.geocells["chosen"],
+            "counts": m.counts, "posterior": m.posterior, "rule": m.rule, "geocells": m.geocells.get("chosen"),
             "left_out": m.left_out, "timings_s": m.timings_s, "calibration": m.calibration, "recipe": m.recipe,
         }  # fmt: skip
         return facts | {"generations": list(self.generations), "bytes": self.bytes, "countries": self.countries}
@@ -54,7 +54,7 @@ class IndexInfo:
             "encoder": f"{m.encoder['spec'] or 'none'} ({m.encoder['fingerprint'][:12]}), embeddings of {m.dim}",
             "images": f"{counts['gallery']} in the gallery, {counts['val']} val, {counts['test']} test",
             "divided": f"{counts['cells']} cells, {counts['clusters']} clusters",
-            "answers": f"rule {m.rule['name']} (by {m.rule['chosen_on']}), prior {PRIOR[m.posterior['prior']]}",
+            "answers": f"rule {m.rule['name']} (by {m.rule.get('chosen_on')}), prior {PRIOR[m.posterior['prior']]}",
             "confidence": "calibrated" if m.calibration else "never calibrated",
             "left out": ", ".join(f"{entry['count']} {reason}" for reason, entry in m.left_out.items()) or "nothing",
             "countries": ", ".join(f"{name or 'unknown'} {count}" for name, count in most),
@@ -77,6 +77,7 @@ def inspect_index(path: str | PathLike[str]) -> IndexInfo:
 
 
 def _info(folder: IndexFolder, generation: Generation) -> IndexInfo:
+    check_parts(generation.manifest, generation.folder)
     clusters = open_sidecar(generation).clusters
     countries: Counter[str] = Counter()
     for place, count in zip(clusters["place"].to_pylist(), clusters["n_images"].to_pylist(), strict=True):

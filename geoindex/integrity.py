@@ -130,8 +130,9 @@ def _faults(index: IndexFolder, generation: Generation, full: bool) -> list[str]
 def _check_quickly(generation: Generation) -> None:
     for name in generation.manifest.files:
         generation.file(name)
+    searcher = Searcher.open(generation)
     top_cells = int(generation.manifest.recipe["search"]["top_cells"])
-    if record_canaries(Searcher.open(generation), top_cells) != generation.manifest.canaries:
+    if record_canaries(searcher, top_cells) != generation.manifest.canaries:
         raise IndexDamagedError(f"Canary queries of '{generation.folder}' find other clusters than when it was built.")
 
 

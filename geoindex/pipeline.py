@@ -27,6 +27,7 @@ from geoindex.sources import Source, open_source
 from geoindex.sources.source import EmbeddedSource, LeftOut
 from geoindex.splits import split_samples
 from geoindex.store.generations import Generation, IndexFolder
+from geoindex.store.manifest import check_parts
 from geoindex.store.tables import image_schema, vectors_to_arrow
 from geoindex.training.tuned import read_heads
 from geoindex.types import Samples
@@ -165,7 +166,8 @@ def rebuild_index(
     folder, stages = IndexFolder(Path(index)), Stages()
     folder.current()  # before anything is written: a wrong path leaves nothing behind
     with folder.writing():
-        live = folder.current().manifest
+        before = folder.current()
+        live = check_parts(before.manifest, before.folder)
         wanted = _rebuild_recipe(recipe_from_dict(live.recipe), recipe, keys)
         origin = Origin(live.source, live.encoder, live.left_out, live.generation)
         generation = assemble(folder, wanted, live.tables["images"], origin, stages)

@@ -10,6 +10,7 @@ from geoindex.ann import TwoStageIndex
 from geoindex.errors import IndexDamagedError
 from geoindex.search.posterior import Geography, Ranking, Scales, rank_clusters
 from geoindex.store.generations import Generation
+from geoindex.store.manifest import check_parts
 from geoindex.store.sidecar import Sidecar, read_arrow
 
 EVIDENCE_CLUSTERS = 8
@@ -52,6 +53,7 @@ class Searcher:
         Raises:
             IndexDamagedError: if a file is missing, has another size, or does not fit the others.
         """
+        check_parts(generation.manifest, generation.folder)
         ann = TwoStageIndex.load(generation.file("index.faiss"))
         sidecar = open_sidecar(generation)
         posterior = generation.manifest.posterior

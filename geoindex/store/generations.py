@@ -112,7 +112,7 @@ class IndexFolder:
             IndexDamagedError: if CURRENT or the manifest is not what was written.
         """
         pointer = self._pointer()
-        folder = self.root / "generations" / str(pointer["generation"])
+        folder = self.root / "generations" / pointer["generation"]
         path = folder / MANIFEST_NAME
         with reading_errors(path):
             data = path.read_bytes() if path.is_file() else b""
@@ -120,7 +120,7 @@ class IndexFolder:
             raise IndexDamagedError(
                 f"'{path}' is not the manifest that '{self.root / 'CURRENT'}' names; run 'geoindex repair {self.root}'."
             )
-        return Generation(folder, parse_manifest(data, path))
+        return _generation(folder, data)
 
     def stamp(self) -> tuple[int, int, int]:
         """Return what changes whenever `CURRENT` is replaced; it costs one look at the file."""
@@ -150,24 +150,26 @@ class IndexFolder:
             raise IndexNotFoundError(f"'{self.root}' has no generation '{name}'; there are: {there}.")
         with reading_errors(path):
             data = path.read_bytes() if path.is_file() else b""
-            sealed = seal_path.read_text("utf-8").strip() if seal_path.is_file() else digest(data)
-        if digest(data) != sealed:
+            sealed = seal_path.read_bytes().strip() if seal_path.is_file() else digest(data).encode()
+        if digest(data).encode() != sealed:
             raise IndexDamagedError(f"'{path}' is not what was written; run 'geoindex repair {self.root}'.")
-        return Generation(folder, parse_manifest(data, path))
+        return _generation(folder, data)
 
     def _pointer(self) -> dict[str, str]:
         path = self.root / "CURRENT"
         try:
             with reading_errors(path):
                 pointer = json.loads(path.read_bytes())
-            return {"generation": pointer["generation"], "sha256": pointer["sha256"]}
+            if not str(pointer["generation"]).isdecimal():
+                raise ValueError("no name of a generation")
+            return {"generation": str(pointer["generation"]), "sha256": pointer["sha256"]}
         except FileNotFoundError:
             if self.names():
                 raise IndexDamagedError(f"'{path}' is gone; run 'geoindex repair {self.root}'.") from None
             raise IndexNotFoundError(self._not_found()) from None
         except NotADirectoryError:
             raise IndexNotFoundError(f"'{self.root}' is a file, and an index is a folder; name that.") from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise IndexDamagedError(
                 f"'{path}' does not name a generation; run 'geoindex repair {self.root}'."
             ) from error
@@ -263,6 +265,17 @@ class IndexFolder:
 
     def _point_at(self, name: str, manifest: bytes) -> None:
         write_durably(self.root / "CURRENT", json.dumps(_pointer_to(name, manifest)).encode())
+
+
+def _generation(folder: Path, manifest: bytes) -> Generation:
+    """Open a generation by the text of its manifest, which must be its own."""
+    path = folder / MANIFEST_NAME
+    parsed = parse_manifest(manifest, path)
+    if parsed.generation != folder.name:
+        raise IndexDamagedError(
+            f"'{path}' is that of another generation; run 'geoindex repair {folder.parent.parent}'."
+        )
+    return Generation(folder, parsed)
 
 
 def _pointer_to(name: str, manifest: bytes) -> dict[str, str]:

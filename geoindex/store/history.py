@@ -10,6 +10,8 @@ from typing import Any
 from geoindex.errors import ConfigError, StoreError
 from geoindex.store.durable import reading_errors, storage_errors, sync
 from geoindex.store.generations import Generation, IndexFolder
+from geoindex.store.kinds import fits
+from geoindex.store.manifest import check_parts
 from geoindex.store.tables import TABLES
 
 HOUR_S = 3600.0
@@ -126,6 +128,7 @@ def roll_back(path: str | PathLike[str], name: str = "") -> Generation:
     index = IndexFolder(Path(path))
     with index.writing():
         wanted = index.generation(name or _parent(index))
+        check_parts(wanted.manifest, wanted.folder)
         wanted.check()
         index.switch(wanted)
     return wanted
@@ -153,6 +156,8 @@ def collect(path: str | PathLike[str], *, keep: int = 2, grace_hours: float = 24
         old = [name for name in index.names()[:-keep] if ages[name] >= grace_hours * HOUR_S]
         removed = [name for name in old if name != live]
         kept = [index.generation(name) for name in index.names() if name not in removed]
+        for generation in kept:
+            check_parts(generation.manifest, generation.folder)
         _sweep(index)
         for name in removed:
             _remove(index, name)
@@ -204,13 +209,19 @@ def _facts(index: IndexFolder, name: str, live: str) -> PastGeneration:
     size = _bytes(index.root / "generations" / name)
     try:
         generation = index.generation(name)
-        for file in generation.manifest.files:
+        manifest = check_parts(generation.manifest, generation.folder)
+        for file in manifest.files:
             generation.file(file)
     except StoreError as error:
         return PastGeneration(name, name == live, "", "", size, {}, None, str(error))
-    manifest = generation.manifest
-    score = (manifest.rule.get("geoscore") or {}).get(manifest.rule.get("name"))
+    score = _score(manifest.rule)
     return PastGeneration(name, name == live, manifest.parent, manifest.created, size, manifest.counts, score, "")
+
+
+def _score(rule: dict[str, Any]) -> float | None:
+    scores = rule.get("geoscore")
+    found = scores.get(rule["name"]) if isinstance(scores, dict) else None
+    return found if fits(found, float) else None
 
 
 def _ages_s(index: IndexFolder) -> dict[str, float]:

@@ -143,7 +143,7 @@ class LanceTables:
             records = {file: FileRecord(**record) for file, record in json.loads(path.read_bytes()).items()}
         except FileNotFoundError:
             return []
-        except (ValueError, TypeError, AttributeError):
+        except (ValueError, TypeError, AttributeError, RecursionError):
             return [f"'{path}' is not what was written"]
         return [fault for file, record in records.items() if (fault := _fault(self.folder / file, record))]
 
@@ -176,7 +176,7 @@ class LanceTables:
         for record in (self.folder / CHECKSUMS).glob("*.json"):
             try:
                 wanted = json.loads(record.read_bytes())[file]
-            except (ValueError, TypeError, KeyError):
+            except (ValueError, TypeError, KeyError, RecursionError):
                 continue
             return bool(asdict(FileRecord.of(path)) != wanted)
         return False
