@@ -29,9 +29,10 @@ from machine import describe_machine
 
 from geoindex.errors import GeoindexError, IndexDamagedError
 from geoindex.index import open_index
-from geoindex.integrity import repair_index, verify_index
+from geoindex.integrity import verify_index
 from geoindex.pipeline import build_index, rebuild_index
 from geoindex.progress import track
+from geoindex.repair import repair_index
 from geoindex.store.generations import IndexFolder
 
 SOURCE = "planted:400?dim=16&seed=0"
@@ -39,7 +40,8 @@ PHOTOS = 400
 WORK = """
 import sys
 from geoindex.pipeline import build_index, rebuild_index
-from geoindex.store.history import collect, roll_back
+from geoindex.store.history import collect
+from geoindex.updates.rollback import roll_back
 import lancedb, faiss, scipy.spatial, sklearn.cluster, numba
 name, path, cells = sys.argv[1], sys.argv[2], int(sys.argv[3])
 print("ready", flush=True)
@@ -206,7 +208,7 @@ def main() -> None:
     started = perf_counter()
     with tempfile.TemporaryDirectory() as temporary:
         base = make_base(Path(temporary))
-        embeddings = open_index(base).searcher.sidecar.embeddings[::40].astype(np.float32)
+        embeddings = open_index(base).searcher.sidecar.gallery.live_embeddings()[::40].astype(np.float32)
         queries = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
         truth = answers(base, queries)
         damages = run(damage_count, "damage", lambda folder, draw: damage_once(base, folder, queries, truth, draw))

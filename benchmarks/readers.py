@@ -23,7 +23,8 @@ import numpy as np
 from machine import describe_machine
 
 import geoindex
-from geoindex.store.history import collect, roll_back
+from geoindex.store.history import collect
+from geoindex.updates.rollback import roll_back
 
 COUNT, QUICK_COUNT, DIM, QUERIES = 200_000, 10_000, 768, 64
 BEFORE_S = 5.0
@@ -171,7 +172,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "index"
         geoindex.build_index(f"planted:{count}?dim={DIM}&noise=2", out=path, training={"method": "none"})
-        embeddings = geoindex.open_index(path).searcher.sidecar.embeddings
+        embeddings = geoindex.open_index(path).searcher.sidecar.gallery.live_embeddings()
         queries = embeddings[:: len(embeddings) // QUERIES][:QUERIES].astype(np.float32)
         queries /= np.linalg.norm(queries, axis=1, keepdims=True)
         seen, right, took_s = watch(path, queries)

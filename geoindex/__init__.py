@@ -12,6 +12,8 @@ Example::
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from geoindex.version import VERSION
+
 if TYPE_CHECKING:
     from geoindex.errors import GeoindexError as GeoindexError
     from geoindex.evaluation.protocol import evaluate as evaluate
@@ -25,8 +27,11 @@ if TYPE_CHECKING:
     from geoindex.recipe import Recipe as Recipe
     from geoindex.search.answer import QueryOptions as QueryOptions
     from geoindex.survey import survey_positions as survey_positions
+    from geoindex.transfer import clone_index as clone_index
+    from geoindex.transfer import export_index as export_index
+    from geoindex.transfer import import_index as import_index
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 _HOMES = {
     "BuildReport": "pipeline",
@@ -36,7 +41,10 @@ _HOMES = {
     "QueryOptions": "search.answer",
     "Recipe": "recipe",
     "build_index": "pipeline",
+    "clone_index": "transfer",
     "evaluate": "evaluation.protocol",
+    "export_index": "transfer",
+    "import_index": "transfer",
     "open_index": "index",
     "query_image": "index",
     "rebuild_index": "pipeline",
@@ -51,7 +59,10 @@ __all__ = [
     "QueryOptions",
     "Recipe",
     "build_index",
+    "clone_index",
     "evaluate",
+    "export_index",
+    "import_index",
     "open_index",
     "query_image",
     "rebuild_index",

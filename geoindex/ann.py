@@ -4,6 +4,7 @@ The coarse quantiser holds the geo-embeddings of the cells, list c holds those o
 entries of a probed cell come back, so that p(cluster | cell) is exact (architecture, section on search).
 """
 
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.errors import IndexDamagedError
+from geoindex.store.checked import CheckedFile
+
+Rows = NDArray[np.int64]
 
 NO_CLUSTER = -1
 """Fills rows of `Hits.clusters` behind the last entry."""
+
+HEAD = struct.Struct("<4siq")
+"""Start of FAISS's file: kind of index, length and number of its vectors."""
+
+ID_BYTES, NUMBER_BYTES = 8, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +46,10 @@ class Hits:
 class TwoStageIndex:
     """Geo-embeddings of cells and clusters, searched in two stages by inner product."""
 
-    def __init__(self, ivf: Any) -> None:
+    def __init__(self, ivf: Any, file_lists: "_ListBytes | None" = None) -> None:
         import faiss
 
-        self._ivf = ivf
+        self._ivf, self._bytes = ivf, file_lists
         lists = ivf.invlists
         self._list_sizes = np.array([lists.list_size(c) for c in range(ivf.nlist)], np.int64)
         quantizer: Any = faiss.downcast_index(ivf.quantizer)
@@ -73,26 +82,73 @@ class TwoStageIndex:
         return cls(ivf)
 
     @classmethod
-    def load(cls, path: Path) -> "TwoStageIndex":
-        """Read from a file.
+    def load(cls, file: CheckedFile) -> "TwoStageIndex":
+        """Read from a file; all but the lists is checked now, each list when its cell is first probed.
 
         Raises:
-            IndexDamagedError: if FAISS cannot read it or it is another kind of index.
+            IndexDamagedError: if FAISS cannot read it, it is another kind of index, or it is not what was written.
         """
         import faiss
 
         try:
-            return cls(faiss.read_index(str(path)))
-        except (RuntimeError, AttributeError) as error:
-            raise IndexDamagedError(
-                f"'{path}' is not a search index that FAISS can read; run 'geoindex repair' to make it again."
-            ) from error
+            file.check(0, _start_of_lists(file))
+            ivf = faiss.read_index(str(file.path))
+        except (RuntimeError, struct.error) as error:
+            raise _refused(file.path, "cannot be read by FAISS") from error
+        if not _two_stages(ivf):
+            raise _refused(file.path, "is not an index of cells and clusters by inner product")
+        return cls(ivf, _ListBytes(ivf, file))
 
     def save(self, path: Path) -> None:
-        """Write to a file."""
+        """Write to a file; what was loaded is checked whole first, as it gets new checksums.
+
+        Raises:
+            IndexDamagedError: if it is not what was written.
+        """
         import faiss
 
+        if self._bytes is not None:
+            self._bytes.file.check_all()
+
         faiss.write_index(self._ivf, str(path))
+
+    def replace(
+        self, cells: Rows, cell_vectors: NDArray[np.float32], clusters: Rows, cluster_vectors: NDArray[np.float32],
+        cell_of: Rows,
+    ) -> None:  # fmt: skip
+        """Replace some geo-embeddings in memory.
+
+        Args:
+            cells: cells that change, (c,).
+            cell_vectors: their new geo-embeddings, (c, D).
+            clusters: clusters that change, (m,).
+            cluster_vectors: their new geo-embeddings, (m, D).
+            cell_of: cell of each of those clusters, (m,).
+
+        Raises:
+            IndexDamagedError: if a cluster is not in the list of its cell.
+        """
+        self._cells[cells] = cell_vectors
+        for cluster, vector, cell in zip(clusters.tolist(), cluster_vectors, cell_of.tolist(), strict=True):
+            ids, vectors = self._list(cell)
+            place = np.flatnonzero(ids == cluster)
+            if len(place) != 1:
+                raise IndexDamagedError(
+                    f"The search index has cluster {cluster} {len(place)} times in the list of cell {cell}; "
+                    "run 'geoindex repair' to make it again."
+                )
+            vectors[place[0]] = vector
+
+    def _list(self, cell: int) -> tuple[Rows, NDArray[np.float32]]:
+        """Return ids, (n,), and vectors, (n, D), of a cell's list: views of its memory."""
+        import faiss
+
+        lists, size = self._ivf.invlists, int(self._list_sizes[cell])
+        if size == 0:
+            return np.zeros(0, np.int64), np.zeros((0, self.dim), np.float32)
+        ids: Rows = faiss.rev_swig_ptr(lists.get_ids(cell), size)
+        codes: NDArray[np.uint8] = faiss.rev_swig_ptr(lists.get_codes(cell), size * lists.code_size)
+        return ids, codes.view(np.float32).reshape(size, self.dim)
 
     @property
     def n_cells(self) -> int:
@@ -123,12 +179,15 @@ class TwoStageIndex:
 
         Raises:
             ValueError: if a cell is not 0..C-1.
+            IndexDamagedError: if the list of a cell is not what was written.
         """
         import faiss
 
         if cells.size and not (cells.min() >= 0 and cells.max() < self.n_cells):
             raise ValueError(f"cells must be 0..{self.n_cells - 1}")
         queries, cells = np.ascontiguousarray(queries, np.float32), np.ascontiguousarray(cells, np.int64)
+        if self._bytes is not None:
+            self._bytes.check(cells)
         count, probes = cells.shape
         width = int(self._list_sizes[cells].sum(axis=1).max(initial=0))
         coarse = np.zeros(cells.shape, np.float32)
@@ -147,6 +206,54 @@ class TwoStageIndex:
         cells = top_columns(cell_scores, top_cells)
         clusters, scores = self.clusters_in(queries, cells)
         return Hits(cell_scores, cells, clusters, scores)
+
+
+class _ListBytes:
+    """Where the lists of an index lie in its file: one after the other at its end, each codes and then ids."""
+
+    def __init__(self, ivf: Any, file: CheckedFile) -> None:
+        import faiss
+
+        entry = ivf.code_size + ID_BYTES
+        sizes = np.array([ivf.invlists.list_size(c) for c in range(ivf.nlist)], np.int64)
+        self.file, self._stops = file, len(file) - int(sizes.sum()) * entry + np.cumsum(sizes) * entry
+        self._starts = self._stops - sizes * entry
+        first = int(np.argmax(sizes > 0))
+        # an index without any vector has no codes either, and is refused for its counts
+        codes = faiss.rev_swig_ptr(ivf.invlists.get_codes(first), int(sizes[first]) * ivf.code_size)
+        start = int(self._starts[first])
+        if start < 0 or file.data[start : start + len(codes)] != codes.tobytes():
+            file.check_all()  # written by a FAISS with another order
+
+    def check(self, cells: NDArray[np.int64]) -> None:
+        """Check the lists of some cells."""
+        if self.file.sound:
+            return
+        for cell in np.unique(cells).tolist():
+            self.file.check(int(self._starts[cell]), int(self._stops[cell]))
+
+
+def _start_of_lists(file: CheckedFile) -> int:
+    """Return where the lists begin, from what the start of the file says of their length."""
+    file.check(0, HEAD.size)
+    _, dim, count = HEAD.unpack_from(file.data)
+    start = len(file) - count * (NUMBER_BYTES * dim + ID_BYTES)
+    return start if start > 0 else len(file)
+
+
+def _two_stages(ivf: Any) -> bool:
+    """Tell whether an index is of the kind that `build` makes."""
+    import faiss
+
+    if not isinstance(ivf, faiss.IndexIVFFlat):
+        return False
+    quantizer: Any = faiss.downcast_index(ivf.quantizer)
+    flat = isinstance(quantizer, faiss.IndexFlat) and (quantizer.ntotal, quantizer.d) == (ivf.nlist, ivf.d)
+    return flat and ivf.metric_type == quantizer.metric_type == faiss.METRIC_INNER_PRODUCT
+
+
+def _refused(path: Path, fault: str) -> IndexDamagedError:
+    return IndexDamagedError(f"'{path}' {fault}; run 'geoindex repair' to make it again.")
 
 
 def top_columns(scores: NDArray[np.floating], count: int) -> NDArray[np.int64]:

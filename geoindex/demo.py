@@ -27,7 +27,7 @@ from geoindex.recipe import EncoderRecipe, FineTuningRecipe, GeocellRecipe, Reci
 from geoindex.sources import open_source
 from geoindex.sources.synthetic import SyntheticEarth
 from geoindex.store.generations import IndexFolder
-from geoindex.store.images import StoredImages
+from geoindex.store.images import StoredImages, stored_images
 from geoindex.types import Sample
 
 ENCODER = (
@@ -123,8 +123,7 @@ def _show_answer(index: GeoIndex, out: Path) -> Iterator[str]:
     yield f"  error {errors_km[shown]:,.0f} km\n"
     title = "Where was this photo taken? (synthetic Earth)"
     drawn = draw_prediction(answer, out / "answer.png", truth=(sample.lat, sample.lon), image=photo, title=title)
-    gallery = index.searcher.sidecar.gallery
-    positions = gallery["lat"].to_numpy(), gallery["lon"].to_numpy()
+    positions = index.searcher.sidecar.gallery.positions()
     drawn_gallery = draw_samples(*positions, out / "gallery.png", title="The gallery of the demo: synthetic photos")
     yield f"map of the answer    {drawn}\nmap of the gallery   {drawn_gallery}\n"
 
@@ -137,7 +136,7 @@ def _held_out(index: GeoIndex) -> list[Sample]:
 
 
 def _images(index: GeoIndex) -> StoredImages:
-    return StoredImages.read(IndexFolder(index.path).tables, index.manifest.tables["images"])
+    return stored_images(IndexFolder(index.path), index.manifest.tables["images"])
 
 
 def _next_steps(path: Path, out: Path) -> Iterator[str]:

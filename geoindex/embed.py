@@ -12,7 +12,7 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,12 +49,19 @@ class Shard:
     Attributes:
         rows: rows of the samples that have features, (n,).
         features: their features, (n, D) float16.
+        content: hash of the file of each, (n,) text; empty where there is no file.
         failures: reason by row of the samples that could not be read.
     """
 
     rows: NDArray[np.int64]
     features: NDArray[np.float16]
+    content: NDArray[np.str_]
     failures: dict[int, str]
+
+    @classmethod
+    def empty(cls, dim: int = 0) -> "Shard":
+        """Return a shard without samples."""
+        return cls(np.zeros(0, np.int64), np.zeros((0, dim), np.float16), np.zeros(0, np.str_), {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +71,13 @@ class Embedded:
     Attributes:
         folder: one file a shard.
         rows: rows of the samples that have features, in order.
+        content: hash of the file of each, (n,) text; empty where there is no file.
         left_out: the others, by reason.
     """
 
     folder: Path
     rows: NDArray[np.int64]
+    content: NDArray[np.str_]
     left_out: LeftOut
 
     def features(self) -> Iterator[NDArray[np.float16]]:
@@ -91,7 +100,7 @@ def embed_samples(source: Source, samples: Samples, encoder: "Encoder | None", w
     """
     fingerprint = encoder.fingerprint if encoder else getattr(source, "fingerprint", "")
     folder = work / f"features-{_key(samples, source.uri, fingerprint)}"
-    rows: list[NDArray[np.int64]] = []
+    shards: list[Shard] = []
     failures: dict[int, str] = {}
     with storage_errors(work):
         folder.mkdir(parents=True, exist_ok=True)
@@ -100,9 +109,10 @@ def embed_samples(source: Source, samples: Samples, encoder: "Encoder | None", w
                 wanted = np.arange(start, min(start + SHARD_SAMPLES, len(samples)))
                 path = folder / f"shard-{start // SHARD_SAMPLES:06d}.npz"
                 shard = _finish_shard(path, wanted, source, samples, encoder, bar)
-                rows.append(shard.rows)
+                shards.append(replace(shard, features=shard.features[:0]))  # they are in the file
                 failures |= shard.failures
-    return Embedded(folder, _some(np.concatenate(rows), failures, samples), _left_out(failures, samples))
+    rows = _some(np.concatenate([shard.rows for shard in shards]), failures, samples)
+    return Embedded(folder, rows, np.concatenate([shard.content for shard in shards]), _left_out(failures, samples))
 
 
 def _key(samples: Samples, uri: str, fingerprint: str) -> str:
@@ -144,18 +154,20 @@ def _unchanged(path: Path, stamps: dict[int, str]) -> Shard:
     try:
         stored, seen = _load_shard(path)
     except (OSError, ValueError, KeyError, BadZipFile):
-        return Shard(np.zeros(0, np.int64), np.zeros((0, 0), np.float16), {})
+        return Shard.empty()
     same = np.array([stamps[row] in (seen.get(str(row)), MISSING) for row in stored.rows.tolist()], bool)
-    return Shard(stored.rows[same], stored.features[same], {})
+    return Shard(stored.rows[same], stored.features[same], stored.content[same], {})
 
 
 def _merge(done: Shard, more: Shard) -> Shard:
     """Put what an earlier run stored and what came now into the order of rows."""
     if len(done.rows) == 0:
         return more
-    rows = np.concatenate([done.rows, more.rows])
-    order = np.argsort(rows)
-    return Shard(rows[order], np.concatenate([done.features, more.features])[order], more.failures)
+    order = np.argsort(np.concatenate([done.rows, more.rows]))
+    rows, features, content = (
+        np.concatenate([getattr(done, name), getattr(more, name)])[order] for name in ("rows", "features", "content")
+    )
+    return Shard(rows, features, content, more.failures)
 
 
 def _embed(rows: NDArray[np.int64], part: Samples, source: Source, encoder: "Encoder | None", bar: Progress) -> Shard:
@@ -164,27 +176,42 @@ def _embed(rows: NDArray[np.int64], part: Samples, source: Source, encoder: "Enc
     assert isinstance(source, EmbeddedSource)
     features = source.features(part).astype(np.float16)
     bar.advance(len(rows))
-    return Shard(rows, features, {})
+    return Shard(rows, features, np.full(len(rows), "", np.str_), {})
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An image as an encoder wants it.
+
+    Attributes:
+        pixels: (3, S, S).
+        content: hash of its file; empty where there is none.
+    """
+
+    pixels: Pixels
+    content: str
 
 
 def _embed_shard(rows: NDArray[np.int64], part: Samples, source: Source, encoder: "Encoder", bar: Progress) -> Shard:
-    kept: list[int] = []
+    kept: list[tuple[int, str]] = []
     features: list[NDArray[np.float16]] = []
     failures: dict[int, str] = {}
     items = list(zip(rows.tolist(), part.images, strict=True))
     batches = [items[i : i + encoder.batch_size] for i in range(0, len(items), encoder.batch_size)]
     for batch, prepared in zip(batches, _prepare_ahead(batches, source, encoder), strict=True):
-        encoded = iter(_encode([p for p in prepared if isinstance(p, np.ndarray)], encoder))
+        encoded = iter(_encode([p.pixels for p in prepared if isinstance(p, Prepared)], encoder))
         for (row, _), result in zip(batch, prepared, strict=True):
             found = result if isinstance(result, str) else next(encoded)
-            if isinstance(found, str):
-                failures[row] = found
+            if isinstance(found, str) or isinstance(result, str):
+                failures[row] = str(found)
             else:
-                kept.append(row)
+                kept.append((row, result.content))
                 features.append(found)
         bar.advance(len(batch))
-    stacked = np.stack(features) if features else np.zeros((0, encoder.dim), np.float16)
-    return Shard(np.array(kept, np.int64), stacked, failures)
+    if not kept:
+        return replace(Shard.empty(encoder.dim), failures=failures)
+    numbers, content = zip(*kept, strict=True)
+    return Shard(np.array(numbers, np.int64), np.stack(features), np.array(content, np.str_), failures)
 
 
 def _encode(pixels: list[Pixels], encoder: "Encoder") -> list[NDArray[np.float16] | str]:
@@ -203,10 +230,10 @@ def _encode(pixels: list[Pixels], encoder: "Encoder") -> list[NDArray[np.float16
 
 def _prepare_ahead(
     batches: list[list[tuple[int, str]]], source: Source, encoder: "Encoder"
-) -> Iterator[list[Pixels | str]]:
+) -> Iterator[list[Prepared | str]]:
     """Decode batches in threads, a few ahead of the encoder; an image that fails gives its reason."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        waiting: deque[list[Future[Pixels | str]]] = deque()
+        waiting: deque[list[Future[Prepared | str]]] = deque()
         todo = iter(batches)
         try:
             for batch in islice(todo, BATCHES_AHEAD):
@@ -220,14 +247,14 @@ def _prepare_ahead(
             pool.shutdown(cancel_futures=True)
 
 
-def _prepare(image: str, source: Source, encoder: "Encoder") -> Pixels | str:
-    from geoindex.images import load_image
+def _prepare(image: str, source: Source, encoder: "Encoder") -> Prepared | str:
+    from geoindex.images import content_hash, load_image
 
     kept = source.prepared(image) if isinstance(source, PreparedSource) else None
-    if kept is not None:
-        return kept
     try:
-        return encoder.prepare(load_image(source.read(image), min_side=encoder.min_side, name=image))
+        file = source.read(image)
+        pixels = kept if kept is not None else encoder.prepare(load_image(file, min_side=encoder.min_side, name=image))
+        return Prepared(pixels, content_hash(file))
     except UnreadableImageError as error:
         return error.reason
 
@@ -236,7 +263,7 @@ def _save_shard(path: Path, shard: Shard, stamps: dict[int, str]) -> None:
     buffer = io.BytesIO()
     facts = {"failures": shard.failures, "stamps": stamps}
     text = np.frombuffer(json.dumps(facts).encode(), np.uint8)
-    np.savez(buffer, rows=shard.rows, features=shard.features, facts=text)
+    np.savez(buffer, rows=shard.rows, features=shard.features, content=shard.content, facts=text)
     write_durably(path, buffer.getvalue())
 
 
@@ -245,7 +272,7 @@ def _load_shard(path: Path) -> tuple[Shard, dict[str, str]]:
     with path.open("rb") as file, np.load(file) as stored:
         facts = json.loads(stored["facts"].tobytes())
         failures = {int(row): reason for row, reason in facts["failures"].items()}
-        return Shard(stored["rows"], stored["features"], failures), facts["stamps"]
+        return Shard(stored["rows"], stored["features"], stored["content"], failures), facts["stamps"]
 
 
 def _left_out(failures: dict[int, str], samples: Samples) -> LeftOut:

@@ -90,7 +90,8 @@ def group_means(lat: ArrayLike, lon: ArrayLike, group: NDArray[np.int64], count:
     A group without members, or whose mean has no direction, gives NaN: callers decide what stands there.
     """
     xyz = to_unit(lat, lon).reshape(-1, 3)
-    total = np.stack([np.bincount(group, weights=axis, minlength=count) for axis in xyz.T], axis=-1)
+    sums = [np.bincount(group, weights=axis, minlength=count) for axis in xyz.T]
+    total = np.stack(sums, axis=-1).astype(np.float64)  # of nothing they are integers
     total[np.linalg.norm(total, axis=1) < 1e-12] = np.nan
     return from_unit(total)
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 from itertools import islice
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,13 @@ from geoindex.store.manifest import Manifest
 
 if TYPE_CHECKING:
     from geoindex.encoder import Encoder
+    from geoindex.pipeline import BuildReport
+    from geoindex.updates.adding import Addition
+    from geoindex.updates.compaction import Compaction
+    from geoindex.updates.labelling import Labelling
+    from geoindex.updates.removing import Removal
+
+Report = TypeVar("Report")
 
 DEFAULT_INDEX_VARIABLE = "GEOINDEX_HOME"
 DEFAULT_INDEX = "indexes/default"
@@ -182,6 +189,51 @@ class GeoIndex:
             )
         check_units(embeddings)
         return snapshot.answer(embeddings, query_options(options), Stages())
+
+    def add(self, source: str | PathLike[str], **options: Any) -> "Addition":
+        """Add images to the gallery and move on to the generation that has them; see `add_images`.
+
+        Raises:
+            GeoindexError: if anything fails; this index then answers as before.
+        """
+        from geoindex.updates.adding import add_images
+
+        return self._moved(add_images(self.path, source, **{"encoder": self._live.given} | options))
+
+    def remove(self, ids: Iterable[str] = (), *, where: str = "") -> "Removal":
+        """Remove photos for good and move on to the generation without them; see `remove_images`.
+
+        Raises:
+            GeoindexError: if anything fails; what was removed by then is in no answer any more.
+        """
+        from geoindex.updates.removing import remove_images
+
+        return self._moved(remove_images(self.path, ids, where=where))
+
+    def label(self, table: str | PathLike[str]) -> "Labelling":
+        """Set labels of stored photos from a table; see `label_images`."""
+        from geoindex.updates.labelling import label_images
+
+        return self._moved(label_images(self.path, table))
+
+    def compact(self) -> "Compaction":
+        """Purge the rows of removed photos from every generation; see `compact_index`."""
+        from geoindex.updates.compaction import compact_index
+
+        return self._moved(compact_index(self.path))
+
+    def rebuild(self, **keys: Any) -> "BuildReport":
+        """Make new cells, clusters and geo-embeddings, and move on to them; see `rebuild_index`.
+
+        Queries of other threads are answered meanwhile.
+        """
+        from geoindex.pipeline import rebuild_index
+
+        return self._moved(rebuild_index(self.path, **keys))
+
+    def _moved(self, report: Report) -> Report:
+        self.reload()
+        return report
 
     def __repr__(self) -> str:
         counts = self.manifest.counts

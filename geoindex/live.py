@@ -35,7 +35,7 @@ class LiveSnapshot:
         """
         self.index, self.device, self.given, self.follow = index, device, given, follow
         self._process, self._moving = os.getpid(), threading.Lock()
-        self._seen = index.stamp()
+        self._seen, self._buried = index.stamp(), index.tombstones_stamp()
         self.open: Snapshot = open_snapshot(index, device, given)
 
     def get(self) -> Snapshot:
@@ -43,10 +43,13 @@ class LiveSnapshot:
 
         Raises:
             ForkError: if this is not the process that opened it.
+            IndexDamagedError: if photos were removed since, and their list is not what was written.
         """
         self.check_process()
         if self.follow and self.index.stamp() != self._seen:
             self._catch_up()
+        if self.index.tombstones_stamp() != self._buried:
+            self._bury()
         return self.open
 
     def reload(self) -> bool:
@@ -76,6 +79,13 @@ class LiveSnapshot:
                     return  # it was replaced meanwhile, and perhaps collected: the next query looks again
                 log.warning("%s Generation %s goes on answering.", error, before.manifest.generation)
             self._seen = stamp
+
+    def _bury(self) -> None:
+        """Drop photos that another process removed: they leave every answer at once, whatever generation this is."""
+        with self._moving:
+            stamp = self.index.tombstones_stamp()
+            self.open = self.open.without(self.index.tombstones())
+            self._buried = stamp
 
     def check_process(self) -> None:
         """Refuse a process that was forked from the one that opened the index.

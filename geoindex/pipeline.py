@@ -6,7 +6,6 @@ Everything before the last step happens beside the live index; whatever stops it
 
 import logging
 import shutil
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -16,28 +15,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.assembly.finetuning import finetune, kept_pixels
+from geoindex.assembly.rows import image_batches, image_rows
+from geoindex.assembly.sizes import Extent, feature_dim, require_rebuild_room, require_room
 from geoindex.assembly.steps import Origin, assemble
 from geoindex.embed import Embedded, embed_samples
-from geoindex.errors import ConfigError, IndexDamagedError, IndexNotFoundError
-from geoindex.progress import Progress, Stages
+from geoindex.errors import ConfigError, EmptyDatasetError, IndexDamagedError, IndexNotFoundError
+from geoindex.progress import Stages
 from geoindex.recipe import Recipe
 from geoindex.recipe_files import load_recipe, recipe_from_dict, recipe_to_dict
 from geoindex.sampling import sample_rows
 from geoindex.sources import Source, open_source
 from geoindex.sources.source import EmbeddedSource, LeftOut
 from geoindex.splits import split_samples
+from geoindex.store.durable import waiting
 from geoindex.store.generations import Generation, IndexFolder
 from geoindex.store.manifest import check_parts
-from geoindex.store.tables import image_schema, vectors_to_arrow
+from geoindex.store.schemas import image_schema
 from geoindex.training.tuned import read_heads
 from geoindex.types import Samples
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from geoindex.encoder import Encoder
 
 log = logging.getLogger(__name__)
+
+REMOVED = "it was removed from this index for good"
 
 OF_IMAGES = (
     "source", "column", "sample", "balance", "split_by", "split_ratio", "block_km", "encoder", "weights",
@@ -122,12 +124,14 @@ def build_from(opened: Source, recipe: Recipe, out: Path, kept: Path | None = No
     Raises:
         GeoindexError: as `build_index`.
     """
-    index, stages = IndexFolder(out), Stages()
+    index, stages = IndexFolder(out, recipe.durability), Stages()
     with stages("scan"):
         samples, split, left_out = read_samples(opened, recipe)
     encoder = _encoder_for(opened, recipe)
+    require_room(index, Extent.of(samples, split, feature_dim(opened, encoder)), encoder, recipe)
     with index.writing():
         parent = _parent(index)
+        samples, split = _without_removed(index, samples, split, left_out)
         tuned = None
         if recipe.training.method == "images" and read_heads(recipe.encoder) is None:
             kept = kept or index.work / "finetuning"
@@ -170,7 +174,11 @@ def rebuild_index(
         live = check_parts(before.manifest, before.folder)
         wanted = _rebuild_recipe(recipe_from_dict(live.recipe), recipe, keys)
         origin = Origin(live.source, live.encoder, live.left_out, live.generation)
-        generation = assemble(folder, wanted, live.tables["images"], origin, stages)
+        require_rebuild_room(folder, live, wanted)
+        folder = replace(folder, durability=wanted.durability)
+        with waiting(wanted.durability):
+            folder.tables.checksums.settle("images", live.tables["images"])
+            generation = assemble(folder, wanted, live.tables["images"], origin, stages)
     return _report(folder, generation, stages)
 
 
@@ -250,6 +258,21 @@ def read_samples(source: Source, recipe: Recipe) -> tuple[Samples, NDArray[np.st
     return samples, split, scan.left_out
 
 
+def _without_removed(
+    index: IndexFolder, samples: Samples, split: NDArray[np.str_], left_out: LeftOut
+) -> tuple[Samples, NDArray[np.str_]]:
+    """Leave out the photos that were once removed from this index."""
+    removed = index.tombstones().cover(samples.table["id"])
+    for row in np.flatnonzero(removed).tolist():
+        left_out.add(REMOVED, samples[row].id, broken=False)
+    kept = np.flatnonzero(~removed)
+    if len(kept) == 0:
+        raise EmptyDatasetError(
+            f"All {len(samples)} samples were removed from '{index.root}' for good; build into another folder."
+        )
+    return samples.take(kept), split[kept]
+
+
 def _encoder_for(source: Source, recipe: Recipe) -> "Encoder | None":
     if isinstance(source, EmbeddedSource):
         return None
@@ -284,34 +307,14 @@ def _encoder_entry(source: Source, encoder: "Encoder | None", index: IndexFolder
 
 def _write_images(index: IndexFolder, samples: Samples, split: NDArray[np.str_], embedded: Embedded) -> int:
     """Write the images that could be read, with their split and features, and return the version of the table."""
-    import pyarrow as pa
-
-    kept = samples.take(embedded.rows)
-    table = kept.table.append_column("split", pa.array(split[embedded.rows], pa.string()))
-    table = table.append_column("row", pa.array(np.arange(len(kept))))
+    rows = image_rows(samples.take(embedded.rows), split[embedded.rows], embedded.content)
     first = next(embedded.features())
     schema = image_schema(first.shape[1])
-    return index.tables.write("images", schema, _image_batches(table, embedded.features(), schema))
-
-
-def _image_batches(
-    table: "pa.Table", features: Iterator[NDArray[np.float16]], schema: "pa.Schema"
-) -> Iterator["pa.RecordBatch"]:
-    import pyarrow as pa
-
-    start = 0
-    with Progress("writing images", table.num_rows, "image") as bar:
-        for part in features:
-            facts = table.slice(start, len(part)).combine_chunks()
-            columns = [
-                vectors_to_arrow(part) if f.name == "features" else facts[f.name].combine_chunks() for f in schema
-            ]
-            yield pa.RecordBatch.from_arrays(columns, schema=schema)
-            start += len(part)
-            bar.advance(len(part))
+    return index.tables.write("images", schema, image_batches(rows, embedded.features(), schema))
 
 
 def _report(index: IndexFolder, generation: Generation, stages: Stages) -> BuildReport:
     manifest = generation.manifest
-    timings = {step: round(seconds, 3) for step, seconds in stages.seconds.items()}
-    return BuildReport(index.root, manifest.generation, manifest.counts, manifest.left_out, manifest.rule, timings)
+    return BuildReport(
+        index.root, manifest.generation, manifest.counts, manifest.left_out, manifest.rule, stages.rounded()
+    )

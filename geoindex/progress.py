@@ -71,6 +71,10 @@ class Stages:
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - started
 
+    def rounded(self) -> dict[str, float]:
+        """Return the times in seconds, to the millisecond."""
+        return {name: round(seconds, 3) for name, seconds in self.seconds.items()}
+
     def milliseconds(self) -> dict[str, float]:
         """Return the times in ms."""
         return {name: round(1000.0 * seconds, 3) for name, seconds in self.seconds.items()}

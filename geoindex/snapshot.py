@@ -22,6 +22,7 @@ from geoindex.search.searcher import Searcher
 from geoindex.store.durable import reading_errors
 from geoindex.store.generations import Generation, IndexFolder
 from geoindex.store.manifest import Manifest
+from geoindex.store.tombstones import Tombstones
 
 if TYPE_CHECKING:
     from geoindex.encoder import Encoder
@@ -105,6 +106,10 @@ class Snapshot:
     projection: Projection
     encoder: OwnEncoder
 
+    def without(self, removed: Tombstones) -> "Snapshot":
+        """Return it without photos that were removed since it was opened."""
+        return replace(self, searcher=self.searcher.without(removed))
+
     def answer(self, embeddings: NDArray[np.float32], options: QueryOptions, stages: Stages) -> list[Prediction]:
         """Answer queries, (Q, dim) unit vectors; a batch shares its times evenly."""
         top_cells = options.top_cells or int(self.manifest.recipe["search"]["top_cells"])
@@ -153,5 +158,7 @@ def _open(
     encoder = OwnEncoder(index, manifest, device, given)
     if before is not None and before.encoder.fingerprint == encoder.fingerprint:
         encoder = before.encoder
-    projection = Projection.load(generation.file("projection.safetensors"))
-    return Snapshot(manifest, Searcher.open(generation), projection, encoder)
+    projection = Projection.load(generation.whole("projection.safetensors"))
+    # what a killed removal left to do, or what came after a generation that is live again
+    pending = index.tombstones() - generation.tombstones()
+    return Snapshot(manifest, Searcher.open(generation).without(pending), projection, encoder)

@@ -110,6 +110,13 @@ class Samples:
         """Return the samples at these rows, in this order."""
         return Samples(self.table.take(rows))
 
+    def with_prefix(self, prefix: str) -> "Samples":
+        """Return them with a text before every id."""
+        import pyarrow as pa
+
+        ids = pa.array([prefix + id for id in self.ids], pa.string())
+        return Samples(self.table.set_column(0, "id", ids)) if prefix else self
+
     def __len__(self) -> int:
         return int(self.table.num_rows)
 

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from geoindex.ann import NO_CLUSTER, TwoStageIndex
 from geoindex.errors import IndexDamagedError
+from geoindex.store.checked import CheckedFile
 
 
 def unit(rng, *shape):
@@ -40,7 +41,7 @@ def test_an_index_survives_its_file(tmp_path):
     cells, clusters, cell_of = unit(rng, 5, 8), unit(rng, 40, 8), np.sort(rng.integers(0, 5, 40))
     built = TwoStageIndex.build(cells, clusters, cell_of)
     built.save(tmp_path / "index.faiss")
-    loaded = TwoStageIndex.load(tmp_path / "index.faiss")
+    loaded = TwoStageIndex.load(CheckedFile(tmp_path / "index.faiss"))
     assert (loaded.n_cells, loaded.n_clusters, loaded.dim) == (5, 40, 8)
     queries = unit(rng, 3, 8)
     np.testing.assert_array_equal(built.search(queries, 2).clusters, loaded.search(queries, 2).clusters)
@@ -67,4 +68,4 @@ def test_a_file_of_something_else_is_an_error(tmp_path):
     path = tmp_path / "index.faiss"
     path.write_bytes(b"not an index at all")
     with pytest.raises(IndexDamagedError, match="geoindex repair"):
-        TwoStageIndex.load(path)
+        TwoStageIndex.load(CheckedFile(path))

@@ -13,7 +13,7 @@ from geoindex.evaluation.rivals import best_constant, nearest_image, random_pair
 from geoindex.geo import haversine_km
 from geoindex.metrics import geoscore
 from geoindex.store.generations import IndexFolder
-from geoindex.store.images import StoredImages
+from geoindex.store.images import stored_images
 
 
 @pytest.fixture(scope="module")
@@ -22,12 +22,11 @@ def report(index):
 
 
 def gallery(index):
-    table = index.searcher.sidecar.gallery
-    return table["lat"].to_numpy(), table["lon"].to_numpy()
+    return index.searcher.sidecar.gallery.positions()
 
 
 def queries(index, split):
-    images = StoredImages.read(IndexFolder(index.path).tables, index.manifest.tables["images"])
+    images = stored_images(IndexFolder(index.path), index.manifest.tables["images"])
     parts = list(images.features(split))
     rows, features = np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
     return images.lat[rows], images.lon[rows], index.projection.apply(features.astype(np.float32))
@@ -51,7 +50,7 @@ def test_the_index_beats_what_never_looks_at_the_photo(report):
 
 def test_the_nearest_image_is_that_of_brute_force(report, index):
     lat, lon, vectors = queries(index, "test")
-    nearest = (vectors @ np.array(index.searcher.sidecar.embeddings, np.float32).T).argmax(axis=1)
+    nearest = (vectors @ np.array(index.searcher.sidecar.gallery.live_embeddings(), np.float32).T).argmax(axis=1)
     own_lat, own_lon = gallery(index)
     distance_km = haversine_km(own_lat[nearest], own_lon[nearest], lat, lon)
     assert report.row("1-NN").median_km == pytest.approx(float(np.median(distance_km)))

@@ -8,15 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.assembly.division import Division
+from geoindex.assembly.sites import write_levels
 from geoindex.encoder.projection import Projection, fit_whitening
 from geoindex.errors import IndexDamagedError
 from geoindex.places import place_names
 from geoindex.progress import Progress
 from geoindex.prototypes import Groups, describe_groups, sum_slices
 from geoindex.recipe import Recipe
+from geoindex.store.durable import sync_file
 from geoindex.store.images import StoredImages
+from geoindex.store.schemas import cell_schema, cluster_schema, vectors_to_arrow
 from geoindex.store.sidecar import write_arrow
-from geoindex.store.tables import cell_schema, cluster_schema, vectors_to_arrow
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -53,7 +55,7 @@ def write_gallery(path: Path, images: StoredImages, division: Division, projecti
     place = np.full(images.facts.num_rows, -1)
     place[division.order] = np.arange(len(division.order))
     shape = (len(division.order), projection.dim)
-    np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape).flush()
+    np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
     _allocate(path)
     written = np.load(path, mmap_mode="r+")
     filled = 0
@@ -62,7 +64,6 @@ def write_gallery(path: Path, images: StoredImages, division: Division, projecti
             written[place[rows]] = projection.apply(features.astype(np.float32))
             filled += len(rows)
             bar.advance(len(rows))
-    written.flush()
     if filled != shape[0]:
         raise IndexDamagedError(
             f"The images table gave {filled} of {shape[0]} gallery images; build the index again in another folder."
@@ -76,8 +77,7 @@ def _allocate(path: Path) -> None:
         while block := file.read(ALLOCATED_AT_ONCE):
             file.seek(-len(block), os.SEEK_CUR)
             file.write(block)
-        file.flush()
-        os.fsync(file.fileno())
+        sync_file(file)
 
 
 def describe(images: StoredImages, division: Division, embeddings: NDArray[np.float16]) -> tuple[Groups, Groups]:
@@ -128,4 +128,5 @@ def write_sidecar(
     first = pa.array(np.cumsum(size) - size)
     write_arrow(folder / "clusters.arrow", clusters.drop_columns(vectors).append_column("first", first))
     gallery = images.facts.take(division.order).drop_columns(["split"])
+    write_levels(folder, division.clusters)
     write_arrow(folder / "gallery.arrow", gallery.append_column("cluster", pa.array(division.cluster_of)))

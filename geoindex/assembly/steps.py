@@ -24,9 +24,11 @@ from geoindex.search.fitting import Fitted, Validation, fit_posterior
 from geoindex.search.posterior import Geography
 from geoindex.search.searcher import Searcher
 from geoindex.store.durable import storage_errors
-from geoindex.store.generations import Generation, IndexFolder, seal
-from geoindex.store.images import StoredImages
+from geoindex.store.generations import Generation, IndexFolder
+from geoindex.store.images import StoredImages, stored_images
 from geoindex.store.manifest import Manifest
+from geoindex.store.sealing import seal
+from geoindex.store.vouchers import write_vouchers
 from geoindex.training.tuned import TunedHeads, read_heads
 
 if TYPE_CHECKING:
@@ -65,7 +67,7 @@ def assemble(index: IndexFolder, recipe: Recipe, version: int, origin: Origin, s
             draft = _draft(index, name, folder, recipe, version, origin, stages)
             with stages("verify"):
                 verify_generation(index.tables, draft)
-            timings = {step: round(seconds, 3) for step, seconds in stages.seconds.items()}
+            timings = stages.rounded()
             with stages("publish"):
                 return index.publish(replace(draft, manifest=replace(draft.manifest, timings_s=timings)))
         except BaseException:
@@ -77,7 +79,7 @@ def _draft(
     index: IndexFolder, name: str, folder: Path, recipe: Recipe, version: int, origin: Origin, stages: Stages
 ) -> Generation:
     with stages("read images"):
-        images = StoredImages.read(index.tables, version)
+        images = stored_images(index, version)
     with stages("geocells and clusters"):
         division = divide(images, recipe)
     with stages("geo-embeddings"):
@@ -105,8 +107,10 @@ def _draft(
         recipe=recipe_to_dict(recipe), source=origin.source, encoder=origin.encoder, dim=projection.dim,
         counts=_counts(images, division), tables=versions, posterior=_posterior(fitted), rule=fitted.rule,
         geocells=division.fitted.to_dict(), canaries=[], left_out=origin.left_out, timings_s={},
-        training=_training(trained, heads),
+        training=_training(trained, heads), durability=index.mode,
     )  # fmt: skip
+    index.bury(folder)
+    write_vouchers(index.tables, folder, versions)
     return _with_canaries(seal(folder, manifest), recipe.search.top_cells)
 
 
@@ -155,7 +159,8 @@ def _posterior(fitted: Fitted) -> dict[str, Any]:
 def _counts(images: StoredImages, division: Division) -> dict[str, int]:
     splits = {name: len(images.rows(split)) for name, split in (("gallery", "train"), ("val", "val"), ("test", "test"))}
     groups = {"cells": len(division.partition), "clusters": len(division.clusters)}
-    return {"images": images.facts.num_rows, **splits, **groups}
+    removed = int(images.removed.sum())
+    return {"images": images.facts.num_rows - removed, "removed": removed, **splits, **groups}
 
 
 def _with_canaries(generation: Generation, top_cells: int) -> Generation:

@@ -8,7 +8,8 @@ from geoindex.encoder.projection import Projection
 from geoindex.errors import IndexDamagedError
 from geoindex.search.searcher import Searcher
 from geoindex.store.generations import Generation
-from geoindex.store.tables import LanceTables, vectors_from_arrow
+from geoindex.store.schemas import vectors_from_arrow
+from geoindex.store.tables import LanceTables
 
 TOLERANCE = 2e-3
 """Largest difference of a component or a cosine; gallery embeddings are float16."""
@@ -19,9 +20,9 @@ CANARIES = 8
 
 def record_canaries(searcher: Searcher, top_cells: int) -> list[dict[str, Any]]:
     """Return gallery rows with the cluster that each finds first."""
-    count = len(searcher.sidecar.embeddings)
-    rows = np.unique(np.linspace(0, count - 1, min(CANARIES, count)).astype(np.int64))
-    queries = searcher.sidecar.embeddings[rows].astype(np.float32)
+    live = np.flatnonzero(searcher.sidecar.gallery.live())
+    rows = live[np.unique(np.linspace(0, len(live) - 1, min(CANARIES, len(live))).astype(np.int64))]
+    queries = searcher.sidecar.gallery.vectors(rows).astype(np.float32)
     rankings = searcher.rank(queries, top_cells)
     return [{"row": int(row), "cluster": int(r.clusters[0])} for row, r in zip(rows, rankings, strict=True)]
 
@@ -33,6 +34,15 @@ def verify_generation(tables: LanceTables, generation: Generation) -> None:
         IndexDamagedError: at the first thing that is not as written.
     """
     generation.check()
+    verify_answers(tables, generation)
+
+
+def verify_answers(tables: LanceTables, generation: Generation) -> None:
+    """Compare what a generation answers with its canaries and with the tables that it was made from.
+
+    Raises:
+        IndexDamagedError: at the first thing that is not as written.
+    """
     searcher = Searcher.open(generation)
     top_cells = int(generation.manifest.recipe["search"]["top_cells"])
     if record_canaries(searcher, top_cells) != generation.manifest.canaries:
@@ -43,20 +53,22 @@ def verify_generation(tables: LanceTables, generation: Generation) -> None:
 
 def _compare_gallery(tables: LanceTables, generation: Generation, searcher: Searcher) -> None:
     """Project stored features of the canaries again."""
-    places = [canary["row"] for canary in generation.manifest.canaries]
-    rows = searcher.sidecar.gallery["row"].to_numpy()[places]
+    gallery = searcher.sidecar.gallery
+    places = np.array([canary["row"] for canary in generation.manifest.canaries], np.int64)
+    rows = np.array([fact["row"] for fact in gallery.facts(places)])
     where = f"row IN ({', '.join(map(str, rows))})"
     stored = tables.read("images", generation.manifest.tables["images"], ["row", "features"], where)
     features = vectors_from_arrow(stored["features"].combine_chunks())[np.argsort(np.argsort(rows))]
-    projection = Projection.load(generation.file("projection.safetensors"))
+    projection = Projection.load(generation.whole("projection.safetensors"))
     embeddings = projection.apply(features.astype(np.float32))
-    if not np.allclose(embeddings, searcher.sidecar.embeddings[places], atol=TOLERANCE):
+    if not np.allclose(embeddings, gallery.vectors(places), atol=TOLERANCE):
         raise _damaged(generation, "embeddings of the gallery are not those of the stored features")
 
 
 def _compare_search(tables: LanceTables, generation: Generation, searcher: Searcher, top_cells: int) -> None:
     """Compare two stages with brute force over the stored geo-embeddings of the probed cells."""
-    queries = searcher.sidecar.embeddings[[canary["row"] for canary in generation.manifest.canaries]]
+    places = np.array([canary["row"] for canary in generation.manifest.canaries], np.int64)
+    queries = searcher.sidecar.gallery.vectors(places)
     hits = searcher.ann.search(queries.astype(np.float32), top_cells)
     for query, cells, clusters, scores in zip(queries, hits.cells, hits.clusters, hits.cluster_scores, strict=True):
         wanted = np.flatnonzero(np.isin(searcher.geography.cell, cells))

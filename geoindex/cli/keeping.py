@@ -1,8 +1,8 @@
-"""Commands that keep an index sound: its history, a way back, and the removal of what nobody needs."""
+"""Commands that keep an index: its history, a way back, the removal of what nobody needs, repair, copies."""
 
 from pathlib import Path
 
-from geoindex.cli.application import ReportFormat, app, print_report
+from geoindex.cli.application import SOME_FAILED, ReportFormat, app, print_report
 
 
 @app.command
@@ -27,7 +27,7 @@ def rollback(index: Path, /, *, to: str = "") -> int:
         index: Folder of the index.
         to: Its name, as 000002; without one, the parent of the live generation.
     """
-    from geoindex.store.history import roll_back
+    from geoindex.updates.rollback import roll_back
 
     print(f"{index}: generation {roll_back(index, to).manifest.generation} answers now")
     return 0
@@ -73,7 +73,58 @@ def repair(index: Path, /, *, format: ReportFormat = "table") -> int:
         index: Folder of the index.
         format: How to print what was done.
     """
-    from geoindex.integrity import repair_index
+    from geoindex.repair import repair_index
 
-    print_report(repair_index(index), format)
+    repaired = repair_index(index)
+    print_report(repaired, format)
+    return SOME_FAILED if repaired.left else 0
+
+
+@app.command
+def clone(index: Path, out: Path, /, *, generation: str = "", format: ReportFormat = "table") -> int:
+    """Make an index of its own out of one generation of another, and compare every byte with its checksum.
+
+    Args:
+        index: Folder of the index.
+        out: Folder of the new one, which is not there or is empty.
+        generation: Which one, as 000002; without one, the live one.
+        format: How to print what was copied.
+    """
+    from geoindex.transfer import clone_index
+
+    print_report(clone_index(index, out, generation), format)
+    return 0
+
+
+@app.command
+def export(
+    index: Path, archive: Path, /, *, generation: str = "", replace: bool = False, format: ReportFormat = "table"
+) -> int:
+    """Write one generation of an index into a single tar file, with the checksum of every file in it.
+
+    Args:
+        index: Folder of the index.
+        archive: The file, such as mine.tar.
+        generation: Which one, as 000002; without one, the live one.
+        replace: Let it take the place of a file that is there, once it is whole.
+        format: How to print what was written.
+    """
+    from geoindex.transfer import export_index
+
+    print_report(export_index(index, archive, generation, replace=replace), format)
+    return 0
+
+
+@app.command(name="import")
+def import_(archive: Path, out: Path, /, *, format: ReportFormat = "table") -> int:
+    """Make an index out of a file that 'geoindex export' wrote, after a look at every byte of it.
+
+    Args:
+        archive: The file.
+        out: Folder of the index, which is not there or is empty.
+        format: How to print what was unpacked.
+    """
+    from geoindex.transfer import import_index
+
+    print_report(import_index(archive, out), format)
     return 0

@@ -24,12 +24,20 @@ def demo(*, out: Path = Path("geoindex-demo"), images: int = 8000, seed: int = 0
 
 
 @app.command
-def build(source: str = "", /, *, recipe: Flags = Recipe(), format: ReportFormat = "table") -> int:  # noqa: B008
+def build(
+    source: str = "",
+    /,
+    *,
+    recipe: Flags = Recipe(),  # noqa: B008
+    dry_run: bool = False,
+    format: ReportFormat = "table",
+) -> int:
     """Build an index from geotagged photos. An index that is there goes on answering until the new one is ready.
 
     Args:
         source: A recipe (.toml), a folder of photos, a table, or a URI such as osv5m:ROOT?split=train.
         recipe: Every key of a recipe is a flag, and overrides the file.
+        dry_run: Only say what it would take: images, encoder, disk and memory. Nothing is written.
         format: How to print what was built.
     """
     from dataclasses import replace
@@ -38,6 +46,11 @@ def build(source: str = "", /, *, recipe: Flags = Recipe(), format: ReportFormat
 
     wanted = recipe if source.endswith(".toml") or not source else replace(recipe, source=source)
     out = wanted.out or default_folder(source or wanted, wanted)
+    if dry_run:
+        from geoindex.plan import plan_build
+
+        print_report(plan_build(wanted, out), format)
+        return 0
     return print_build(build_index(wanted, out=out), format)
 
 

@@ -77,6 +77,11 @@ class Encoder:
         return self._backbone.dim
 
     @property
+    def weight_bytes(self) -> int:
+        """Size of its weights."""
+        return sum(value.numel() * value.element_size() for value in self.module.state_dict().values())
+
+    @property
     def image_size(self) -> int:
         """Side of the square input in pixels."""
         return self.preprocessing.size

@@ -59,6 +59,31 @@ def load_encoder(spec: str, recipe: EncoderRecipe = _DEFAULT, *, weights: str | 
     return Encoder(spec, architecture, _override(preprocessing, recipe), module, recipe, weights=weights)
 
 
+def outline_encoder(spec: str, recipe: EncoderRecipe = _DEFAULT, *, weights: str = "") -> Encoder:
+    """Make the encoder of this name but for its weights, which are random and cost nothing: for its sizes alone.
+
+    Args:
+        spec: as for `load_encoder`.
+        recipe: likewise.
+        weights: the checkpoint that would be loaded; it is not looked at.
+
+    Raises:
+        ConfigError: if the name cannot be meant.
+        EncoderError: if the library has no such model, or cannot build it.
+    """
+    if Path(spec).is_dir():
+        architecture, preprocessing = _parts(_read_config(Path(spec, CONFIG_FILE)), Path(spec, CONFIG_FILE))
+        module = _build(architecture, 0)
+    else:
+        named = parse_spec(spec)
+        library = library_of(named.library)
+        architecture = library.architecture(named, recipe.image_size)
+        module = _build(architecture, named.seed)
+        preprocessing = library.preprocessing(architecture, module, named.tag)
+    on_cpu = replace(recipe, device="cpu", dtype="float32")
+    return Encoder(spec, architecture, _override(preprocessing, recipe), module, on_cpu, weights=weights)
+
+
 def _weights_file(spec: EncoderSpec, weights: str) -> Path | None:
     """Return the checkpoint to load; None for untrained weights."""
     if spec.is_random and weights:

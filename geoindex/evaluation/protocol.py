@@ -4,7 +4,6 @@ import tempfile
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +19,7 @@ from geoindex.metrics import measure
 from geoindex.sources import open_source
 from geoindex.sources.source import EmbeddedSource
 from geoindex.store.generations import IndexFolder
-from geoindex.store.images import StoredImages
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from geoindex.store.images import stored_images
 
 SPLITS = ("train", "val", "test")
 
@@ -82,7 +78,7 @@ def split_queries(index: GeoIndex, split: str) -> Queries:
     """
     if split not in SPLITS:
         raise ConfigError(f"No split '{split}'; choose one of {', '.join(SPLITS)}.")
-    images = StoredImages.read(IndexFolder(index.path).tables, index.manifest.tables["images"])
+    images = stored_images(IndexFolder(index.path), index.manifest.tables["images"])
     parts = [(rows, index.projection.apply(f.astype(np.float32))) for rows, f in images.features(split)]
     if not sum(len(rows) for rows, _ in parts):
         raise EmptyDatasetError(
@@ -125,9 +121,9 @@ def floor_errors(index: GeoIndex, queries: Queries, seed: int) -> dict[str, Floa
     Random pairing is drawn several times, (10 Q,); the best constant point and 1-NN are (Q,).
     """
     gallery = index.searcher.sidecar.gallery
-    lat, lon = gallery["lat"].to_numpy(), gallery["lon"].to_numpy()
+    lat, lon = gallery.positions()
     constant = best_constant(lat, lon, seed)
-    nearest = nearest_image(queries.embeddings, index.searcher.sidecar.embeddings)
+    nearest = nearest_image(queries.embeddings, gallery.live_embeddings())
     return {
         "random pairing": random_pairing_km(queries.lat, queries.lon, lat, lon, seed),
         f"best constant ({constant[0]:.1f}, {constant[1]:.1f})": haversine_km(*constant, queries.lat, queries.lon),
@@ -144,18 +140,11 @@ def _report(index: GeoIndex, queries: Queries, seed: int) -> Report:
         rows.append(Row(f"geoindex, {rule}", measure(distance_km), "own" if rule == own else "other rule"))
     return Report(
         index=str(index.path), generation=index.manifest.generation, encoder=index.manifest.encoder["spec"],
-        queries=queries.name, count=len(queries.lat), unreadable=queries.unreadable, gallery=gallery.num_rows,
-        cells=index.searcher.ann.n_cells, clusters=index.searcher.ann.n_clusters, rule=own,
-        in_gallery=_overlap(queries.ids, gallery["id"]), rows=tuple(rows),
+        queries=queries.name, count=len(queries.lat), unreadable=queries.unreadable,
+        gallery=index.manifest.counts["gallery"], cells=index.searcher.ann.n_cells,
+        clusters=index.searcher.ann.n_clusters, rule=own,
+        in_gallery=len(gallery.find(frozenset(queries.ids))), rows=tuple(rows),
     )  # fmt: skip
-
-
-def _overlap(ids: list[str], gallery: "pa.ChunkedArray") -> int:
-    """Return how many images of the gallery, whose ids are unique, have one of these ids."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    return int(pc.sum(pc.is_in(gallery, value_set=pa.array(ids, pa.string()))).as_py() or 0)
 
 
 def rule_errors(index: GeoIndex, queries: Queries) -> dict[str, Floats]:

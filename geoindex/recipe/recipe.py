@@ -66,6 +66,10 @@ class Recipe:
     out: str = ""
     """Folder of the index; empty: beside the recipe file, or indexes/ and the source's name."""
 
+    durability: Literal["durable", "fast"] = "durable"
+    """durable: what was confirmed outlives a power cut, and damage is told by checksums; fast: an index that can be
+    built again does not wait for the disk and has no checksums."""
+
     encoding: EncoderRecipe = field(default_factory=EncoderRecipe)
     geocells: GeocellRecipe = field(default_factory=GeocellRecipe)
     clusters: ClusterRecipe = field(default_factory=ClusterRecipe)

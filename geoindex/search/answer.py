@@ -1,5 +1,6 @@
 """Ranked candidates -> a Prediction: the point, the radius, named candidates, evidence."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypedDict
 
@@ -84,7 +85,7 @@ def answer(
         radius_km=max(mass_radius_km(ranking.posterior, lat, lon), fact["radius_km"]),
         rule=rule,
         candidates=tuple(_candidates(searcher, ranking, options.top_k)),
-        evidence=tuple(_evidence(searcher, n, lat, lon) for n in searcher.neighbours(ranking, query, options.evidence)),
+        evidence=tuple(_evidence(searcher, searcher.neighbours(ranking, query, options.evidence), lat, lon)),
     )
     return prediction if options.max_precision_km is None else blur(prediction, options.max_precision_km)
 
@@ -95,29 +96,29 @@ def _nearest_fact(searcher: Searcher, ranking: Ranking, lat: float, lon: float) 
     table, rows = searcher.sidecar.clusters, ranking.clusters
     if row >= len(rows):
         row -= len(rows)
-        unprobed = np.setdiff1d(np.arange(searcher.ann.n_cells), searcher.geography.cell[rows])
+        occupied = np.flatnonzero(searcher.geography.cell_images > 0)
+        unprobed = np.setdiff1d(occupied, searcher.geography.cell[rows])
         table, rows = searcher.sidecar.cells, unprobed
-    facts: list[dict[str, Any]] = table.slice(int(rows[row]), 1).to_pylist()
-    return facts[0]
+    return table.rows(rows[row : row + 1])[0]
 
 
 def _candidates(searcher: Searcher, ranking: Ranking, count: int) -> list[Candidate]:
     rows = ranking.clusters[:count]
-    facts: list[dict[str, Any]] = searcher.sidecar.clusters.take(rows).to_pylist()
     return [
         Candidate(
             rank=rank + 1, lat=fact["lat"], lon=fact["lon"], probability=float(ranking.probability[rank]),
             score=float(ranking.scores[rank]), cell=fact["cell"], cluster=fact["cluster"],
             n_images=fact["n_images"], radius_km=fact["radius_km"], place=fact["place"],
         )
-        for rank, fact in enumerate(facts)
+        for rank, fact in enumerate(searcher.sidecar.clusters.rows(rows))
     ]  # fmt: skip
 
 
-def _evidence(searcher: Searcher, neighbour: Neighbour, lat: float, lon: float) -> Evidence:
-    fact: dict[str, Any] = searcher.sidecar.gallery.slice(neighbour.row, 1).to_pylist()[0]
-    distance_km = float(haversine_km(lat, lon, fact["lat"], fact["lon"]))
-    return Evidence(fact["id"], fact["image"], fact["lat"], fact["lon"], neighbour.similarity, distance_km)
+def _evidence(searcher: Searcher, neighbours: list[Neighbour], lat: float, lon: float) -> Iterator[Evidence]:
+    facts = searcher.sidecar.gallery.facts(np.array([neighbour.row for neighbour in neighbours], np.int64))
+    for neighbour, fact in zip(neighbours, facts, strict=True):
+        distance_km = float(haversine_km(lat, lon, fact["lat"], fact["lon"]))
+        yield Evidence(fact["id"], fact["image"], fact["lat"], fact["lon"], neighbour.similarity, distance_km)
 
 
 def blur(prediction: Prediction, precision_km: float) -> Prediction:

@@ -81,7 +81,8 @@ def rank_clusters(
         log_cells = cell_log_probability(ann.cell_scores(chunk), geography, scales)
         # not by score: with the prior on, the most probable cluster is often in a cell that scores lower
         clusters, scores = ann.clusters_in(chunk, top_columns(log_cells, top_cells))
-        for row, found in enumerate(clusters != NO_CLUSTER):
+        # one that lost its last photo is no answer
+        for row, found in enumerate((clusters != NO_CLUSTER) & (geography.images[clusters] > 0)):
             kept = scores[row, found].astype(np.float64)
             rankings.append(_rank(clusters[row, found], kept, log_cells[row], geography, scales))
     return rankings
@@ -91,7 +92,8 @@ def cell_log_probability(scores: NDArray[np.float32], geography: Geography, scal
     """Return log p(c) for every cell, (Q, C)."""
     logits = scales.cell * scores.astype(np.float64)
     if scales.prior:
-        logits = logits + np.log(geography.cell_images)
+        logits = logits + np.log(np.maximum(geography.cell_images, 1))
+    logits[:, geography.cell_images == 0] = -np.inf  # no photo, no chance
     return _log_softmax(logits)
 
 
@@ -106,7 +108,7 @@ def _rank(
     log_p = log_cells[geography.cell[clusters]] + _log_within(clusters, scores, geography, scales)
     order = np.argsort(-log_p, kind="stable")
     clusters, scores, probability = clusters[order], scores[order], np.exp(log_p[order])
-    unprobed = np.ones(len(log_cells), bool)
+    unprobed = geography.cell_images > 0
     unprobed[geography.cell[clusters]] = False
     posterior = Posterior(
         np.concatenate([geography.lat[clusters], geography.cell_lat[unprobed]]),

@@ -1,6 +1,6 @@
 """The files of a generation, opened for queries: search index, geography and gallery, memory-mapped."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 from geoindex.ann import TwoStageIndex
 from geoindex.errors import IndexDamagedError
 from geoindex.search.posterior import Geography, Ranking, Scales, rank_clusters
+from geoindex.store.checked import CheckedTable
 from geoindex.store.generations import Generation
 from geoindex.store.manifest import check_parts
-from geoindex.store.sidecar import Sidecar, read_arrow
+from geoindex.store.sidecar import Sidecar, open_sidecar
+from geoindex.store.tombstones import Tombstones
 
 EVIDENCE_CLUSTERS = 8
 """Best clusters whose images are looked at for evidence."""
@@ -54,7 +56,7 @@ class Searcher:
             IndexDamagedError: if a file is missing, has another size, or does not fit the others.
         """
         check_parts(generation.manifest, generation.folder)
-        ann = TwoStageIndex.load(generation.file("index.faiss"))
+        ann = TwoStageIndex.load(generation.checked("index.faiss"))
         sidecar = open_sidecar(generation)
         posterior = generation.manifest.posterior
         scales = Scales(posterior["cell_scale"], posterior["cluster_scale"], posterior["prior"])
@@ -64,13 +66,29 @@ class Searcher:
 
     def _check_counts(self, generation: Generation) -> None:
         counts = generation.manifest.counts
-        found = (self.ann.n_cells, self.ann.n_clusters, len(self.sidecar.embeddings))
+        live = len(self.sidecar.gallery) - len(self.sidecar.gallery.dead)
+        found = (self.ann.n_cells, self.ann.n_clusters, live)
         wanted = (counts["cells"], counts["clusters"], counts["gallery"])
         if found != wanted or self.ann.dim != generation.manifest.dim:
             raise IndexDamagedError(
                 f"The files in '{generation.folder}' hold {found} cells, clusters and images, "
                 f"the manifest says {wanted}; run 'geoindex repair' to make them again."
             )
+
+    def without(self, removed: Tombstones) -> "Searcher":
+        """Return it without photos that were removed since its files were made; they are in no answer of it.
+
+        What no photo is left of is answered no more; centroids stay until the next generation.
+        """
+        gallery = self.sidecar.gallery
+        gone = gallery.find(removed.ids)
+        if len(gone) == 0:
+            return self
+        sidecar = replace(self.sidecar, gallery=replace(gallery, dead=np.union1d(gallery.dead, gone)))
+        cluster = gallery.column("cluster")[gone]
+        images = self.geography.images - np.bincount(cluster, minlength=len(self.geography.images))
+        cell_images = np.bincount(self.geography.cell, weights=images, minlength=self.ann.n_cells).astype(np.int64)
+        return replace(self, sidecar=sidecar, geography=replace(self.geography, images=images, cell_images=cell_images))
 
     def rank(self, queries: NDArray[np.float32], top_cells: int) -> list[Ranking]:
         """Rank the clusters of the best cells for each query, (Q, D) unit vectors."""
@@ -80,40 +98,19 @@ class Searcher:
         """Return the gallery images most similar to the query inside its best clusters."""
         if count < 1:
             return []
-        parts = [self.sidecar.images_of(int(m)) for m in ranking.clusters[:EVIDENCE_CLUSTERS]]
-        rows = np.concatenate([np.arange(part.start, part.stop) for part in parts])
-        vectors = np.concatenate([self.sidecar.embeddings[part] for part in parts]).astype(np.float32)
-        similarity = vectors @ query
+        gallery = self.sidecar.gallery
+        rows = np.concatenate([gallery.members(int(m)) for m in ranking.clusters[:EVIDENCE_CLUSTERS]])
+        similarity = gallery.vectors(rows).astype(np.float32) @ query
         order = np.argsort(-similarity, kind="stable")[:count]
         return [Neighbour(int(rows[i]), float(similarity[i])) for i in order]
-
-
-def open_sidecar(generation: Generation) -> Sidecar:
-    """Memory-map the sidecar of a generation.
-
-    Raises:
-        IndexDamagedError: if a file is missing, has another size, or is not of its kind.
-    """
-    cells, clusters, gallery, embeddings = (
-        generation.file(name) for name in ("cells.arrow", "clusters.arrow", "gallery.arrow", "gallery.npy")
-    )
-    try:
-        return Sidecar(
-            read_arrow(cells), read_arrow(clusters), read_arrow(gallery), np.load(embeddings, mmap_mode="r")
-        )  # fmt: skip
-    except (OSError, ValueError) as error:  # Arrow's errors are both
-        raise IndexDamagedError(
-            f"The files in '{generation.folder}' cannot be read ({str(error).splitlines()[0].rstrip('.')}); "
-            "run 'geoindex repair' to make them again."
-        ) from error
 
 
 def geography_of(sidecar: Sidecar) -> Geography:
     """Return where the cells and clusters of a sidecar lie."""
     cells, clusters = sidecar.cells, sidecar.clusters
 
-    def column(table: Any, name: str) -> NDArray[Any]:
-        values: NDArray[Any] = table[name].to_numpy()
+    def column(table: CheckedTable, name: str) -> NDArray[Any]:
+        values: NDArray[Any] = table.column(name).to_numpy()
         return values
 
     return Geography(

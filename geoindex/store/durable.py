@@ -8,10 +8,20 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, Literal
 
 from geoindex.errors import StorageError
+
+READ_BYTES = 2**20
+
+Durability = Literal["durable", "fast"]
+"""durable: what was confirmed outlives a power cut, and damage is told. fast: a build that can be made again does not
+wait for the disk and keeps no checksums."""
+
+_waiting: ContextVar[bool] = ContextVar("waiting for the disk", default=True)
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -78,12 +88,21 @@ def write_durably(path: Path, data: bytes) -> None:
     try:
         with aside.open("wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            sync_file(file)
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
     sync(path.parent)
+
+
+@contextmanager
+def waiting(durability: Durability) -> Iterator[None]:
+    """Open a scope in which nothing waits for the disk if it is `fast`; files are replaced at once all the same."""
+    token = _waiting.set(durability == "durable")
+    try:
+        yield
+    finally:
+        _waiting.reset(token)
 
 
 def make_folder(path: Path) -> None:
@@ -94,8 +113,17 @@ def make_folder(path: Path) -> None:
         sync(folder.parent)
 
 
+def sync_file(file: BinaryIO) -> None:
+    """Wait until what was written to an open file is on the disk."""
+    file.flush()
+    if _waiting.get():
+        os.fsync(file.fileno())
+
+
 def sync(path: Path) -> None:
     """Wait until a file or the entries of a folder are on the disk."""
+    if not _waiting.get():
+        return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -111,20 +139,84 @@ def sync_tree(folder: Path) -> None:
         sync(Path(parent))
 
 
-def file_digest(path: Path) -> str:
-    """Return the sha256 of a file in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def file_stamp(path: str) -> tuple[int, int, int]:
+    """Return what changes when a file is replaced."""
+    try:
+        facts = os.stat(path)  # noqa: PTH116 - asked before every query
+    except OSError:
+        return 0, 0, 0
+    return facts.st_ino, facts.st_mtime_ns, facts.st_ctime_ns
 
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """Size and sha256 of one file of a generation."""
+    """Size and sha256 of one file.
+
+    Attributes:
+        bytes: its size.
+        sha256: of its content, or of the digests of its blocks, one after the other; empty: not recorded.
+        block_bytes: size of a block; 0: the content is not in blocks.
+    """
 
     bytes: int
     sha256: str
+    block_bytes: int = 0
 
     @classmethod
-    def of(cls, path: Path) -> "FileRecord":
-        """Measure a file."""
-        return cls(path.stat().st_size, file_digest(path))
+    def of(cls, path: Path, block_bytes: int = 0) -> "FileRecord":
+        """Measure a file as a whole, or in blocks."""
+        return measure(path, block_bytes).record()
+
+    @classmethod
+    def of_size(cls, path: Path) -> "FileRecord":
+        """Measure the size of a file alone."""
+        return cls(path.stat().st_size, "")
+
+    def fits(self, path: Path) -> bool:
+        """Tell whether every byte of a file is as it was recorded; without a checksum, whether its size is."""
+        if path.stat().st_size != self.bytes:
+            return False
+        return not self.sha256 or self == FileRecord.of(path, self.block_bytes)
+
+
+class Measure:
+    """Size and checksum of bytes that come in pieces of any size."""
+
+    def __init__(self, block_bytes: int = 0) -> None:
+        self.size, self._block_bytes = 0, block_bytes
+        self._whole, self._state = bytearray(), hashlib.sha256()
+
+    def update(self, piece: bytes | memoryview) -> None:
+        """Take the next bytes."""
+        view = memoryview(piece)
+        while self._block_bytes and len(view) >= (room := self._block_bytes - self.size % self._block_bytes):
+            self._state.update(view[:room])
+            self._whole += self._state.digest()
+            self.size, self._state, view = self.size + room, hashlib.sha256(), view[room:]
+        self._state.update(view)
+        self.size += len(view)
+
+    @property
+    def digests(self) -> bytes:
+        """The sha256 of each block so far, the last of which may be short, 32 bytes each."""
+        return bytes(self._whole) + (self._state.digest() if self.size % self._block_bytes else b"")
+
+    def record(self) -> FileRecord:
+        """Return the record of the bytes so far."""
+        if not self._block_bytes:
+            return FileRecord(self.size, self._state.hexdigest())
+        return block_record(self.digests, self.size, self._block_bytes)
+
+
+def block_record(digests: bytes, size: int, block_bytes: int) -> FileRecord:
+    """Return the record of a file whose blocks have these digests."""
+    return FileRecord(size, hashlib.sha256(digests).hexdigest(), block_bytes)
+
+
+def measure(path: Path, block_bytes: int = 0) -> Measure:
+    """Measure a file as a whole, or in blocks."""
+    found, buffer = Measure(block_bytes), memoryview(bytearray(READ_BYTES))
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(buffer):
+            found.update(buffer[:count])
+    return found

@@ -5,29 +5,30 @@ replaced atomically. Whatever stops a build before that leaves the live generati
 """
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from geoindex.errors import IndexDamagedError, IndexLockedError, IndexNotFoundError, StoreError
+from geoindex.errors import IndexDamagedError, IndexNotFoundError, StorageError, StoreError
+from geoindex.store.checked import BLOCKS_SUFFIX, CheckedFile, compared_whole
 from geoindex.store.durable import (
-    FileRecord,
-    make_folder,
+    Durability,
+    file_stamp,
     reading_errors,
     storage_errors,
     sync,
     sync_tree,
+    waiting,
     write_durably,
 )
 from geoindex.store.leftovers import clear_leftovers
+from geoindex.store.lock import locked
 from geoindex.store.manifest import MANIFEST_NAME, Manifest, digest, parse_manifest
+from geoindex.store.pointer import POINTER_NAME, pointer_to, read_pointer
 from geoindex.store.tables import TABLES, LanceTables
-
-CHECKED_BYTES = 2**24
-"""Size up to which a file is compared with its checksum when it is opened: 16 MB take about 10 ms."""
+from geoindex.store.tombstones import TOMBSTONES_NAME, Tombstones
 
 SEAL_NAME = "manifest.sha256"
 """File with the sha256 of the manifest; generations of older versions have none, and CURRENT alone vouches for them."""
@@ -59,9 +60,51 @@ class Generation:
                 f"'{path}' has {'gone' if size is None else f'{size} bytes'}, the manifest says {wanted}; "
                 f"run 'geoindex repair {self.folder.parent.parent}' to make it again from the stored images."
             )
-        if size <= CHECKED_BYTES and FileRecord.of(path) != record:
+        if compared_whole(record) and not record.fits(path):
             raise self._differs(path)
         return path
+
+    def checked(self, name: str) -> CheckedFile:
+        """Open one of its files whose blocks are checked when they are first touched.
+
+        Raises:
+            IndexDamagedError: if it is missing, has another size, or is small and not what was written.
+        """
+        path, record = self.file(name), self.manifest.files[name]
+        if not record.block_bytes:
+            return CheckedFile(path)
+        return CheckedFile.recorded(path, record, self.file(name + BLOCKS_SUFFIX))
+
+    def whole(self, name: str) -> Path:
+        """Return the path of one of its files after a check of all of it.
+
+        Raises:
+            IndexDamagedError: if it is missing or not what was written.
+        """
+        path = self.file(name)
+        if self.manifest.files[name].block_bytes:
+            self.checked(name).check_all()
+        return path
+
+    def tombstones(self) -> Tombstones:
+        """Return the photos that were removed when it was made; none of them is in an answer of its own.
+
+        Raises:
+            IndexDamagedError: if their file is not what was written.
+        """
+        return Tombstones.read(self.file(TOMBSTONES_NAME)) if TOMBSTONES_NAME in self.manifest.files else Tombstones()
+
+    def share(self, name: str, folder: Path) -> None:
+        """Give one of its files, which never change, to another generation's folder as well.
+
+        Raises:
+            IndexDamagedError: if it is missing or not what was written.
+        """
+        path = self.file(name)
+        try:
+            (folder / name).hardlink_to(path)
+        except OSError:  # not every file system can
+            shutil.copyfile(path, folder / name)
 
     def check(self) -> None:
         """Compare every file with its checksum.
@@ -71,7 +114,7 @@ class Generation:
         """
         for name, record in self.manifest.files.items():
             path = self.file(name)
-            if record.bytes > CHECKED_BYTES and FileRecord.of(path) != record:
+            if not compared_whole(record) and not record.fits(path):
                 raise self._differs(path)
 
     def _differs(self, path: Path) -> IndexDamagedError:
@@ -82,19 +125,59 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class IndexFolder:
-    """The folder of an index: CURRENT, generations/, tables/, encoder/, work/."""
+    """The folder of an index: CURRENT, generations/, tables/, encoder/, work/.
+
+    Attributes:
+        root: its path.
+        durability: of what is written; None: as the live generation was, durable without one.
+    """
 
     root: Path
+    durability: Durability | None = None
+
+    @property
+    def mode(self) -> Durability:
+        """Durability of what is written."""
+        if self.durability is not None:
+            return self.durability
+        try:
+            return self.current().manifest.durability
+        except StoreError:
+            return "durable"
 
     @property
     def tables(self) -> LanceTables:
         """The Lance tables."""
-        return LanceTables(self.root / "tables")
+        return LanceTables(self.root / "tables", self.mode)
 
     @property
     def work(self) -> Path:
         """Folder for what an unfinished build can go on from."""
         return self.root / "work"
+
+    @property
+    def tombstones_path(self) -> Path:
+        """File of the photos that were removed, from whichever generation."""
+        return self.root / TOMBSTONES_NAME
+
+    def tombstones(self) -> Tombstones:
+        """Return the photos that were removed for good.
+
+        Raises:
+            IndexDamagedError: if their file is not what was written.
+        """
+        try:
+            # the live generation has a copy of all whose removal was ever confirmed
+            copy = self.current().tombstones()
+        except StoreError:
+            copy = Tombstones()
+        return Tombstones.read(self.tombstones_path) | copy
+
+    def bury(self, folder: Path) -> None:
+        """Give a generation that is being made its copy of the removed photos, if there are any."""
+        tombstones = self.tombstones()
+        if tombstones:
+            tombstones.write(folder / TOMBSTONES_NAME)
 
     def encoder_folder(self, fingerprint: str) -> Path:
         """Return where the weights of an encoder are kept, if they are."""
@@ -124,11 +207,11 @@ class IndexFolder:
 
     def stamp(self) -> tuple[int, int, int]:
         """Return what changes whenever `CURRENT` is replaced; it costs one look at the file."""
-        try:
-            facts = os.stat(f"{self.root}/CURRENT")  # noqa: PTH116 - asked before every query that follows
-        except OSError:
-            return 0, 0, 0
-        return facts.st_ino, facts.st_mtime_ns, facts.st_ctime_ns
+        return file_stamp(f"{self.root}/CURRENT")
+
+    def tombstones_stamp(self) -> tuple[int, int, int]:
+        """Return what changes whenever photos are removed; it costs one look at the file."""
+        return file_stamp(f"{self.root}/{TOMBSTONES_NAME}")
 
     def names(self) -> list[str]:
         """Return the names of the generations on the disk, oldest first."""
@@ -156,23 +239,15 @@ class IndexFolder:
         return _generation(folder, data)
 
     def _pointer(self) -> dict[str, str]:
-        path = self.root / "CURRENT"
+        path = self.root / POINTER_NAME
         try:
-            with reading_errors(path):
-                pointer = json.loads(path.read_bytes())
-            if not str(pointer["generation"]).isdecimal():
-                raise ValueError("no name of a generation")
-            return {"generation": str(pointer["generation"]), "sha256": pointer["sha256"]}
+            return read_pointer(path)
         except FileNotFoundError:
             if self.names():
                 raise IndexDamagedError(f"'{path}' is gone; run 'geoindex repair {self.root}'.") from None
             raise IndexNotFoundError(self._not_found()) from None
         except NotADirectoryError:
             raise IndexNotFoundError(f"'{self.root}' is a file, and an index is a folder; name that.") from None
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise IndexDamagedError(
-                f"'{path}' does not name a generation; run 'geoindex repair {self.root}'."
-            ) from error
 
     def _names(self, pointer: dict[str, str]) -> bool:
         try:
@@ -195,23 +270,10 @@ class IndexFolder:
             IndexLockedError: if another process holds it.
             StorageError: if the folder cannot be written.
         """
-        from filelock import FileLock, Timeout
-
-        with storage_errors(self.root):
-            make_folder(self.root)
-            lock = FileLock(self.root / ".lock")
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                raise IndexLockedError(
-                    f"Another process is writing to '{self.root}'; wait for it to end, or build into another folder."
-                ) from None
-        try:
+        with waiting(self.mode), locked(self.root):
             with storage_errors(self.root):
                 clear_leftovers(self.tables, self._versions())
             yield
-        finally:
-            lock.release()
 
     def _versions(self) -> Iterator[dict[str, int]]:
         """Yield the versions of the tables that each readable generation names."""
@@ -230,15 +292,15 @@ class IndexFolder:
         folder.mkdir()
         return name, folder
 
-    def publish(self, generation: Generation) -> Generation:
-        """Make a sealed generation the live one.
+    def keep(self, generation: Generation) -> Generation:
+        """Make a sealed generation one of the index's, whole and on the disk; the live one stays.
 
         Raises:
-            StorageError: if the disk refuses; the live generation is then as it was.
+            StorageError: if the disk refuses.
         """
         folder, manifest = generation.folder, generation.manifest
         data, final = manifest.to_json(), self.root / "generations" / manifest.generation
-        with storage_errors(self.root):
+        with storage_errors(self.root), waiting(manifest.durability):
             for table in TABLES:
                 self.tables.tag(table, manifest.tables[table], f"gen-{manifest.generation}")
             write_durably(folder / MANIFEST_NAME, data)
@@ -246,13 +308,22 @@ class IndexFolder:
             sync_tree(folder)
             folder.rename(final)
             sync(final.parent)
-            try:
-                self._point_at(manifest.generation, data)
-            except OSError:
-                if not self._names(_pointer_to(manifest.generation, data)):
-                    shutil.rmtree(final)  # nothing names it
-                raise
         return Generation(final, manifest)
+
+    def publish(self, generation: Generation) -> Generation:
+        """Make a sealed generation the live one.
+
+        Raises:
+            StorageError: if the disk refuses; the live generation is then as it was.
+        """
+        kept = self.keep(generation)
+        try:
+            self.switch(kept)
+        except StorageError:
+            if not self._names(pointer_to(kept.manifest.generation, kept.manifest.to_json())):
+                shutil.rmtree(kept.folder)  # nothing names it
+            raise
+        return kept
 
     def switch(self, generation: Generation) -> None:
         """Make a published generation the live one.
@@ -260,11 +331,11 @@ class IndexFolder:
         Raises:
             StorageError: if the disk refuses; the live generation is then as it was.
         """
-        with storage_errors(self.root):
+        with storage_errors(self.root), waiting(generation.manifest.durability):
             self._point_at(generation.manifest.generation, (generation.folder / MANIFEST_NAME).read_bytes())
 
     def _point_at(self, name: str, manifest: bytes) -> None:
-        write_durably(self.root / "CURRENT", json.dumps(_pointer_to(name, manifest)).encode())
+        write_durably(self.root / POINTER_NAME, json.dumps(pointer_to(name, manifest)).encode())
 
 
 def _generation(folder: Path, manifest: bytes) -> Generation:
@@ -276,13 +347,3 @@ def _generation(folder: Path, manifest: bytes) -> Generation:
             f"'{path}' is that of another generation; run 'geoindex repair {folder.parent.parent}'."
         )
     return Generation(folder, parsed)
-
-
-def _pointer_to(name: str, manifest: bytes) -> dict[str, str]:
-    return {"generation": name, "sha256": digest(manifest)}
-
-
-def seal(folder: Path, manifest: Manifest) -> Generation:
-    """Record size and sha256 of every file in a finished folder."""
-    files = {path.name: FileRecord.of(path) for path in sorted(folder.iterdir())}
-    return Generation(folder, replace(manifest, files=files))

@@ -10,7 +10,6 @@ from typing import Any
 from geoindex.errors import ConfigError, StoreError
 from geoindex.store.durable import reading_errors, storage_errors, sync
 from geoindex.store.generations import Generation, IndexFolder
-from geoindex.store.kinds import fits
 from geoindex.store.manifest import check_parts
 from geoindex.store.tables import TABLES
 
@@ -113,27 +112,6 @@ def live_name(index: IndexFolder) -> str:
         return ""
 
 
-def roll_back(path: str | PathLike[str], name: str = "") -> Generation:
-    """Make an earlier generation the live one, after a look at every byte of it. The later ones stay.
-
-    Args:
-        path: folder of the index.
-        name: of the generation; empty: the parent of the live one.
-
-    Raises:
-        ConfigError: if the live one has no parent.
-        IndexNotFoundError: if there is no such generation.
-        IndexDamagedError: if it is not as it was written; the live one is then as it was.
-    """
-    index = IndexFolder(Path(path))
-    with index.writing():
-        wanted = index.generation(name or _parent(index))
-        check_parts(wanted.manifest, wanted.folder)
-        wanted.check()
-        index.switch(wanted)
-    return wanted
-
-
 def collect(path: str | PathLike[str], *, keep: int = 2, grace_hours: float = 24.0) -> Collected:
     """Remove generations that are neither live, nor among the newest, nor young; readers of those are left in peace.
 
@@ -151,7 +129,7 @@ def collect(path: str | PathLike[str], *, keep: int = 2, grace_hours: float = 24
     index = IndexFolder(Path(path))
     index.current()
     with index.writing(), storage_errors(index.root):
-        live, before = index.current().manifest.generation, _bytes(index.root)
+        live, before = index.current().manifest.generation, folder_bytes(index.root)
         ages = _ages_s(index)
         old = [name for name in index.names()[:-keep] if ages[name] >= grace_hours * HOUR_S]
         removed = [name for name in old if name != live]
@@ -160,13 +138,13 @@ def collect(path: str | PathLike[str], *, keep: int = 2, grace_hours: float = 24
             check_parts(generation.manifest, generation.folder)
         _sweep(index)
         for name in removed:
-            _remove(index, name)
-        _clean_tables(index, kept)
+            remove_generation(index, name)
+        clean_tables(index, kept)
         _remove_encoders(index, kept)
-        return Collected(index.root, tuple(removed), tuple(index.names()), max(0, before - _bytes(index.root)))
+        return Collected(index.root, tuple(removed), tuple(index.names()), max(0, before - folder_bytes(index.root)))
 
 
-def _remove(index: IndexFolder, name: str) -> None:
+def remove_generation(index: IndexFolder, name: str) -> None:
     """Remove a generation; it is gone at once or still whole."""
     folder = index.root / "generations" / name
     gone = folder.with_name(f".{name}.gone")
@@ -182,7 +160,7 @@ def _sweep(index: IndexFolder) -> None:
             shutil.rmtree(leftover)
 
 
-def _clean_tables(index: IndexFolder, kept: list[Generation]) -> None:
+def clean_tables(index: IndexFolder, kept: list[Generation]) -> None:
     """Remove versions of tables that are older than what any generation names."""
     tags = {f"gen-{generation.manifest.generation}" for generation in kept}
     for table in TABLES:
@@ -198,15 +176,8 @@ def _remove_encoders(index: IndexFolder, kept: list[Generation]) -> None:
             shutil.rmtree(folder)
 
 
-def _parent(index: IndexFolder) -> str:
-    live = index.current().manifest
-    if not live.parent:
-        raise ConfigError(f"Generation {live.generation} of '{index.root}' is the first; name the one to go to.")
-    return live.parent
-
-
 def _facts(index: IndexFolder, name: str, live: str) -> PastGeneration:
-    size = _bytes(index.root / "generations" / name)
+    size = folder_bytes(index.root / "generations" / name)
     try:
         generation = index.generation(name)
         manifest = check_parts(generation.manifest, generation.folder)
@@ -214,14 +185,8 @@ def _facts(index: IndexFolder, name: str, live: str) -> PastGeneration:
             generation.file(file)
     except StoreError as error:
         return PastGeneration(name, name == live, "", "", size, {}, None, str(error))
-    score = _score(manifest.rule)
-    return PastGeneration(name, name == live, manifest.parent, manifest.created, size, manifest.counts, score, "")
-
-
-def _score(rule: dict[str, Any]) -> float | None:
-    scores = rule.get("geoscore")
-    found = scores.get(rule["name"]) if isinstance(scores, dict) else None
-    return found if fits(found, float) else None
+    facts = (manifest.parent, manifest.created, size, manifest.counts, manifest.geoscore)
+    return PastGeneration(name, name == live, *facts, "")
 
 
 def _ages_s(index: IndexFolder) -> dict[str, float]:
@@ -233,8 +198,10 @@ def _ages_s(index: IndexFolder) -> dict[str, float]:
     return ages
 
 
-def _bytes(folder: Path) -> int:
-    return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+def folder_bytes(folder: Path) -> int:
+    """Return how many bytes the files of a folder take; one that has several names counts once."""
+    facts = {(f.st_dev, f.st_ino): f.st_size for f in (p.stat() for p in folder.rglob("*") if p.is_file())}
+    return sum(facts.values())
 
 
 def _line(each: PastGeneration) -> str:

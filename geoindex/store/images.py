@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from geoindex.store.tables import LanceTables, vectors_from_arrow
+from geoindex.store.generations import IndexFolder
+from geoindex.store.schemas import vectors_from_arrow
+from geoindex.store.tables import LanceTables
+from geoindex.store.tombstones import Tombstones
 from geoindex.types import LABELS
 
 if TYPE_CHECKING:
@@ -24,16 +27,19 @@ class StoredImages:
         tables: where it lies.
         version: of the table.
         facts: columns row, id, image, split, lat, lon; ordered by row, which counts from 0.
+        removed: of each row, (N,), whether its photo was removed; no split holds such a row.
     """
 
     tables: LanceTables
     version: int
     facts: "pa.Table"
+    removed: NDArray[np.bool_]
 
     @classmethod
-    def read(cls, tables: LanceTables, version: int) -> "StoredImages":
+    def read(cls, tables: LanceTables, version: int, tombstones: Tombstones) -> "StoredImages":
         """Read all but the features."""
-        return cls(tables, version, tables.read("images", version, FACTS))
+        facts = tables.read("images", version, FACTS)
+        return cls(tables, version, facts, tombstones.cover(facts["id"]))
 
     @property
     def lat(self) -> NDArray[np.float64]:
@@ -51,7 +57,7 @@ class StoredImages:
         """Return the rows of one split."""
         import pyarrow.compute as pc
 
-        return np.flatnonzero(pc.equal(self.facts["split"], split).to_numpy())
+        return np.flatnonzero(pc.equal(self.facts["split"], split).to_numpy() & ~self.removed)
 
     def label(self, name: str) -> list[str | None]:
         """Read one label of every image, by row; None where the source did not know it.
@@ -65,8 +71,10 @@ class StoredImages:
 
     def features(self, split: str) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float16]]]:
         """Stream rows and features of one split, in no particular order."""
-        for batch in self.tables.features(self.version, f"split = '{split}'"):
-            yield batch["row"].to_numpy(), vectors_from_arrow(batch["features"])
+        for batch in self.tables.scan("images", self.version, ["row", "features"], f"split = '{split}'"):
+            rows, features = batch["row"].to_numpy(), vectors_from_arrow(batch["features"])
+            kept = ~self.removed[rows]
+            yield rows[kept], features[kept]
 
     def sampled_features(
         self, split: str, count: int, dim: int, seed: int
@@ -80,3 +88,12 @@ class StoredImages:
             wanted = np.isin(found, rows)
             chosen[np.searchsorted(rows, found[wanted])] = features[wanted]
         return rows, chosen
+
+
+def stored_images(index: IndexFolder, version: int) -> StoredImages:
+    """Read the images of one version that were not removed since.
+
+    Raises:
+        IndexDamagedError: if the table, or the list of removed photos, is not what was written.
+    """
+    return StoredImages.read(index.tables, version, index.tombstones())

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import is_dataclass
 from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 Check = Callable[[Any], bool]
 
@@ -42,6 +42,8 @@ def is_scale(value: Any) -> bool:
 def fits(value: Any, kind: Any) -> bool:
     """Tell whether a value is of a type as it is written in an annotation."""
     origin, inner = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return isinstance(value, str) and value in inner
     if origin is UnionType:
         return any(fits(value, each) for each in inner)
     if origin in (dict, Mapping):

@@ -8,8 +8,9 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from geoindex.store.checksums import CHECKSUMS
 from geoindex.store.durable import sync
-from geoindex.store.tables import CHECKSUMS, TABLES, LanceTables
+from geoindex.store.tables import TABLES, LanceTables
 from geoindex.store.versions import version_of
 
 

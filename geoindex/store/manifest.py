@@ -2,17 +2,17 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from geoindex.errors import IndexDamagedError, IndexVersionError
-from geoindex.store.durable import FileRecord
+from geoindex.store.durable import Durability, FileRecord
 from geoindex.store.kinds import first_odd, fits, is_count, is_file_name, is_flag, is_scale, is_text, is_word
 
-FORMAT_VERSION = 1
-"""Version of the layout on disk; raised when older code could misread it."""
+FORMAT_VERSION = 2
+"""Version of the layout on disk; raised when older code could misread it. Earlier ones are read as well."""
 
 MANIFEST_NAME = "manifest.json"
 
@@ -39,7 +39,7 @@ class Manifest:
         source: URI of the samples.
         encoder: spec, fingerprint, feature_dim, and folder if the weights are kept in the index.
         dim: length of embeddings.
-        counts: images, gallery, val, test, cells, clusters.
+        counts: images, removed (rows of photos that are no more), gallery, val, test, cells, clusters.
         tables: version of each Lance table.
         posterior: logit scales and prior, as `Scales` has them, and how they were found.
         rule: the rule of estimation that answers by default, with the scores that chose it.
@@ -49,6 +49,8 @@ class Manifest:
         timings_s: time of each step of the build.
         training: the epochs that geo-embeddings were learned in, and which was kept; None for prototypes.
         calibration: fitted confidence; None if never calibrated.
+        drift: what was added and removed since the last build or rebuild, as `Drift` has it; None if nothing was.
+        durability: whether what it stands on was waited for and has checksums.
         files: size and sha256 by file name.
         format_version: version of this layout.
     """
@@ -70,8 +72,17 @@ class Manifest:
     timings_s: dict[str, float]
     training: dict[str, Any] | None = None
     calibration: dict[str, Any] | None = None
+    drift: dict[str, Any] | None = None
+    durability: Durability = "durable"
     files: dict[str, FileRecord] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
+
+    @property
+    def geoscore(self) -> float | None:
+        """GeoScore of its rule on validation; None without validation."""
+        scores = self.rule.get("geoscore")
+        found = scores.get(self.rule.get("name")) if isinstance(scores, dict) else None
+        return found if fits(found, float) else None
 
     def to_json(self) -> bytes:
         """Return the manifest as JSON text."""
@@ -87,15 +98,26 @@ def parse_manifest(data: bytes, path: Path) -> Manifest:
     """
     try:
         values = json.loads(data)
+        while values["format_version"] in MIGRATIONS:
+            values = MIGRATIONS[values["format_version"]](values)
         version = values["format_version"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(path, "is not a manifest") from error
     if (is_count(version) and version != FORMAT_VERSION) or is_word(version):
         raise IndexVersionError(
-            f"The generation at '{path.parent}' has format {version}, this geoindex reads format {FORMAT_VERSION}; "
-            "install the geoindex that wrote it, or build it again in another folder."
+            f"The generation at '{path.parent}' has format {version}, this geoindex reads format {FORMAT_VERSION} and "
+            "earlier; install the geoindex that wrote it, or build it again in another folder."
         )
     return _from_values(values, path)
+
+
+def _from_format_1(values: dict[str, Any]) -> dict[str, Any]:
+    """Format 2 has photos that are added and removed between rebuilds; format 1 had none."""
+    return values | {"format_version": 2, "drift": None, "counts": {"removed": 0, **values["counts"]}}
+
+
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_format_1}
+"""What turns the values of a manifest of one format into those of the next."""
 
 
 def _from_values(values: Mapping[str, Any], path: Path) -> Manifest:

@@ -1,6 +1,6 @@
 """What a query needs to know of clusters, cells and images without asking Lance.
 
-Arrow files and one NumPy file, memory-mapped: opening costs nothing, and only what is asked for is read.
+Arrow files and one NumPy file, memory-mapped: opening costs nothing, and only what is asked for is read and checked.
 Gallery images lie in the order of their clusters, so that the images of a cluster are one slice.
 """
 
@@ -10,6 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from geoindex.errors import IndexDamagedError
+from geoindex.store.checked import CheckedRows, CheckedTable
+from geoindex.store.gallery import ADDED, BASE, DEAD, Gallery, Rows, Segment, firsts
+from geoindex.store.generations import Generation
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,22 +27,52 @@ class Sidecar:
     """Facts of one generation.
 
     Attributes:
-        cells: Arrow table, one row a cell, with the columns of `FACTS`.
+        cells: one row a cell, with the columns of `FACTS`.
         clusters: the same for clusters, with `cell`, `inside` (the coarser clusters that hold it, coarsest first)
-            and `first`, the row of the cluster's first image in `gallery`.
-        gallery: Arrow table of the gallery's images: row (in the images table), id, image, lat, lon, cluster.
-        embeddings: their embeddings in the same order, (G, dim) float16.
+            and `first`, the cluster's first image in the gallery's first segment.
+        gallery: the images.
     """
 
-    cells: "pa.Table"
-    clusters: "pa.Table"
-    gallery: "pa.Table"
-    embeddings: NDArray[np.float16]
+    cells: CheckedTable
+    clusters: CheckedTable
+    gallery: Gallery
 
-    def images_of(self, cluster: int) -> slice:
-        """Return the rows of `gallery` and `embeddings` that belong to a cluster."""
-        first = self.clusters["first"][cluster].as_py()
-        return slice(first, first + self.clusters["n_images"][cluster].as_py())
+    @property
+    def cell_of_cluster(self) -> Rows:
+        """Cell of each cluster, (M,)."""
+        cells: NDArray[np.int32] = self.clusters["cell"].to_numpy()
+        return cells.astype(np.int64)
+
+
+def open_sidecar(generation: Generation) -> Sidecar:
+    """Memory-map the sidecar of a generation.
+
+    Raises:
+        IndexDamagedError: if a file is missing, has another size, or is not of its kind.
+    """
+    try:
+        cells, clusters = (CheckedTable(generation.checked(f"{level}.arrow")) for level in ("cells", "clusters"))
+        return Sidecar(cells, clusters, _open_gallery(generation, clusters))
+    except (OSError, ValueError) as error:  # Arrow's errors are both
+        raise IndexDamagedError(
+            f"The files in '{generation.folder}' cannot be read ({str(error).splitlines()[0].rstrip('.')}); "
+            "run 'geoindex repair' to make them again."
+        ) from error
+
+
+def _open_gallery(generation: Generation, clusters: CheckedTable) -> Gallery:
+    files = generation.manifest.files
+    facts, embeddings = _segment_files(generation, BASE)
+    segments = [Segment(facts, embeddings, np.append(clusters["first"].to_numpy(), len(embeddings)))]
+    if f"{ADDED}.npy" in files:
+        facts, embeddings = _segment_files(generation, ADDED)
+        segments.append(Segment(facts, embeddings, firsts(facts["cluster"].to_numpy(), len(clusters))))
+    dead = np.load(generation.whole(DEAD)) if DEAD in files else np.zeros(0, np.int64)
+    return Gallery(tuple(segments), dead)
+
+
+def _segment_files(generation: Generation, name: str) -> tuple[CheckedTable, CheckedRows]:
+    return CheckedTable(generation.checked(f"{name}.arrow")), CheckedRows(generation.checked(f"{name}.npy"))
 
 
 def write_arrow(path: Path, table: "pa.Table") -> None:
@@ -46,10 +81,3 @@ def write_arrow(path: Path, table: "pa.Table") -> None:
 
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table.combine_chunks())
-
-
-def read_arrow(path: Path) -> "pa.Table":
-    """Memory-map a table that `write_arrow` wrote."""
-    import pyarrow as pa
-
-    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()

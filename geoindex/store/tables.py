@@ -4,81 +4,26 @@
 `cells` and `clusters` hold what one generation decided. A generation names the version of each.
 """
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from geoindex.errors import IndexDamagedError, StorageError
-from geoindex.store.durable import FileRecord, storage_errors, sync, sync_tree, write_durably
+from geoindex.errors import ConfigError, IndexDamagedError, StorageError
+from geoindex.store.alias import plain_path
+from geoindex.store.checksums import TableChecksums
+from geoindex.store.durable import Durability, storage_errors, sync, sync_tree, waiting
+from geoindex.store.tombstones import covered
 from geoindex.store.versions import removable, require_whole
-from geoindex.types import LABELS
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 TABLES = ("images", "cells", "clusters")
-IMMUTABLE, CHECKSUMS = (".lance", ".manifest"), "checksums"
-
-
-def image_schema(dim: int) -> "pa.Schema":
-    """Return the schema of the images: `row` counts from 0, features are (dim,) float16."""
-    import pyarrow as pa
-
-    fields = [("row", pa.int64()), ("id", pa.string()), ("split", pa.string()), ("image", pa.string())]
-    fields += [("lat", pa.float64()), ("lon", pa.float64()), ("heading_deg", pa.float32())]
-    fields += [(label, pa.string()) for label in LABELS]
-    return pa.schema([*fields, ("features", pa.list_(pa.float16(), dim))])
-
-
-def cell_schema(dim: int) -> "pa.Schema":
-    """Return the schema of the geocells; `embedding` is the geo-embedding, (dim,) float32."""
-    import pyarrow as pa
-
-    return pa.schema([("cell", pa.int32()), *_place_fields(), *_embedding_fields(dim)])
-
-
-def cluster_schema(dim: int) -> "pa.Schema":
-    """Return the schema of the clusters, ordered by cell; `inside` numbers the coarser clusters that hold them."""
-    import pyarrow as pa
-
-    groups = [("cluster", pa.int32()), ("cell", pa.int32()), ("inside", pa.list_(pa.int32()))]
-    return pa.schema([*groups, *_place_fields(), *_embedding_fields(dim)])
-
-
-def _place_fields() -> list[tuple[str, "pa.DataType"]]:
-    import pyarrow as pa
-
-    positions = [(name, pa.float64()) for name in ("site_lat", "site_lon", "lat", "lon")]
-    radii = [(name, pa.float64()) for name in ("radius_km", "radius95_km", "spread_km")]
-    return [*positions, ("n_images", pa.int64()), *radii, ("place", pa.string())]
-
-
-def _embedding_fields(dim: int) -> list[tuple[str, "pa.DataType"]]:
-    import pyarrow as pa
-
-    # the sum of member embeddings makes later additions and removals exact
-    return [("embedding", pa.list_(pa.float32(), dim)), ("embedding_sum", pa.list_(pa.float64(), dim))]
-
-
-def vectors_to_arrow(vectors: NDArray[Any]) -> "pa.Array":
-    """Turn (N, D) into an Arrow array of N fixed-size lists without copying."""
-    import pyarrow as pa
-
-    flat = pa.array(np.ascontiguousarray(vectors).reshape(-1))
-    return pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
-
-
-def vectors_from_arrow(array: "pa.FixedSizeListArray") -> NDArray[Any]:
-    """Turn an Arrow array of N fixed-size lists into (N, D) without copying."""
-    vectors: NDArray[Any] = array.flatten().to_numpy().reshape(-1, array.type.list_size)
-    return vectors
+MATCHED_ROWS = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +32,16 @@ class LanceTables:
 
     Attributes:
         folder: holds `images.lance`, `cells.lance`, `clusters.lance`.
+        durability: with `fast` nothing is waited for, and only sizes are written down.
     """
 
     folder: Path
+    durability: Durability = "durable"
+
+    @property
+    def checksums(self) -> TableChecksums:
+        """Size and checksum of the files of every version."""
+        return TableChecksums(self.folder, self.durability)
 
     def write(self, name: str, schema: "pa.Schema", batches: Iterable["pa.RecordBatch"]) -> int:
         """Write a new version of a table, wait until it is on the disk, and return the version.
@@ -105,81 +57,90 @@ class LanceTables:
         # Lance warns of a table that it is to overwrite and does not find
         mode = "overwrite" if (self.folder / f"{name}.lance").exists() else "create"
         reader = pa.RecordBatchReader.from_batches(schema, batches)
-        with storage_errors(self.folder):
+        with storage_errors(self.folder), waiting(self.durability):
             self.folder.mkdir(parents=True, exist_ok=True)
             self._check_head(name)
-            before = self._files(name)
-            table = self._connect().create_table(name, reader, mode=mode)
-            written = self._files(name) - before
+            before = self.checksums.files(name)
+            with self.checksums.following(name) as measure:
+                table = self._connect().create_table(name, reader, mode=mode)
+            written = self.checksums.files(name) - before
             require_whole(written)
             sync_tree(self.folder / f"{name}.lance")
             sync(self.folder)
-            self._record(name, int(table.version), written)
+            self.checksums.write(name, int(table.version), self.checksums.measured(written, measure))
         return int(table.version)
 
-    def _files(self, name: str) -> set[Path]:
-        """Return the files that never change once they are written: data, and what each version is made of."""
-        parts = (self.folder / f"{name}.lance" / part for part in ("data", "_versions"))
-        return {path for part in parts if part.is_dir() for path in part.iterdir() if path.suffix in IMMUTABLE}
+    def change(self, name: str, version: int, apply: Callable[[Any], object]) -> int:
+        """Derive a new version of a table from one of its versions, wait until it is on the disk, and return it.
 
-    def _record(self, name: str, version: int, files: set[Path]) -> None:
-        """Write down size and checksum of the files of a version, which Lance itself does not."""
-        records = {path.relative_to(self.folder).as_posix(): asdict(FileRecord.of(path)) for path in sorted(files)}
-        path = self._record_path(name, version)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_durably(path, (json.dumps(records, indent=1) + "\n").encode())
+        Args:
+            name: of the table.
+            version: to start from, whichever is the newest.
+            apply: changes the open table.
 
-    def _record_path(self, name: str, version: int) -> Path:
-        return self.folder / CHECKSUMS / f"{name}-{version}.json"
-
-    def recorded(self, name: str, version: int) -> bool:
-        """Tell whether the files of a version have checksums; those of older versions of geoindex have none."""
-        return self._record_path(name, version).exists()
-
-    def faults(self, name: str, version: int) -> list[str]:
-        """Return what is wrong with the files of a version, compared with their checksums; nothing if all is right."""
-        path = self._record_path(name, version)
-        try:
-            records = {file: FileRecord(**record) for file, record in json.loads(path.read_bytes()).items()}
-        except FileNotFoundError:
-            return []
-        except (ValueError, TypeError, AttributeError, RecursionError):
-            return [f"'{path}' is not what was written"]
-        return [fault for file, record in records.items() if (fault := _fault(self.folder / file, record))]
-
-    def set_aside(self, name: str, quarantine: Path) -> list[Path]:
-        """Move versions into another folder that are not what was written, or are newest and cannot be opened.
-
-        Lance opens no version of a table whose newest one is damaged, and takes zeros for an empty table.
+        Raises:
+            StorageError: if the disk refuses.
+            IndexDamagedError: if the table cannot be read.
         """
-        versions = self.folder / f"{name}.lance" / "_versions"
-        bad = [path for path in versions.glob("*.manifest") if self._differs(path)]
-        moved = [_move(path, quarantine, name) for path in bad]
-        while not self._opens(name):
-            manifests = sorted(versions.glob("*.manifest"))  # Lance counts names down: the newest comes first
-            if len(manifests) < 2:
-                break
-            moved.append(_move(manifests[0], quarantine, name))
-        sync(versions)
-        return moved
+        with storage_errors(self.folder), waiting(self.durability):
+            self._check_head(name)
+            before = self.checksums.files(name)
+            inherited = self.checksums.of(name, version) or self.checksums.measured(before)
+            with self.checksums.following(name) as measure, self._damaged(name, f"version {version}"):
+                table = self._connect().open_table(name)
+                if table.version != version:
+                    table.checkout(version)
+                    table.restore()
+                apply(table)
+            written = self.checksums.files(name) - before
+            require_whole(written)
+            sync_tree(self.folder / f"{name}.lance")
+            records = inherited | self.checksums.measured(written, measure)
+            self.checksums.write(name, int(table.version), records)
+        return int(table.version)
 
-    def _opens(self, name: str) -> bool:
+    def append(self, name: str, version: int, batches: Iterable["pa.RecordBatch"]) -> int:
+        """Derive a new version of a table by more rows, and return it; columns that it lacks are null in the others.
+
+        Raises:
+            StorageError: if the disk refuses.
+            IndexDamagedError: if the table cannot be read.
+        """
+        import pyarrow as pa
+
+        ahead = iter(batches)
+        first = next(ahead)
+
+        def apply(table: Any) -> None:
+            missing = [name for name in first.schema.names if name not in table.schema.names]
+            if missing:
+                table.add_columns(dict.fromkeys(missing, "cast(NULL AS string)"))
+            table.add(pa.RecordBatchReader.from_batches(first.schema, chain([first], ahead)))
+
+        return self.change(name, version, apply)
+
+    def merge(self, name: str, version: int, key: str, rows: "pa.Table") -> int:
+        """Derive a new version of a table with some rows replaced by those with the same `key`, and return it.
+
+        Args:
+            name: of the table.
+            version: to start from.
+            key: column that tells rows apart.
+            rows: with some or all of the table's columns.
+
+        Raises:
+            StorageError: if the disk refuses.
+            IndexDamagedError: if the table cannot be read.
+        """
+        return self.change(name, version, lambda table: table.merge_insert(key).when_matched_update_all().execute(rows))
+
+    def opens(self, name: str) -> bool:
+        """Tell whether Lance opens the newest version of a table."""
         try:
             self._connect().open_table(name)
         except (OSError, RuntimeError, ValueError):
             return False
         return True
-
-    def _differs(self, path: Path) -> bool:
-        """Tell whether a file of a table is recorded with another checksum."""
-        file = path.relative_to(self.folder).as_posix()
-        for record in (self.folder / CHECKSUMS).glob("*.json"):
-            try:
-                wanted = json.loads(record.read_bytes())[file]
-            except (ValueError, TypeError, KeyError, RecursionError):
-                continue
-            return bool(asdict(FileRecord.of(path)) != wanted)
-        return False
 
     def _check_head(self, name: str) -> None:
         """Refuse to write over a table whose newest version is damaged: its versions would count from 1 again."""
@@ -189,8 +150,9 @@ class LanceTables:
 
     def tag(self, name: str, version: int, tag: str) -> None:
         """Keep a version of a table from being cleaned up."""
-        tags = self._connect().open_table(name).tags
-        (tags.update if tag in tags.list() else tags.create)(tag, version)
+        with plain_path(self.folder) as folder:
+            tags = LanceTables(folder)._connect().open_table(name).tags
+            (tags.update if tag in tags.list() else tags.create)(tag, version)
         sync_tree(self.folder / f"{name}.lance" / "_refs")
         sync(self.folder / f"{name}.lance")
 
@@ -211,7 +173,7 @@ class LanceTables:
                 return
             table.optimize(cleanup_older_than=age, delete_unverified=True)
             for version in before:
-                self._record_path(name, version).unlink(missing_ok=True)
+                self.checksums.drop(name, version)
         with storage_errors(self.folder):
             sync_tree(self.folder / f"{name}.lance")
 
@@ -226,26 +188,65 @@ class LanceTables:
             query = query.where(where) if where else query
             return query.limit(None).to_arrow().sort_by(columns[0])
 
+    def matching(self, name: str, version: int, columns: list[str], key: str, wanted: list[str]) -> "pa.Table":
+        """Read the rows of one version whose `key`, one of `columns`, is among some texts; a batch is held at a time.
+
+        Raises:
+            IndexDamagedError: if the table or this version of it cannot be read.
+        """
+        import pyarrow as pa
+
+        schema = self.schema(name, version)
+        batches = self.scan(name, version, columns, batch_rows=MATCHED_ROWS)
+        found = [batch.filter(pa.array(covered(batch[key], wanted))) for batch in batches]
+        return pa.Table.from_batches(found, pa.schema([schema.field(column) for column in columns]))
+
+    def check_condition(self, name: str, version: int, where: str) -> None:
+        """Try a condition.
+
+        Raises:
+            ConfigError: if it cannot be meant.
+            IndexDamagedError: if the table or this version of it cannot be read.
+        """
+        columns = self.columns(name, version)
+        try:
+            table = self._connect().open_table(name, version=version)
+            table.search().select(columns[:1]).where(where).limit(1).to_arrow()
+        except (RuntimeError, ValueError) as error:
+            raise ConfigError(
+                f"The condition '{where}' cannot be meant ({_first_line(error)}); columns are {', '.join(columns)}."
+            ) from error
+
+    def schema(self, name: str, version: int) -> "pa.Schema":
+        """Return the schema of one version, which lacks columns that came later.
+
+        Raises:
+            IndexDamagedError: if the table or this version of it cannot be read.
+        """
+        with self._damaged(name, f"version {version}"):
+            return self._connect().open_table(name, version=version).schema
+
     def columns(self, name: str, version: int) -> list[str]:
         """Return the names of the columns of one version.
 
         Raises:
             IndexDamagedError: if the table or this version of it cannot be read.
         """
-        with self._damaged(name, f"version {version}"):
-            columns: list[str] = self._connect().open_table(name, version=version).schema.names
-            return columns
+        columns: list[str] = self.schema(name, version).names
+        return columns
 
-    def features(self, version: int, where: str, batch_rows: int = 8192) -> Iterator["pa.RecordBatch"]:
-        """Stream `row` and `features` of the images that fulfil `where`, in no particular order.
+    def scan(
+        self, name: str, version: int, columns: list[str], where: str | None = None, batch_rows: int = 8192
+    ) -> Iterator["pa.RecordBatch"]:
+        """Stream columns of the rows of one version that fulfil `where`, in no particular order.
 
         Raises:
             IndexDamagedError: if the table or this version of it cannot be read.
         """
-        with self._damaged("images", f"version {version}"):
-            table = self._connect().open_table("images", version=version)
-            query = table.search().select(["row", "features"]).where(where).limit(None)
-            yield from query.to_batches(batch_rows)
+        with self._damaged(name, f"version {version}"):
+            query = self._connect().open_table(name, version=version).search().select(columns)
+            query = query.where(where) if where else query
+            yield from query.limit(None).to_batches(batch_rows)
 
     @contextmanager
     def _damaged(self, name: str, version: str) -> Iterator[None]:
@@ -267,17 +268,6 @@ class LanceTables:
             raise StorageError(
                 f"Lance takes no folder of the name {str(self.folder)!r}; choose another with --out."
             ) from error
-
-
-def _move(path: Path, folder: Path, name: str) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return path.rename(folder / f"{name}-{path.name}")
-
-
-def _fault(path: Path, record: FileRecord) -> str:
-    if not path.is_file():
-        return f"'{path}' is gone"
-    return "" if FileRecord.of(path) == record else f"'{path}' does not have its checksum"
 
 
 def _first_line(error: Exception) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 
-MAGIC = b"LANC"
-"""Last bytes of every file that Lance has finished."""
+MAGIC = {".lance": b"LANC", ".manifest": b"LANC", ".arrow": b"ARROW1"}
+"""Last bytes of a finished file, by the ending of its name."""
 
 LAST = 2**64 - 1
 """Lance counts the names of its manifests down from here, so that the newest comes first in a listing."""
@@ -39,7 +39,8 @@ def require_whole(files: Iterable[Path]) -> None:
         OSError: of a full disk.
     """
     for path in files:
+        magic = MAGIC.get(path.suffix, b"")
         with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - len(MAGIC)))
-            if file.read() != MAGIC:
+            file.seek(max(0, path.stat().st_size - len(magic)))
+            if magic and file.read() != magic:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -9,8 +9,9 @@ from geoindex.ann import TwoStageIndex
 from geoindex.assembly.verification import record_canaries, verify_generation
 from geoindex.errors import IndexDamagedError
 from geoindex.search.searcher import Searcher
-from geoindex.store.generations import IndexFolder, seal
-from geoindex.store.tables import vectors_from_arrow
+from geoindex.store.generations import IndexFolder
+from geoindex.store.schemas import vectors_from_arrow
+from geoindex.store.sealing import seal
 
 
 @pytest.fixture

@@ -133,8 +133,8 @@ class TestBadIndexes:
         from geoindex.store.manifest import digest
 
         manifest = index_folder / "generations" / "000001" / "manifest.json"
-        data = manifest.read_bytes().replace(b'"format_version": 1', b'"format_version": 2')
+        data = manifest.read_bytes().replace(b'"format_version": 2', b'"format_version": 3')
         manifest.write_bytes(data)
         (index_folder / "CURRENT").write_text(json.dumps({"generation": "000001", "sha256": digest(data)}))
         for line in self.refusals(run, index_folder, photo):
-            assert "format 2" in line
+            assert "format 3" in line

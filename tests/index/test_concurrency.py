@@ -15,7 +15,8 @@ from tiles import HUBS, KEYS, OTHER_ENCODER, PHOTOS, build, error_km, points
 import geoindex
 from geoindex.errors import ConfigError, ForkError
 from geoindex.store.generations import IndexFolder
-from geoindex.store.history import collect, roll_back
+from geoindex.store.history import collect
+from geoindex.updates.rollback import roll_back
 
 SOURCE = "planted:400?dim=16&seed=0"
 PLAIN = {"training": {"method": "none"}}
@@ -38,7 +39,7 @@ def folder(planted, tmp_path):
 
 @pytest.fixture(scope="module")
 def queries(planted):
-    vectors = geoindex.open_index(planted).searcher.sidecar.embeddings[::50].astype(np.float32)
+    vectors = geoindex.open_index(planted).searcher.sidecar.gallery.live_embeddings()[::50].astype(np.float32)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 

@@ -15,7 +15,7 @@ from geoindex.errors import (
     ModelMismatchError,
 )
 from geoindex.geo import coarsen, haversine_km
-from geoindex.integrity import repair_index
+from geoindex.repair import repair_index
 
 
 class TestPrecision:
@@ -42,7 +42,7 @@ class TestPrecision:
     def test_evidence_is_no_nearer_than_the_precision(self, index):
         answers = self.answers(index, evidence=40)
         assert all(e.distance_km >= self.PRECISION_KM for a in answers for e in a.evidence)
-        gallery = {row["id"]: row for row in index.searcher.sidecar.gallery.to_pylist()}
+        gallery = {row["id"]: row for row in index.searcher.sidecar.gallery.segments[0].facts.whole().to_pylist()}
         for answer in answers:
             for e in answer.evidence:
                 exact = gallery[e.id]
@@ -139,7 +139,7 @@ class TestDamage:
 
     def test_these_are_the_files(self, built):
         names = {p.name for p in self.generation(built.path).iterdir()}
-        assert names == {*self.FILES, "manifest.json", "manifest.sha256"}
+        assert names == {*self.FILES, "tables.json", "manifest.json", "manifest.sha256"}
 
     @pytest.mark.parametrize("name", FILES)
     @pytest.mark.parametrize("how", ["gone", "short", "zeros"])

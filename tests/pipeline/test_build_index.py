@@ -24,7 +24,7 @@ from geoindex.errors import (
 )
 from geoindex.geo import haversine_km
 from geoindex.store.generations import IndexFolder
-from geoindex.store.images import StoredImages
+from geoindex.store.images import stored_images
 from geoindex.store.tables import LanceTables
 
 
@@ -47,9 +47,9 @@ class TestBuild:
         assert {p.name for p in built.path.iterdir()} <= {"CURRENT", ".lock", "generations", "tables", "encoder"}
 
     def test_validation_and_test_are_never_in_the_gallery(self, built, index):
-        images = StoredImages.read(IndexFolder(built.path).tables, index.manifest.tables["images"])
+        images = stored_images(IndexFolder(built.path), index.manifest.tables["images"])
         split = dict(zip(images.facts["id"].to_pylist(), images.facts["split"].to_pylist(), strict=True))
-        gallery = index.searcher.sidecar.gallery["id"].to_pylist()
+        gallery = index.searcher.sidecar.gallery.column("id").tolist()
         assert {split[name] for name in gallery} == {"train"}
         assert len(gallery) == list(split.values()).count("train")
         answers = index.query_images(PHOTOS, evidence=50)
@@ -185,7 +185,7 @@ class TestBadImages:
             r[0] for r in rows[:3]
         )
         opened = geoindex.open_index(report.path)
-        ids = opened.searcher.sidecar.gallery["id"].to_pylist()
+        ids = opened.searcher.sidecar.gallery.column("id").tolist()
         assert sorted(ids) == sorted(row[0] for row in rows[3:])
         assert opened.manifest.left_out == report.left_out
         text = report.to_text()
@@ -214,12 +214,12 @@ class TestBadImages:
             (table.parent / name).unlink()
         report = build(table, tmp_path / "index", split_by="none")
         opened = geoindex.open_index(report.path, encoder=tiny_encoder)
-        gallery, embeddings = opened.searcher.sidecar.gallery, opened.searcher.sidecar.embeddings
-        wanted = opened.projection.apply(tiny_encoder.encode([table.parent / n for n in gallery["image"].to_pylist()]))
+        gallery = opened.searcher.sidecar.gallery
+        wanted = opened.projection.apply(tiny_encoder.encode([table.parent / n for n in gallery.column("image")]))
         assert len(gallery) == 21
-        assert np.allclose(np.array(embeddings, np.float32), wanted, atol=5e-3)
+        assert np.allclose(np.array(gallery.live_embeddings(), np.float32), wanted, atol=5e-3)
         position = {name: (lat, lon) for name, lat, lon, *_ in rows}
-        for row in gallery.to_pylist():
+        for row in gallery.facts(np.arange(21)):
             assert (row["lat"], row["lon"]) == pytest.approx(position[row["id"]])
 
 

@@ -15,7 +15,7 @@ from geoindex.geocells.fitting import read_partition
 from geoindex.geocells.partition import BorderedPartition
 from geoindex.recipe_files import recipe_from_dict
 from geoindex.store.generations import IndexFolder
-from geoindex.store.images import StoredImages
+from geoindex.store.images import stored_images
 
 DIVISIONS = {
     "within country": {"within": "country"},
@@ -41,13 +41,13 @@ def manifest_of(path):
 
 def gallery_of(path):
     """Return stored images, rows of the gallery, and the cell of each."""
-    images = StoredImages.read(IndexFolder(path).tables, manifest_of(path).tables["images"])
+    images = stored_images(IndexFolder(path), manifest_of(path).tables["images"])
     rows = images.rows("train")
     gallery = geoindex.open_index(path).searcher.sidecar
     cell_of_row = dict(
         zip(
-            gallery.gallery["row"].to_pylist(),
-            gallery.clusters["cell"].take(gallery.gallery["cluster"]).to_pylist(),
+            gallery.gallery.column("row").tolist(),
+            gallery.cell_of_cluster[gallery.gallery.column("cluster")].tolist(),
             strict=True,
         )
     )
@@ -157,8 +157,8 @@ class TestClustersInsideClusters:
 
     def test_images_lie_in_the_cluster_that_the_chain_leads_to(self, layered):
         sidecar = geoindex.open_index(layered).searcher.sidecar
-        lat, lon = sidecar.gallery["lat"].to_numpy(), sidecar.gallery["lon"].to_numpy()
-        cluster = sidecar.gallery["cluster"].to_numpy()
+        lat, lon = sidecar.gallery.positions()
+        cluster = sidecar.gallery.column("cluster")
         inside = np.array(sidecar.clusters["inside"].to_pylist())[:, -1]
         sites = sidecar.clusters["site_lat"].to_numpy(), sidecar.clusters["site_lon"].to_numpy()
         # among the clusters of its own coarser one each image is nearest to its own
@@ -169,10 +169,10 @@ class TestClustersInsideClusters:
     def test_spread_is_the_root_of_the_mean_square_distance(self, layered, table):
         sidecar = geoindex.open_index(layered).searcher.sidecar
         gallery, groups = sidecar.gallery, getattr(sidecar, table)
-        group = gallery["cluster"].to_numpy()
+        group = gallery.column("cluster")
         if table == "cells":
             group = sidecar.clusters["cell"].to_numpy()[group]
-        lat, lon = gallery["lat"].to_numpy(), gallery["lon"].to_numpy()
+        lat, lon = gallery.positions()
         spread = groups["spread_km"].to_numpy()
         for number in range(len(groups)):
             members = group == number

@@ -6,7 +6,7 @@ from tiles import HUBS, PHOTOS, build, error_km
 import geoindex
 from geoindex.errors import ConfigError
 from geoindex.store.generations import IndexFolder
-from geoindex.store.images import StoredImages
+from geoindex.store.images import stored_images
 from geoindex.types import LABELS
 
 OLD = LABELS[: LABELS.index("climate")]
@@ -17,13 +17,13 @@ NEW = LABELS[len(OLD) :]
 def old_index(world, tmp_path, monkeypatch):
     """The folder of an index without the columns of `NEW`."""
     with monkeypatch.context() as patch:
-        patch.setattr("geoindex.store.tables.LABELS", OLD)
+        patch.setattr("geoindex.store.schemas.LABELS", OLD)
         return build(world, tmp_path / "old").path
 
 
 def images_of(path):
     folder = IndexFolder(path)
-    return StoredImages.read(folder.tables, folder.current().manifest.tables["images"])
+    return stored_images(folder, folder.current().manifest.tables["images"])
 
 
 def test_a_label_that_the_table_lacks_is_known_of_no_image(old_index):

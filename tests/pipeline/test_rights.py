@@ -20,9 +20,10 @@ if os.geteuid() == 0:  # root may do anything until it gives that up
 import numpy as np
 import geoindex
 from geoindex.errors import GeoindexError
-from geoindex.integrity import repair_index, verify_index
+from geoindex.integrity import verify_index
 from geoindex.inspection import inspect_index
-from geoindex.store.history import collect, list_generations, roll_back
+from geoindex.store.history import collect, list_generations
+from geoindex.updates.rollback import roll_back
 path = sys.argv[1]
 for work in sys.argv[2:]:
     try:

@@ -30,7 +30,7 @@ def test_the_manifest_tells_how_they_were_learned(learned):
 def test_the_rows_of_the_heads_are_the_geo_embeddings_of_the_index(learned):
     generation = IndexFolder(learned).current()
     searcher = Searcher.open(generation)
-    queries = np.asarray(searcher.sidecar.embeddings[:20], np.float32)
+    queries = searcher.sidecar.gallery.vectors(np.arange(20)).astype(np.float32)
     hits = searcher.ann.search(queries, searcher.ann.n_cells)
     for level, scores, order in (("cells", hits.cell_scores, hits.cells), ("clusters", None, hits.clusters)):
         rows = np.stack(stored(learned, level, "embedding"))
@@ -46,7 +46,7 @@ def test_without_validation_queries_go_through_the_last_projection(tmp_path, tin
     path = geoindex.build_index(table, out=tmp_path / "index", split_by="none", **KEYS, **LEARN).path
     generation = IndexFolder(path).current()
     assert generation.manifest.training["best_epoch"] == 4
-    projection = Projection.load(generation.file("projection.safetensors"))
+    projection = Projection.load(generation.whole("projection.safetensors"))
     assert not np.allclose(projection.matrix, np.eye(projection.dim), atol=1e-6)
     index = geoindex.open_index(path, encoder=tiny_encoder)
     assert len(points(index, PHOTOS)) == len(PHOTOS)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from geoindex.errors import StorageError
-from geoindex.store.durable import file_digest, storage_errors, sync, sync_tree, write_durably
+from geoindex.store.durable import FileRecord, Measure, measure, storage_errors, sync, sync_tree, write_durably
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc tells which file a descriptor is")
 
@@ -119,4 +119,31 @@ def test_descriptors_are_closed_even_when_syncing_fails(tmp_path, monkeypatch):
 def test_digest(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(bytes(range(256)) * 5000)
-    assert file_digest(path) == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert FileRecord.of(path) == FileRecord(1_280_000, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+@pytest.mark.parametrize("block_bytes", [0, 1, 100, 256, 10_000])
+@pytest.mark.parametrize("piece", [1, 7, 100, 256, 300, 5000])
+def test_the_size_of_pieces_does_not_matter(tmp_path, block_bytes, piece):
+    data = bytes(range(250)) * 4 + b"end"
+    found = Measure(block_bytes)
+    for start in range(0, len(data), piece):
+        found.update(data[start : start + piece])
+    (tmp_path / "file").write_bytes(data)
+    assert found.record() == measure(tmp_path / "file", block_bytes).record()
+    if block_bytes:
+        blocks = [data[start : start + block_bytes] for start in range(0, len(data), block_bytes)]
+        assert found.digests == b"".join(hashlib.sha256(block).digest() for block in blocks)
+        assert found.record() == FileRecord(1003, hashlib.sha256(found.digests).hexdigest(), block_bytes)
+
+
+def test_a_record_tells_any_change(tmp_path):
+    path = tmp_path / "file"
+    for block_bytes in (0, 100):
+        path.write_bytes(bytes(1000))
+        record = FileRecord.of(path, block_bytes)
+        assert record.fits(path)
+        path.write_bytes(bytes(999) + b"x")
+        assert not record.fits(path)
+        path.write_bytes(bytes(1001))
+        assert not record.fits(path)

@@ -12,8 +12,9 @@ import pytest
 import geoindex
 from geoindex.errors import IndexDamagedError, IndexNotFoundError, IndexVersionError, StorageError
 from geoindex.store.durable import FileRecord, write_durably
-from geoindex.store.generations import IndexFolder, seal
+from geoindex.store.generations import IndexFolder
 from geoindex.store.manifest import Manifest, digest
+from geoindex.store.sealing import seal
 
 SCHEMA = pa.schema([("row", pa.int64())])
 FILES = {"cells.arrow": b"cells" * 10, "index.faiss": bytes(range(200))}
@@ -244,7 +245,7 @@ def test_a_manifest_of_another_length_is_seen(index, generation_folder, change):
 
 def test_a_manifest_of_a_later_format(index, generation_folder):
     path = generation_folder / "manifest.json"
-    data = json.dumps(json.loads(path.read_bytes()) | {"format_version": 2}).encode()
+    data = json.dumps(json.loads(path.read_bytes()) | {"format_version": 3}).encode()
     path.write_bytes(data)
     write_durably(index.root / "CURRENT", json.dumps({"generation": "000001", "sha256": digest(data)}).encode())
     with pytest.raises(IndexVersionError, match="install the geoindex that wrote it"):

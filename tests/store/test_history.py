@@ -14,7 +14,8 @@ from geoindex.integrity import verify_index
 from geoindex.pipeline import rebuild_index
 from geoindex.store import history, tables
 from geoindex.store.generations import IndexFolder
-from geoindex.store.history import collect, list_generations, roll_back
+from geoindex.store.history import collect, list_generations
+from geoindex.updates.rollback import roll_back
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +190,7 @@ class TestClocks:
 
 def test_a_reader_of_a_generation_that_goes_away_goes_on(index):
     reader = geoindex.open_index(index)
-    row = reader.searcher.sidecar.embeddings[:1].astype("float32")
+    row = reader.searcher.sidecar.gallery.live_embeddings()[:1].astype("float32")
     answer = reader.query_embeddings(row / (row**2).sum() ** 0.5)
     rebuild_index(index)
     make_old(index, "000001", "000002", "000003")

@@ -55,7 +55,7 @@ def test_another_format_is_told_apart_from_damage(version):
     assert "build it again" in sentence
 
 
-@pytest.mark.parametrize("key", sorted(without("format_version", "calibration", "training")))
+@pytest.mark.parametrize("key", sorted(without("format_version", "calibration", "durability", "drift", "training")))
 def test_a_missing_key_is_damage(key):
     with pytest.raises(IndexDamagedError, match=r"manifest\.json' lacks a part; restore it from a copy"):
         parse(without(key))

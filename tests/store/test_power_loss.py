@@ -31,7 +31,7 @@ def base(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def queries(base):
-    vectors = geoindex.open_index(base).searcher.sidecar.embeddings[::20].astype(np.float32)
+    vectors = geoindex.open_index(base).searcher.sidecar.gallery.live_embeddings()[::20].astype(np.float32)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 

@@ -5,7 +5,9 @@ import pyarrow as pa
 import pytest
 
 from geoindex.store.images import StoredImages
-from geoindex.store.tables import LanceTables, image_schema, vectors_to_arrow
+from geoindex.store.schemas import image_schema, vectors_to_arrow
+from geoindex.store.tables import LanceTables
+from geoindex.store.tombstones import Tombstones
 
 DIM = 3
 
@@ -20,7 +22,7 @@ def images(tmp_path):
     columns["features"] = vectors_to_arrow(np.repeat(rows[:, None], DIM, axis=1).astype(np.float16))
     tables = LanceTables(tmp_path / "tables")
     batch = pa.RecordBatch.from_arrays([columns[f.name] for f in schema], schema=schema)
-    return StoredImages.read(tables, tables.write("images", schema, [batch]))
+    return StoredImages.read(tables, tables.write("images", schema, [batch]), Tombstones())
 
 
 def test_rows_of_a_split(images):

@@ -6,14 +6,8 @@ import pytest
 
 from geoindex.errors import IndexDamagedError, StorageError
 from geoindex.store import durable
-from geoindex.store.tables import (
-    LanceTables,
-    cell_schema,
-    cluster_schema,
-    image_schema,
-    vectors_from_arrow,
-    vectors_to_arrow,
-)
+from geoindex.store.schemas import cell_schema, cluster_schema, image_schema, vectors_from_arrow, vectors_to_arrow
+from geoindex.store.tables import LanceTables
 from geoindex.types import LABELS
 
 DIM = 4
@@ -51,7 +45,19 @@ def test_vectors_survive_arrow(dtype):
 
 
 def test_schemas():
-    assert image_schema(DIM).names == ["row", "id", "split", "image", "lat", "lon", "heading_deg", *LABELS, "features"]
+    assert image_schema(DIM).names == [
+        "row",
+        "id",
+        "split",
+        "image",
+        "lat",
+        "lon",
+        "heading_deg",
+        *LABELS,
+        "content",
+        "source",
+        "features",
+    ]
     assert image_schema(DIM).field("features").type == pa.list_(pa.float16(), DIM)
     assert cluster_schema(DIM).names == ["cluster", "cell", "inside", *cell_schema(DIM).names[1:]]
     assert cell_schema(DIM).field("embedding").type == pa.list_(pa.float32(), DIM)
@@ -80,10 +86,10 @@ def test_features_come_back_bit_for_bit(tables):
     (first, a), (second, b) = image_batch([0, 1, 2], seed=1), image_batch([3, 4], seed=2)
     version = write(tables, first, second)
     found = np.zeros((5, DIM), np.float16)
-    for batch in tables.features(version, "split = 'train'", batch_rows=2):
+    for batch in tables.scan("images", version, ["row", "features"], "split = 'train'", batch_rows=2):
         found[batch["row"].to_numpy()] = vectors_from_arrow(batch["features"])
     np.testing.assert_array_equal(found, np.concatenate([a, b]))
-    assert sum(len(b) for b in tables.features(version, "split = 'test'")) == 0
+    assert sum(len(b) for b in tables.scan("images", version, ["row"], "split = 'test'")) == 0
 
 
 def test_earlier_versions_stay_as_they_were(tables):
@@ -123,14 +129,14 @@ def test_what_cannot_be_read_is_an_error_with_the_cure(tables, kind):
     with pytest.raises(IndexDamagedError, match=sentence):
         tables.read("images", version, ["row", "id"])
     with pytest.raises(IndexDamagedError, match=sentence):
-        list(tables.features(version, "split = 'train'"))
+        list(tables.scan("images", version, ["row", "features"], "split = 'train'"))
 
 
 def test_errors_of_whoever_uses_the_features_pass(tables):
     version = write(tables, image_batch([0])[0])
 
     def use():
-        for _ in tables.features(version, "split = 'train'"):
+        for _ in tables.scan("images", version, ["row", "features"], "split = 'train'"):
             raise ValueError("mine")
 
     with pytest.raises(ValueError, match="mine"):

@@ -6,9 +6,11 @@ import numpy as np
 
 import geoindex
 from geoindex.errors import IndexDamagedError, IndexNotFoundError
-from geoindex.integrity import repair_index, verify_index
+from geoindex.integrity import verify_index
+from geoindex.repair import repair_index
 from geoindex.store.generations import IndexFolder
-from geoindex.store.history import collect, roll_back
+from geoindex.store.history import collect
+from geoindex.updates.rollback import roll_back
 
 SOURCE = "planted:120?dim=8&seed=0"
 PHOTOS = 120

@@ -1,0 +1,65 @@
+"""The sites of a generation's cells and clusters, read back to assign more positions to them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from geoindex.errors import ConfigError
+from geoindex.geocells.clusters import Clusters
+from geoindex.geocells.fitting import read_partition
+from geoindex.geocells.partition import Partition, VoronoiPartition
+from geoindex.store.generations import Generation, IndexFolder
+
+LEVELS_NAME = "levels.npz"
+"""File of the coarser clusters' sites; only where the recipe asks for more than one level."""
+
+PARTS = ("site_lat", "site_lon", "group")
+
+
+def write_levels(folder: Path, clusters: Clusters) -> None:
+    """Write the sites of coarser clusters, if there are any; those of the finest lie in their table."""
+    arrays: dict[str, Any] = {}
+    level, outer = 0, clusters.outer
+    while outer is not None:
+        arrays |= {f"{part}_{level}": getattr(outer, part) for part in PARTS}
+        level, outer = level + 1, outer.outer
+    if arrays:
+        np.savez(folder / LEVELS_NAME, **arrays)
+
+
+def stored_sites(index: IndexFolder, generation: Generation) -> tuple[Partition, Clusters]:
+    """Return the cells and clusters of a generation.
+
+    Raises:
+        ConfigError: if an older geoindex wrote it, without the sites of coarser clusters.
+        IndexDamagedError: if a table is not what was written.
+    """
+    tables, versions = index.tables, generation.manifest.tables
+    cells = tables.read("cells", versions["cells"], ["cell", "site_lat", "site_lon"])
+    geocells = generation.manifest.geocells
+    partition: Partition = (
+        read_partition(geocells["partition"])
+        if "partition" in geocells
+        else VoronoiPartition(cells["site_lat"].to_numpy(), cells["site_lon"].to_numpy(), geocells["method"])
+    )
+    columns = ["cluster", "inside", "cell", "site_lat", "site_lon"]
+    clusters = tables.read("clusters", versions["clusters"], columns)
+    inside = np.array(clusters["inside"].to_pylist(), np.int64).reshape(clusters.num_rows, -1)
+    outer = _outer(generation) if inside.shape[1] else None
+    group = inside[:, -1] if inside.shape[1] else clusters["cell"].to_numpy().astype(np.int64)
+    return partition, Clusters(clusters["site_lat"].to_numpy(), clusters["site_lon"].to_numpy(), group, outer)
+
+
+def _outer(generation: Generation) -> Clusters | None:
+    if LEVELS_NAME not in generation.manifest.files:
+        raise ConfigError(
+            f"Generation '{generation.folder}' lacks the sites of its coarser clusters, since an older geoindex made "
+            f"it; run 'geoindex rebuild {generation.folder.parent.parent}' once."
+        )
+    outer: Clusters | None = None
+    with np.load(generation.whole(LEVELS_NAME)) as stored:
+        for level in reversed(range(len(stored.files) // len(PARTS))):
+            lat, lon, group = (stored[f"{part}_{level}"] for part in PARTS)
+            outer = Clusters(lat, lon, group, outer)
+    return outer

@@ -1,0 +1,134 @@
+"""Size and checksum of every file of a table, which Lance itself does not keep: one list for each version."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from geoindex.errors import IndexDamagedError
+from geoindex.store.durable import Durability, FileRecord, storage_errors, sync_tree, write_durably
+from geoindex.store.following import Follower
+
+CHECKSUMS = "checksums"
+"""Folder of the lists, beside the tables."""
+
+PARTS, IMMUTABLE = ("data", "_deletions", "_versions"), (".lance", ".manifest", ".arrow", ".bin")
+
+
+@dataclass(frozen=True, slots=True)
+class TableChecksums:
+    """The lists of all versions.
+
+    Attributes:
+        tables: folder of the tables; paths in the lists start from it.
+        durability: with `fast` only sizes are written down.
+    """
+
+    tables: Path
+    durability: Durability = "durable"
+
+    def files(self, name: str) -> set[Path]:
+        """Return the files that never change once they are written: data, deletions, what each version is made of."""
+        parts = (self.tables / f"{name}.lance" / part for part in PARTS)
+        return {path for part in parts if part.is_dir() for path in part.iterdir() if path.suffix in IMMUTABLE}
+
+    @contextmanager
+    def following(self, name: str) -> Iterator[Callable[[Path], FileRecord]]:
+        """Give what measures a finished file of a table; data that is written meanwhile is hashed while it grows."""
+        if self.durability == "fast":
+            yield FileRecord.of_size
+            return
+        with Follower(self.tables / f"{name}.lance" / "data") as follower:
+            yield follower.record
+
+    def measured(self, files: set[Path], measure: Callable[[Path], FileRecord] | None = None) -> dict[str, FileRecord]:
+        """Return the records of some files by their paths below `tables`."""
+        measure = measure or (FileRecord.of_size if self.durability == "fast" else FileRecord.of)
+        return {path.relative_to(self.tables).as_posix(): measure(path) for path in sorted(files)}
+
+    def write(self, name: str, version: int, records: Mapping[str, FileRecord]) -> None:
+        """Write down the list of a version."""
+        path = self._path(name, version)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        values = {file: asdict(record) for file, record in records.items()}
+        write_durably(path, (json.dumps(values, indent=1) + "\n").encode())
+
+    def settle(self, name: str, version: int) -> None:
+        """Bring a version that may have been written fast to the disk, and write down the checksums that it lacks.
+
+        Raises:
+            StorageError: if the disk refuses.
+            IndexDamagedError: if its list is damaged.
+        """
+        if self.durability == "fast" or self.complete(name, version):
+            return
+        with storage_errors(self.tables):
+            sync_tree(self.tables / f"{name}.lance")
+            records = self.of(name, version)
+            fast = {self.tables / file for file, record in records.items() if not record.sha256}
+            if fast:
+                self.write(name, version, records | self.measured(fast))
+
+    def drop(self, name: str, version: int) -> None:
+        """Remove the list of a version, if there is one."""
+        self._path(name, version).unlink(missing_ok=True)
+
+    def of(self, name: str, version: int) -> dict[str, FileRecord]:
+        """Return the list of a version, by path below `tables`; nothing for versions of older versions of geoindex.
+
+        Raises:
+            IndexDamagedError: if the list is not what was written.
+        """
+        path = self._path(name, version)
+        try:
+            return {file: FileRecord(**record) for file, record in json.loads(path.read_bytes()).items()}
+        except FileNotFoundError:
+            return {}
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise IndexDamagedError(
+                f"'{path}' is not what was written; run 'geoindex repair {self.tables.parent}'."
+            ) from error
+
+    def of_or_nothing(self, name: str, version: int) -> dict[str, FileRecord]:
+        """Return the list of a version; nothing if it is lost or damaged."""
+        try:
+            return self.of(name, version)
+        except IndexDamagedError:
+            return {}
+
+    def complete(self, name: str, version: int) -> bool:
+        """Tell whether every file of a version has a checksum; older versions of geoindex and `fast` kept none."""
+        try:
+            records = self.of(name, version)
+        except IndexDamagedError:
+            return True  # there were some, and the fault is told
+        return bool(records) and all(record.sha256 for record in records.values())
+
+    def faults(self, name: str, version: int) -> list[str]:
+        """Return what is wrong with the files of a version, compared with their checksums; nothing if all is right."""
+        try:
+            records = self.of(name, version)
+        except IndexDamagedError as error:
+            return [str(error)]
+        return [fault for file, record in records.items() if (fault := _fault(self.tables / file, record))]
+
+    def differs(self, path: Path) -> bool:
+        """Tell whether a file of a table is recorded as another one."""
+        file = path.relative_to(self.tables).as_posix()
+        for listed in (self.tables / CHECKSUMS).glob("*.json"):
+            try:
+                record = FileRecord(**json.loads(listed.read_bytes())[file])
+            except (ValueError, TypeError, KeyError, RecursionError):
+                continue
+            return not record.fits(path)
+        return False
+
+    def _path(self, name: str, version: int) -> Path:
+        return self.tables / CHECKSUMS / f"{name}-{version}.json"
+
+
+def _fault(path: Path, record: FileRecord) -> str:
+    if not path.is_file():
+        return f"'{path}' is gone"
+    return "" if record.fits(path) else f"'{path}' does not have its checksum"

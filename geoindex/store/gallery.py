@@ -1,0 +1,123 @@
+"""The gallery of a generation: what a query needs to know of its images, in one or two segments.
+
+The first segment is what a build or rebuild wrote, in the order of clusters; later generations share its files.
+The second holds the photos that were added since, likewise ordered. A photo that was removed keeps its place in the
+first segment until the index is compacted, and is named among the dead.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoindex.store.checked import CheckedRows, CheckedTable
+from geoindex.store.tombstones import covered
+
+BASE, ADDED, DEAD = "gallery", "added", "dead.npy"
+"""Names of the segments' files, without their endings .arrow and .npy, and of the file of dead rows."""
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Segment:
+    """Images in the order of their clusters.
+
+    Attributes:
+        facts: columns row (in the images table), id, image, lat, lon, cluster.
+        embeddings: (N, D) float16.
+        first: first image of each cluster, (M + 1,); the last is N.
+    """
+
+    facts: CheckedTable
+    embeddings: CheckedRows
+    first: Rows
+
+    def __len__(self) -> int:
+        return len(self.embeddings)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Gallery:
+    """The images of a generation, counted through its segments.
+
+    Attributes:
+        segments: one or two.
+        dead: images of the first that were removed, ascending.
+    """
+
+    segments: tuple[Segment, ...]
+    dead: Rows
+
+    def __len__(self) -> int:
+        return sum(map(len, self.segments))
+
+    def live(self) -> NDArray[np.bool_]:
+        """Tell of each image, (N,), whether it is in answers."""
+        live = np.ones(len(self), bool)
+        live[self.dead] = False
+        return live
+
+    def live_embeddings(self) -> NDArray[np.float16]:
+        """Return the embeddings of the live images, (n, D); as they are mapped, where all of one segment are live."""
+        if len(self.segments) == 1 and len(self.dead) == 0:
+            return self.segments[0].embeddings[:]
+        return self.vectors(np.flatnonzero(self.live()))
+
+    def positions(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return latitudes and longitudes of the live images in degrees, each (n,)."""
+        live = self.live()
+        return self.column("lat")[live], self.column("lon")[live]
+
+    def members(self, cluster: int) -> Rows:
+        """Return the live images of a cluster."""
+        parts, start = [], 0
+        for segment in self.segments:
+            parts.append(np.arange(start + segment.first[cluster], start + segment.first[cluster + 1]))
+            start += len(segment)
+        members = np.concatenate(parts) if len(parts) > 1 else parts[0]
+        return np.setdiff1d(members, self.dead, assume_unique=True) if len(self.dead) else members
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Return a column of all images, (N,), the dead among them."""
+        return np.concatenate([segment.facts[name].to_numpy() for segment in self.segments])
+
+    def vectors(self, images: Rows) -> NDArray[np.float16]:
+        """Return the embeddings of some images, (n, D)."""
+        out = np.empty((len(images), self.segments[0].embeddings.shape[1]), np.float16)
+        for segment, inside, rows in self._by_segment(images):
+            out[inside] = segment.embeddings[rows]
+        return out
+
+    def facts(self, images: Rows) -> list[dict[str, Any]]:
+        """Return the facts of some images."""
+        out: list[dict[str, Any]] = [{}] * len(images)
+        for segment, inside, rows in self._by_segment(images):
+            for place, fact in zip(np.flatnonzero(inside), segment.facts.rows(rows), strict=True):
+                out[place] = fact
+        return out
+
+    def find(self, ids: Collection[str]) -> Rows:
+        """Return the live images that have one of these ids."""
+        if not ids:
+            return np.zeros(0, np.int64)
+        wanted = sorted(ids)
+        found = np.concatenate([covered(segment.facts["id"], wanted) for segment in self.segments])
+        return np.flatnonzero(found & self.live())
+
+    def _by_segment(self, images: Rows) -> list[tuple[Segment, NDArray[np.bool_], Rows]]:
+        """Return for each segment which of the images lie in it, and their rows there."""
+        parts, start = [], 0
+        for segment in self.segments:
+            inside = (images >= start) & (images < start + len(segment))
+            if inside.any():
+                parts.append((segment, inside, images[inside] - start))
+            start += len(segment)
+        return parts
+
+
+def firsts(cluster: NDArray[np.int64], count: int) -> Rows:
+    """Return where the images of each cluster start, (count + 1,), from the ascending clusters of the images, (N,)."""
+    return np.searchsorted(cluster, np.arange(count + 1)).astype(np.int64)

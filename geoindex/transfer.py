@@ -1,0 +1,120 @@
+"""An index on its way: a copy of its own, one file to carry, and an index out of that file again."""
+
+from dataclasses import asdict, dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from geoindex.errors import GeoindexError, IndexDamagedError
+from geoindex.recipe import EncoderRecipe
+from geoindex.store.archive import read_archive, write_archive
+from geoindex.store.copying import Part, bytes_of, copy_generation, parts_of
+from geoindex.store.generations import Generation, IndexFolder
+from geoindex.store.space import size_text
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """What was copied.
+
+    Attributes:
+        path: the new index, or the archive.
+        generation: the one that it holds.
+        files: number of files.
+        bytes: size of the files, or of the archive.
+    """
+
+    path: Path
+    generation: str
+    files: int
+    bytes: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON types."""
+        return {"schema": 1, **asdict(self), "path": str(self.path)}
+
+    def to_text(self) -> str:
+        """Return it as a line."""
+        return f"{self.path}: generation {self.generation}, {self.files} files, {size_text(self.bytes)}"
+
+
+def clone_index(path: str | PathLike[str], out: str | PathLike[str], generation: str = "") -> Transfer:
+    """Make an index of its own out of one generation of another. Every byte is copied and compared with its checksum.
+
+    The copy has the photos that were removed for good on its list too, and no other generation.
+
+    Args:
+        path: folder of the index.
+        out: folder of the new one, which is not there or is empty; a stopped copy leaves nothing there.
+        generation: which one, as 000002; empty: the live one.
+
+    Raises:
+        IndexNotFoundError: if there is no such index or generation.
+        IndexDamagedError: if a file of it is not what was written.
+        StorageError: if `out` is there already, or the disk has no room or refuses.
+    """
+    index, wanted, parts = _source(path, generation)
+    copy_generation(index, wanted, parts, Path(out))
+    return Transfer(Path(out), wanted.manifest.generation, len(parts), bytes_of(parts))
+
+
+def export_index(
+    path: str | PathLike[str], archive: str | PathLike[str], generation: str = "", *, replace: bool = False
+) -> Transfer:
+    """Write one generation of an index into a single tar file, with the checksum of every file in it.
+
+    The same generation gives the same bytes every time.
+
+    Args:
+        path: folder of the index.
+        archive: the file; it is there when it is whole.
+        generation: which one, as 000002; empty: the live one.
+        replace: let it take the place of a file that is there.
+
+    Raises:
+        IndexNotFoundError: if there is no such index or generation.
+        IndexDamagedError: if a file of it is not what was written.
+        StorageError: if the file is there already, or the disk has no room or refuses.
+    """
+    index, wanted, parts = _source(path, generation)
+    size = write_archive(index, wanted, parts, Path(archive), replace=replace)
+    return Transfer(Path(archive), wanted.manifest.generation, len(parts), size)
+
+
+def import_index(archive: str | PathLike[str], out: str | PathLike[str]) -> Transfer:
+    """Make an index out of a file that `export_index` wrote, after a look at every byte of it.
+
+    Args:
+        archive: the file.
+        out: folder of the index, which is not there or is empty; a stopped import leaves nothing there.
+
+    Raises:
+        IndexNotFoundError: if there is no such file.
+        IndexVersionError: if a later geoindex wrote it in another format.
+        IndexDamagedError: if it is another kind of file, or one byte of it is not what was written.
+        StorageError: if `out` is there already, or the disk has no room or refuses.
+    """
+    contents = read_archive(Path(archive), Path(out))
+    return Transfer(Path(out), contents.generation, len(contents.members), bytes_of(contents.members))
+
+
+def _source(path: str | PathLike[str], name: str) -> tuple[IndexFolder, Generation, tuple[Part, ...]]:
+    """Open what is to be copied, and list its files."""
+    index = IndexFolder(Path(path))
+    live = index.current() if not name else None
+    generation = live or index.generation(name)
+    _check_encoder(index, generation)
+    return index, generation, parts_of(index, generation)
+
+
+def _check_encoder(index: IndexFolder, generation: Generation) -> None:
+    """Load an encoder that the index keeps: its fingerprint stands for a checksum."""
+    entry = generation.manifest.encoder
+    if not entry["kept"]:
+        return
+    from geoindex.encoder import load_encoder
+
+    try:
+        load_encoder(str(index.encoder_folder(entry["fingerprint"])), EncoderRecipe(device="cpu"))
+    except GeoindexError as error:
+        raise IndexDamagedError(str(error)) from error

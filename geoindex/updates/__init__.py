@@ -1,0 +1,1 @@
+"""Changes to an index between rebuilds: photos that are added or removed, labels, a way back, compaction."""

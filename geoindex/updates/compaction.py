@@ -1,0 +1,105 @@
+"""An index without what it no longer needs: rows of removed photos, and galleries in pieces."""
+
+from dataclasses import asdict, dataclass, replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from geoindex.assembly.purge import PurgedImages, draft_purged, purge_images
+from geoindex.progress import Stages, track
+from geoindex.store.durable import storage_errors
+from geoindex.store.gallery import ADDED
+from geoindex.store.generations import Generation, IndexFolder
+from geoindex.store.history import clean_tables, folder_bytes, remove_generation
+
+
+@dataclass(frozen=True, slots=True)
+class Compaction:
+    """What a compaction did.
+
+    Attributes:
+        path: folder of the index.
+        generation: the one that answers now.
+        renewed: name of the generation that took the place of each that was written anew.
+        purged: rows of removed photos that are gone from the images table of the live generation.
+        freed_bytes: on the disk; below 0 if there was little to free.
+    """
+
+    path: Path
+    generation: str
+    renewed: dict[str, str]
+    purged: int
+    freed_bytes: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON types."""
+        return {"schema": 1, **asdict(self), "path": str(self.path)}
+
+    def to_text(self) -> str:
+        """Return it as lines."""
+        if not self.renewed:
+            return f"{self.path}: nothing to compact; generation {self.generation} answers"
+        pairs = ", ".join(f"{old} as {new}" for old, new in self.renewed.items())
+        return (
+            f"{self.path}: generation {self.generation} answers; wrote {pairs}\n"
+            f"{self.purged:,} rows of removed photos are gone, {self.freed_bytes / 1e6:,.1f} MB freed"
+        )
+
+
+def compact_index(path: str | PathLike[str]) -> Compaction:
+    """Purge the rows of removed photos from every generation, and write galleries in one piece.
+
+    Every generation is written anew under a new name, the live one last, and the old ones are deleted; answers stay as
+    they are. Ids of removed photos stay listed, so that no source brings them back.
+
+    Raises:
+        GeoindexError: if anything fails; the live generation is then as it was, and a second run does the rest.
+    """
+    index = IndexFolder(Path(path))
+    index.current()
+    with index.writing(), storage_errors(index.root):
+        live, before = index.current(), folder_bytes(index.root)
+        old = _old(index, live)
+        renewed = _renew(index, old)
+        for name in renewed:
+            remove_generation(index, name)
+        clean_tables(index, [index.generation(name) for name in index.names()])
+        now, freed = index.current().manifest, before - folder_bytes(index.root)
+    purged = live.manifest.counts["images"] + live.manifest.counts["removed"] - now.counts["images"]
+    return Compaction(index.root, now.generation, renewed, purged, freed)
+
+
+def _old(index: IndexFolder, live: Generation) -> list[Generation]:
+    """Return the generations to write anew, the live one last: all of them if there is anything to gain."""
+    generations = [index.generation(name) for name in index.names()]
+    removed = sorted(index.tombstones().ids)
+    pieces = f"{ADDED}.npy" in live.manifest.files
+    if not (pieces or any(_holds(index, generation, removed) for generation in generations)):
+        return []
+    return sorted(generations, key=lambda generation: generation.folder == live.folder)
+
+
+def _holds(index: IndexFolder, generation: Generation, removed: list[str]) -> bool:
+    """Tell whether the tables of a generation hold rows of removed photos."""
+    version = generation.manifest.tables["images"]
+    return bool(removed) and index.tables.matching("images", version, ["id"], "id", removed).num_rows > 0
+
+
+def _renew(index: IndexFolder, old: list[Generation]) -> dict[str, str]:
+    """Write generations anew, the last of them live; return the new names."""
+    renewed: dict[str, str] = {}
+    images: dict[int, PurgedImages] = {}
+    for generation in track(old, "compacting", unit="generation"):
+        version = generation.manifest.tables["images"]
+        images[version] = images.get(version) or purge_images(index, version)
+        name, folder = index.begin()
+        try:
+            draft = draft_purged(index, name, folder, generation, images[version], Stages())
+            parent = renewed.get(generation.manifest.parent, generation.manifest.parent)
+            draft = replace(draft, manifest=replace(draft.manifest, parent=parent))
+            (index.publish if generation is old[-1] else index.keep)(draft)
+        except BaseException:
+            index.abandon(folder)
+            raise
+        renewed[generation.manifest.generation] = name
+    return renewed
