@@ -19,7 +19,7 @@
     + IndexVersionError        an index of another format version
     + IndexDamagedError        files that do not hold what was written
     + IndexLockedError         another process is writing
-    + StorageError             the disk is full or refuses writing
+    + StorageError             the disk is full or refuses reading or writing
     + ModelMismatchError       a query with another encoder than the index has
   x ForkError                  a forked process that uses what its parent opened
 
@@ -126,7 +126,7 @@ class IndexLockedError(StoreError):
 
 
 class StorageError(StoreError):
-    """The disk is full or refuses writing."""
+    """The disk is full or refuses reading or writing."""
 
 
 class ModelMismatchError(StoreError):

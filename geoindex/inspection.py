@@ -10,9 +10,10 @@ from typing import Any
 from geoindex.recipe import Recipe
 from geoindex.recipe_files import recipe_to_dict
 from geoindex.store.drift import Drift
+from geoindex.store.durable import reading_errors
 from geoindex.store.generations import Generation, IndexFolder
 from geoindex.store.history import History, list_generations
-from geoindex.store.manifest import Manifest
+from geoindex.store.manifest import Manifest, check_parts
 from geoindex.store.sidecar import open_sidecar
 from geoindex.store.space import size_text
 
@@ -48,7 +49,7 @@ class IndexInfo:
             "path": str(self.path), "generation": m.generation, "parent": m.parent, "created": m.created,
             "format_version": m.format_version, "source": m.source, "encoder": m.encoder, "dim": m.dim,
             "counts": m.counts, "drift": m.drift, "posterior": m.posterior, "rule": m.rule,
-            "geocells": m.geocells["chosen"], "training": _fit(m),
+            "geocells": m.geocells.get("chosen"), "training": _fit(m),
             "left_out": m.left_out, "timings_s": m.timings_s, "calibration": m.calibration,
             "recipe": m.recipe,
         }  # fmt: skip
@@ -70,7 +71,7 @@ class IndexInfo:
             "left out": ", ".join(f"{each['count']:,} {why}" for why, each in m.left_out.items()) or "nothing",
             "divided": f"{counts['cells']:,} cells, {counts['clusters']:,} clusters",
             "learned": _learned(m),
-            "answers": f"rule {m.rule['name']} (by {m.rule['chosen_on']}), prior {PRIOR[m.posterior['prior']]}",
+            "answers": f"rule {m.rule['name']} (by {m.rule.get('chosen_on')}), prior {PRIOR[m.posterior['prior']]}",
             "confidence": "calibrated" if m.calibration else "never calibrated",
             "countries": self._countries_text(),
             "on disk": size_text(sum(self.bytes.values())),
@@ -98,7 +99,12 @@ def inspect_index(path: str | PathLike[str]) -> IndexInfo:
         StoreError: if there is no index, or it is damaged.
     """
     folder = IndexFolder(Path(path))
-    generation = folder.current()
+    with reading_errors(folder.root):
+        return _info(folder, folder.current())
+
+
+def _info(folder: IndexFolder, generation: Generation) -> IndexInfo:
+    check_parts(generation.manifest, generation.folder)
     clusters = open_sidecar(generation).clusters
     countries: Counter[str] = Counter()
     for place, count in zip(clusters["place"].to_pylist(), clusters["n_images"].to_pylist(), strict=True):
@@ -142,15 +148,16 @@ def _encoder(manifest: Manifest) -> str:
 
 def _fit(manifest: Manifest) -> dict[str, Any] | None:
     """Return which epoch of how many was kept, and its score on validation; None for prototypes."""
-    fit = manifest.training
-    if fit is None:
+    fit = manifest.training or {}
+    try:
+        best, epochs = fit["best_epoch"], fit["history"]
+        return {"best_epoch": best, "epochs": len(epochs) - 1, "geoscore": epochs[best]["geoscore"]}
+    except (LookupError, TypeError):
         return None
-    best = fit["history"][fit["best_epoch"]]
-    return {"best_epoch": fit["best_epoch"], "epochs": len(fit["history"]) - 1, "geoscore": best["geoscore"]}
 
 
 def _learned(manifest: Manifest) -> str:
-    score = (manifest.rule.get("geoscore") or {}).get(manifest.rule["name"])
+    score = manifest.geoscore
     validation = "" if score is None else f"; GeoScore {score:,.0f} on validation"
     fit = _fit(manifest)
     if fit is None:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from geoindex.assembly.verification import record_canaries, verify_generation
-from geoindex.errors import GeoindexError, IndexDamagedError, StoreError
+from geoindex.errors import GeoindexError, IndexDamagedError, StorageError, StoreError
 from geoindex.progress import track
 from geoindex.search.searcher import Searcher
+from geoindex.store.durable import reading_errors
 from geoindex.store.generations import Generation, IndexFolder
 from geoindex.store.tables import TABLES
 from geoindex.store.tombstones import Tombstones
@@ -71,7 +72,7 @@ def verify_index(path: str | PathLike[str], *, full: bool = False) -> Verificati
     index = IndexFolder(Path(path))
     try:
         live = index.current()
-    except IndexDamagedError as error:
+    except (IndexDamagedError, StorageError) as error:
         return Verification(index.root, "", full, (str(error),))
     versions = live.manifest.tables if full else {}
     unrecorded = tuple(t for t, version in versions.items() if not index.tables.checksums.complete(t, version))
@@ -83,10 +84,11 @@ def faults_of(index: IndexFolder, generation: Generation, full: bool) -> list[st
     """Return what is wrong with a generation."""
     faults = _list_faults(index, generation)
     try:
-        if full:
-            verify_generation(index.tables, generation)
-        else:
-            check_quickly(generation)
+        with reading_errors(generation.folder):
+            if full:
+                verify_generation(index.tables, generation)
+            else:
+                check_quickly(generation)
     except StoreError as error:
         faults.append(str(error))
     if full:
@@ -112,8 +114,9 @@ def check_quickly(generation: Generation) -> None:
     """
     for name in generation.manifest.files:
         generation.file(name)
+    searcher = Searcher.open(generation)
     top_cells = int(generation.manifest.recipe["search"]["top_cells"])
-    if record_canaries(Searcher.open(generation), top_cells) != generation.manifest.canaries:
+    if record_canaries(searcher, top_cells) != generation.manifest.canaries:
         raise IndexDamagedError(f"Canary queries of '{generation.folder}' find other clusters than when it was built.")
 
 

@@ -75,6 +75,8 @@ class LiveSnapshot:
                 if self.index.current().manifest != before.manifest:
                     self.open = open_snapshot(self.index, self.device, self.given, before)
             except GeoindexError as error:
+                if self.index.stamp() != stamp:
+                    return  # it was replaced meanwhile, and perhaps collected: the next query looks again
                 log.warning("%s Generation %s goes on answering.", error, before.manifest.generation)
             self._seen = stamp
 

@@ -20,7 +20,7 @@ from geoindex.recipe_files import load_recipe, recipe_from_dict
 from geoindex.sources.source import LeftOut
 from geoindex.store.durable import waiting
 from geoindex.store.generations import IndexFolder
-from geoindex.store.manifest import Manifest
+from geoindex.store.manifest import Manifest, check_parts
 
 if TYPE_CHECKING:
     from geoindex.encoder import Encoder
@@ -61,7 +61,8 @@ def rebuild_index(
     folder, stages = IndexFolder(Path(index)), Stages()
     folder.current()  # before anything is written: a wrong path leaves nothing behind
     with folder.writing():
-        live = folder.current().manifest
+        before = folder.current()
+        live = check_parts(before.manifest, before.folder)
         wanted = _rebuild_recipe(recipe_from_dict(live.recipe), recipe, keys)
         folder = replace(folder, durability=wanted.durability)
         with waiting(wanted.durability):

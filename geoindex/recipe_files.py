@@ -27,7 +27,7 @@ def load_recipe(path: str | PathLike[str]) -> Recipe:
         return recipe_from_dict(tomllib.loads(path.read_text("utf-8")))
     except FileNotFoundError:
         raise ConfigError(f"No recipe at '{path}'; see indexes/*.toml for examples.") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # bad UTF-8 and bad TOML are ValueErrors
         raise ConfigError(f"Recipe '{path}' is not readable TOML: {error}.") from error
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
@@ -74,7 +74,7 @@ def _parse_dataclass(kind: type[R], values: Mapping[str, Any], prefix: str) -> R
         if key not in known:
             close = difflib.get_close_matches(key, known, n=1)
             advice = f"did you mean '{close[0]}'?" if close else f"known keys: {', '.join(sorted(known))}."
-            raise ConfigError(f"No recipe key '{prefix}{key}'; {advice}")
+            raise ConfigError(f"No recipe key {prefix + key!r}; {advice}")
     return kind(**{key: _parse_value(hints[key], value, prefix + key) for key, value in values.items()})
 
 
@@ -93,7 +93,10 @@ def _parse_value(hint: Any, value: Any, key: str) -> Any:
     wanted = (int, float) if hint is float else hint
     fits = isinstance(value, wanted) and not (isinstance(value, bool) and hint is not bool)
     require(fits, key, value, f"of type {hint.__name__}")
-    return hint(value)
+    try:
+        return hint(value)
+    except OverflowError:
+        raise ConfigError(f"Recipe key '{key}' is a larger number than any; it must be of type float.") from None
 
 
 def _parse_tuple(args: tuple[Any, ...], value: Any, key: str) -> tuple[Any, ...]:

@@ -19,6 +19,7 @@ from geoindex.recipe import EncoderRecipe
 from geoindex.recipe_files import recipe_from_dict
 from geoindex.search.answer import QueryOptions, answer
 from geoindex.search.searcher import Searcher
+from geoindex.store.durable import reading_errors
 from geoindex.store.generations import Generation, IndexFolder
 from geoindex.store.manifest import Manifest
 from geoindex.store.tombstones import Tombstones
@@ -143,8 +144,9 @@ def open_snapshot(
     while True:
         stamp = index.stamp()
         try:
-            return _open(index, index.current(), device, given, before)
-        except GeoindexError:
+            with reading_errors(index.root):
+                return _open(index, index.current(), device, given, before)
+        except (GeoindexError, OSError):
             if index.stamp() == stamp:
                 raise
 

@@ -15,6 +15,7 @@ from geoindex.encoder.spec import EncoderSpec, parse_spec
 from geoindex.encoder.weights import load_strictly, read_weights
 from geoindex.errors import ConfigError, EncoderError, WeightsError, WeightsNotFoundError
 from geoindex.recipe import EncoderRecipe
+from geoindex.store.kinds import fits
 
 if TYPE_CHECKING:
     import torch
@@ -138,7 +139,7 @@ def _read_config(file: Path) -> dict[str, Any]:
         config = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise EncoderError(f"No {CONFIG_FILE} in the encoder folder '{file.parent}'; save an encoder there.") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise EncoderError(f"Cannot read '{file}': {error}; save the encoder again.") from error
     if isinstance(config, dict) and isinstance(config.get("architecture"), str):
         return _from_timm(config)
@@ -150,7 +151,10 @@ def _read_config(file: Path) -> dict[str, Any]:
 
 def _parts(config: dict[str, Any], file: Path) -> tuple[Architecture, Preprocessing]:
     try:
-        return Architecture(**config["architecture"]), Preprocessing.from_dict(config["preprocessing"])
+        parts = Architecture(**config["architecture"]), Preprocessing.from_dict(config["preprocessing"])
+        if not (fits(parts[0], Architecture) and fits(parts[1], Preprocessing)):
+            raise TypeError("a value of another kind")
+        return parts
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise EncoderError(f"'{file}' has a part that no encoder has ({error}); copy the folder again.") from error
 
@@ -160,5 +164,10 @@ def _from_timm(config: dict[str, Any]) -> dict[str, Any]:
     from geoindex.encoder.timm_models import read_config
 
     architecture = Architecture("timm", config["architecture"], config.get("model_args") or {})
-    preprocessing = read_config(architecture, config.get("pretrained_cfg") or {})
+    try:
+        preprocessing = read_config(architecture, config.get("pretrained_cfg") or {})
+    except Exception as error:  # timm checks with assertions
+        raise EncoderError(
+            f"timm has no preprocessing for {architecture.model!r} ({error}); copy the folder."
+        ) from error
     return {"architecture": architecture.to_dict(), "preprocessing": preprocessing.to_dict()}

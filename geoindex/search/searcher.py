@@ -11,6 +11,7 @@ from geoindex.errors import IndexDamagedError
 from geoindex.search.posterior import Geography, Ranking, Scales, rank_clusters
 from geoindex.store.checked import CheckedTable
 from geoindex.store.generations import Generation
+from geoindex.store.manifest import check_parts
 from geoindex.store.sidecar import Sidecar, open_sidecar
 from geoindex.store.tombstones import Tombstones
 
@@ -54,6 +55,7 @@ class Searcher:
         Raises:
             IndexDamagedError: if a file is missing, has another size, or does not fit the others.
         """
+        check_parts(generation.manifest, generation.folder)
         ann = TwoStageIndex.load(generation.checked("index.faiss"))
         sidecar = open_sidecar(generation)
         posterior = generation.manifest.posterior

@@ -85,7 +85,7 @@ class TableChecksums:
             return {file: FileRecord(**record) for file, record in json.loads(path.read_bytes()).items()}
         except FileNotFoundError:
             return {}
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise IndexDamagedError(
                 f"'{path}' is not what was written; run 'geoindex repair {self.tables.parent}'."
             ) from error
@@ -119,7 +119,7 @@ class TableChecksums:
         for listed in (self.tables / CHECKSUMS).glob("*.json"):
             try:
                 record = FileRecord(**json.loads(listed.read_bytes())[file])
-            except (ValueError, TypeError, KeyError):
+            except (ValueError, TypeError, KeyError, RecursionError):
                 continue
             return not record.fits(path)
         return False

@@ -24,7 +24,9 @@ wait for the disk and keeps no checksums."""
 _waiting: ContextVar[bool] = ContextVar("waiting for the disk", default=True)
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+REFUSED = (*FORBIDDEN, errno.ENOTDIR, errno.EEXIST)
+UNREADABLE = (errno.EACCES, errno.EPERM, errno.EIO)
 
 
 @contextmanager
@@ -39,16 +41,41 @@ def storage_errors(path: Path) -> Iterator[None]:
     except Exception as error:
         if _says_full(error):
             raise _full(path) from error
-        if not (isinstance(error, OSError) and error.errno in REFUSED):
+        refusal = _refusal(error)
+        if not refusal:
             raise
         raise StorageError(
-            f"Cannot write to '{path}': {error.strerror}; choose another folder with --out or change its permissions."
+            f"Cannot write to '{path}': {refusal}; choose another folder with --out or change its permissions."
+        ) from error
+
+
+@contextmanager
+def reading_errors(path: Path) -> Iterator[None]:
+    """Turn a file that may not be read, or that the disk cannot give, into one sentence with the cure.
+
+    Raises:
+        StorageError: if it is so.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in UNREADABLE:
+            raise
+        raise StorageError(
+            f"Cannot read '{error.filename or path}': {error.strerror}; change its permissions or look after the disk."
         ) from error
 
 
 def _says_full(error: Exception) -> bool:
     # Lance, FAISS and safetensors, each with errors of its own, pass the system's message on as text
     return getattr(error, "errno", None) in FULL or any(os.strerror(code) in str(error) for code in FULL)
+
+
+def _refusal(error: Exception) -> str:
+    """Return the system's word for a refusal; empty if it is none."""
+    if isinstance(error, OSError) and error.errno in REFUSED:
+        return str(error.strerror)
+    return next((os.strerror(code) for code in FORBIDDEN if f"{os.strerror(code)} (os error" in str(error)), "")
 
 
 def _full(path: Path) -> StorageError:

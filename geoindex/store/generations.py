@@ -13,10 +13,20 @@ from pathlib import Path
 
 from geoindex.errors import IndexDamagedError, IndexNotFoundError, StorageError, StoreError
 from geoindex.store.checked import BLOCKS_SUFFIX, CheckedFile, compared_whole
-from geoindex.store.durable import Durability, file_stamp, storage_errors, sync, sync_tree, waiting, write_durably
+from geoindex.store.durable import (
+    Durability,
+    file_stamp,
+    reading_errors,
+    storage_errors,
+    sync,
+    sync_tree,
+    waiting,
+    write_durably,
+)
 from geoindex.store.leftovers import clear_leftovers
 from geoindex.store.lock import locked
 from geoindex.store.manifest import MANIFEST_NAME, Manifest, digest, parse_manifest
+from geoindex.store.pointer import POINTER_NAME, pointer_to, read_pointer
 from geoindex.store.tables import TABLES, LanceTables
 from geoindex.store.tombstones import TOMBSTONES_NAME, Tombstones
 
@@ -185,14 +195,15 @@ class IndexFolder:
             IndexDamagedError: if CURRENT or the manifest is not what was written.
         """
         pointer = self._pointer()
-        folder = self.root / "generations" / str(pointer["generation"])
+        folder = self.root / "generations" / pointer["generation"]
         path = folder / MANIFEST_NAME
-        data = path.read_bytes() if path.is_file() else b""
+        with reading_errors(path):
+            data = path.read_bytes() if path.is_file() else b""
         if digest(data) != pointer["sha256"]:
             raise IndexDamagedError(
                 f"'{path}' is not the manifest that '{self.root / 'CURRENT'}' names; run 'geoindex repair {self.root}'."
             )
-        return Generation(folder, parse_manifest(data, path))
+        return _generation(folder, data)
 
     def stamp(self) -> tuple[int, int, int]:
         """Return what changes whenever `CURRENT` is replaced; it costs one look at the file."""
@@ -205,7 +216,8 @@ class IndexFolder:
     def names(self) -> list[str]:
         """Return the names of the generations on the disk, oldest first."""
         parent = self.root / "generations"
-        return sorted(p.name for p in parent.iterdir() if p.name.isdigit()) if parent.is_dir() else []
+        with reading_errors(parent):
+            return sorted(p.name for p in parent.iterdir() if p.name.isdigit()) if parent.is_dir() else []
 
     def generation(self, name: str) -> Generation:
         """Open any generation.
@@ -219,27 +231,23 @@ class IndexFolder:
         if name not in self.names():
             there = ", ".join(self.names()) or "none"
             raise IndexNotFoundError(f"'{self.root}' has no generation '{name}'; there are: {there}.")
-        data = path.read_bytes() if path.is_file() else b""
-        sealed = seal_path.read_text("utf-8").strip() if seal_path.is_file() else digest(data)
-        if digest(data) != sealed:
+        with reading_errors(path):
+            data = path.read_bytes() if path.is_file() else b""
+            sealed = seal_path.read_bytes().strip() if seal_path.is_file() else digest(data).encode()
+        if digest(data).encode() != sealed:
             raise IndexDamagedError(f"'{path}' is not what was written; run 'geoindex repair {self.root}'.")
-        return Generation(folder, parse_manifest(data, path))
+        return _generation(folder, data)
 
     def _pointer(self) -> dict[str, str]:
-        path = self.root / "CURRENT"
+        path = self.root / POINTER_NAME
         try:
-            pointer = json.loads(path.read_bytes())
-            return {"generation": pointer["generation"], "sha256": pointer["sha256"]}
+            return read_pointer(path)
         except FileNotFoundError:
             if self.names():
                 raise IndexDamagedError(f"'{path}' is gone; run 'geoindex repair {self.root}'.") from None
             raise IndexNotFoundError(self._not_found()) from None
         except NotADirectoryError:
             raise IndexNotFoundError(f"'{self.root}' is a file, and an index is a folder; name that.") from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise IndexDamagedError(
-                f"'{path}' does not name a generation; run 'geoindex repair {self.root}'."
-            ) from error
 
     def _names(self, pointer: dict[str, str]) -> bool:
         try:
@@ -312,7 +320,7 @@ class IndexFolder:
         try:
             self.switch(kept)
         except StorageError:
-            if not self._names(_pointer_to(kept.manifest.generation, kept.manifest.to_json())):
+            if not self._names(pointer_to(kept.manifest.generation, kept.manifest.to_json())):
                 shutil.rmtree(kept.folder)  # nothing names it
             raise
         return kept
@@ -327,8 +335,15 @@ class IndexFolder:
             self._point_at(generation.manifest.generation, (generation.folder / MANIFEST_NAME).read_bytes())
 
     def _point_at(self, name: str, manifest: bytes) -> None:
-        write_durably(self.root / "CURRENT", json.dumps(_pointer_to(name, manifest)).encode())
+        write_durably(self.root / POINTER_NAME, json.dumps(pointer_to(name, manifest)).encode())
 
 
-def _pointer_to(name: str, manifest: bytes) -> dict[str, str]:
-    return {"generation": name, "sha256": digest(manifest)}
+def _generation(folder: Path, manifest: bytes) -> Generation:
+    """Open a generation by the text of its manifest, which must be its own."""
+    path = folder / MANIFEST_NAME
+    parsed = parse_manifest(manifest, path)
+    if parsed.generation != folder.name:
+        raise IndexDamagedError(
+            f"'{path}' is that of another generation; run 'geoindex repair {folder.parent.parent}'."
+        )
+    return Generation(folder, parsed)

@@ -8,8 +8,9 @@ from time import time
 from typing import Any
 
 from geoindex.errors import ConfigError, StoreError
-from geoindex.store.durable import storage_errors, sync
+from geoindex.store.durable import reading_errors, storage_errors, sync
 from geoindex.store.generations import Generation, IndexFolder
+from geoindex.store.manifest import check_parts
 from geoindex.store.tables import TABLES
 
 HOUR_S = 3600.0
@@ -93,7 +94,8 @@ def list_generations(path: str | PathLike[str]) -> History:
     """
     index = IndexFolder(Path(path))
     live = live_name(index)
-    return History(index.root, tuple(_facts(index, name, live) for name in index.names()))
+    with reading_errors(index.root):
+        return History(index.root, tuple(_facts(index, name, live) for name in index.names()))
 
 
 def live_name(index: IndexFolder) -> str:
@@ -132,6 +134,8 @@ def collect(path: str | PathLike[str], *, keep: int = 2, grace_hours: float = 24
         old = [name for name in index.names()[:-keep] if ages[name] >= grace_hours * HOUR_S]
         removed = [name for name in old if name != live]
         kept = [index.generation(name) for name in index.names() if name not in removed]
+        for generation in kept:
+            check_parts(generation.manifest, generation.folder)
         sweep(index)
         for name in removed:
             remove_generation(index, name)
@@ -176,13 +180,13 @@ def _facts(index: IndexFolder, name: str, live: str) -> PastGeneration:
     size = folder_bytes(index.root / "generations" / name)
     try:
         generation = index.generation(name)
-        for file in generation.manifest.files:
+        manifest = check_parts(generation.manifest, generation.folder)
+        for file in manifest.files:
             generation.file(file)
     except StoreError as error:
         return PastGeneration(name, name == live, "", "", size, {}, None, str(error))
-    manifest = generation.manifest
-    score = (manifest.rule.get("geoscore") or {}).get(manifest.rule.get("name"))
-    return PastGeneration(name, name == live, manifest.parent, manifest.created, size, manifest.counts, score, "")
+    facts = (manifest.parent, manifest.created, size, manifest.counts, manifest.geoscore)
+    return PastGeneration(name, name == live, *facts, "")
 
 
 def _ages_s(index: IndexFolder) -> dict[str, float]:
@@ -190,7 +194,7 @@ def _ages_s(index: IndexFolder) -> dict[str, float]:
     now, latest, ages = time(), 0.0, {}
     for name in index.names():
         latest = max(latest, (index.root / "generations" / name).stat().st_mtime)
-        ages[name] = now - latest
+        ages[name] = max(0.0, now - latest)
     return ages
 
 

@@ -50,7 +50,7 @@ def _tagged(folder: Path) -> list[int]:
 def _tag(path: Path) -> int | None:
     try:
         return int(json.loads(path.read_bytes())["version"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

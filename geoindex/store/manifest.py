@@ -9,11 +9,22 @@ from typing import Any
 
 from geoindex.errors import IndexDamagedError, IndexVersionError
 from geoindex.store.durable import Durability, FileRecord
+from geoindex.store.kinds import first_odd, fits, is_count, is_file_name, is_flag, is_scale, is_text, is_word
 
 FORMAT_VERSION = 2
 """Version of the layout on disk; raised when older code could misread it. Earlier ones are read as well."""
 
 MANIFEST_NAME = "manifest.json"
+
+PARTS = {
+    "encoder.spec": is_text, "encoder.fingerprint": is_word, "encoder.feature_dim": is_count, "encoder.kept": is_flag,
+    "counts.images": is_count, "counts.gallery": is_count, "counts.val": is_count, "counts.test": is_count,
+    "counts.cells": is_count, "counts.clusters": is_count,
+    "tables.images": is_count, "tables.cells": is_count, "tables.clusters": is_count,
+    "posterior.cell_scale": is_scale, "posterior.cluster_scale": is_scale, "posterior.prior": is_flag,
+    "rule.name": is_word, "recipe.search.top_cells": is_scale, "left_out.*.count": is_count,
+}  # fmt: skip
+"""What the parts of a manifest must hold that answers and lists are made of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +77,13 @@ class Manifest:
     files: dict[str, FileRecord] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 
+    @property
+    def geoscore(self) -> float | None:
+        """GeoScore of its rule on validation; None without validation."""
+        scores = self.rule.get("geoscore")
+        found = scores.get(self.rule.get("name")) if isinstance(scores, dict) else None
+        return found if fits(found, float) else None
+
     def to_json(self) -> bytes:
         """Return the manifest as JSON text."""
         return (json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n").encode()
@@ -83,9 +101,9 @@ def parse_manifest(data: bytes, path: Path) -> Manifest:
         while values["format_version"] in MIGRATIONS:
             values = MIGRATIONS[values["format_version"]](values)
         version = values["format_version"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(path, "is not a manifest") from error
-    if version != FORMAT_VERSION:
+    if (is_count(version) and version != FORMAT_VERSION) or is_word(version):
         raise IndexVersionError(
             f"The generation at '{path.parent}' has format {version}, this geoindex reads format {FORMAT_VERSION} and "
             "earlier; install the geoindex that wrote it, or build it again in another folder."
@@ -106,9 +124,25 @@ def _from_values(values: Mapping[str, Any], path: Path) -> Manifest:
     try:
         files = {name: FileRecord(**record) for name, record in values["files"].items()}
         known = {f.name for f in fields(Manifest)}
-        return Manifest(**{k: v for k, v in values.items() if k in known} | {"files": files})
+        manifest = Manifest(**{k: v for k, v in values.items() if k in known} | {"files": files})
     except (KeyError, TypeError, AttributeError) as error:
         raise _damaged(path, "lacks a part") from error
+    odd = [f.name for f in fields(Manifest) if not fits(getattr(manifest, f.name), f.type)]
+    if odd or not all(map(is_file_name, files)):
+        raise _damaged(path, f"has a part of another kind: {(odd or ['files'])[0]}")
+    return manifest
+
+
+def check_parts(manifest: Manifest, folder: Path) -> Manifest:
+    """Return the manifest of a generation, which holds all that answers are made of.
+
+    Raises:
+        IndexDamagedError: if a part of a part is missing or of another kind.
+    """
+    odd = first_odd({f.name: getattr(manifest, f.name) for f in fields(Manifest)}, PARTS)
+    if odd:
+        raise _damaged(folder / MANIFEST_NAME, f"has no '{odd}' that can be meant")
+    return manifest
 
 
 def digest(data: bytes) -> str:

@@ -41,7 +41,7 @@ class Tombstones:
             sound = values["sha256"] == _digest(ids)
         except FileNotFoundError:
             return cls()
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise _damaged(path) from error
         if not sound:
             raise _damaged(path)

@@ -8,6 +8,7 @@ from geoindex.assembly.successor import succeed
 from geoindex.errors import ConfigError
 from geoindex.progress import Stages
 from geoindex.store.generations import Generation, IndexFolder
+from geoindex.store.manifest import check_parts
 
 
 def roll_back(path: str | PathLike[str], name: str = "") -> Generation:
@@ -32,6 +33,7 @@ def roll_back(path: str | PathLike[str], name: str = "") -> Generation:
     index.current()
     with index.writing():
         wanted = index.generation(name or _parent(index))
+        check_parts(wanted.manifest, wanted.folder)
         wanted.check()
         if index.tombstones() - wanted.tombstones():
             nothing = Added.nothing(wanted.manifest.dim)

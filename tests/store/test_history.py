@@ -1,15 +1,18 @@
 """Generations as a list, the way back to one, and the removal of the others."""
 
 import os
+from datetime import datetime, timedelta
 from time import sleep, time
 
 import pytest
+from lancedb.table import LanceTable
 from tiles import KEYS, snapshot, world_rows, write_world
 
 import geoindex
 from geoindex.errors import ConfigError, IndexDamagedError, IndexLockedError, IndexNotFoundError
+from geoindex.integrity import verify_index
 from geoindex.rebuilding import rebuild_index
-from geoindex.store import history
+from geoindex.store import history, tables
 from geoindex.store.generations import IndexFolder
 from geoindex.store.history import collect, list_generations
 from geoindex.updates.rollback import roll_back
@@ -107,10 +110,10 @@ def test_collecting_removes_what_is_old_and_its_versions_of_the_tables(index):
     found = collect(index, keep=1)
     assert (found.removed, found.kept) == (("000001", "000002"), ("000003",))
     assert found.freed_bytes > 0
-    tables = IndexFolder(index).tables
+    stored = IndexFolder(index).tables
     for table, count in before.items():
         assert len(list((index / "tables" / f"{table}.lance" / "data").iterdir())) == count - 2
-        assert set(tables._connect().open_table(table).tags.list()) == {"gen-000003"}
+        assert set(stored._connect().open_table(table).tags.list()) == {"gen-000003"}
     assert cells_of(index) == 8
     assert geoindex.evaluate(index).count > 0
     assert rebuild_index(index).generation == "000004"
@@ -125,6 +128,64 @@ def test_the_live_the_newest_and_the_young_stay(index):
     roll_back(index, "000003")
     assert collect(index, keep=1, grace_hours=1e6).removed == ()
     assert cells_of(index) == 8
+
+
+class TestClocks:
+    """A clock that was wrong when a generation was made."""
+
+    def made(self, index, *seconds_ago):
+        for name, ago in zip(("000001", "000002", "000003"), seconds_ago, strict=True):
+            os.utime(index / "generations" / name, (time() - ago, time() - ago))
+
+    def test_one_that_went_back_makes_nothing_old(self, index):
+        self.made(index, 60.0, 1e6, 1e6)
+        assert collect(index, keep=1).removed == ()
+        self.made(index, 1e6, 60.0, 1e9)
+        assert collect(index, keep=1).removed == ("000001",)
+        assert cells_of(index) == 8
+
+    def test_the_live_one_stays_whatever_its_age(self, index):
+        roll_back(index, "000001")
+        self.made(index, 1e9, 1e9, 60.0)
+        assert collect(index, keep=1).removed == ("000002",)
+        assert cells_of(index) == 4
+
+    def test_one_that_was_ahead_delays_a_collection_but_not_one_without_grace(self, index):
+        self.made(index, -1e6, 1e6, 1e6)
+        assert collect(index, keep=1).removed == ()
+        assert collect(index, keep=1, grace_hours=0.0).removed == ("000001", "000002")
+        assert cells_of(index) == 8
+
+    @pytest.mark.parametrize("hours", [-1e5, -1.0, 1e5])
+    def test_tables_keep_what_is_needed_whenever_they_are_cleaned(self, index, monkeypatch, hours):
+        class Clock(datetime):
+            @classmethod
+            def now(cls, zone=None):
+                return datetime.now(zone) + timedelta(hours=hours)
+
+        monkeypatch.setattr(tables, "datetime", Clock)
+        collect(index, keep=1, grace_hours=0.0)
+        monkeypatch.undo()
+        assert verify_index(index, full=True).faults == ()
+        assert rebuild_index(index).generation == "000004"
+        assert verify_index(index, full=True).faults == ()
+
+    def test_versions_whose_times_are_out_of_order_stay_readable(self, index, monkeypatch):
+        """Lance removes by time alone; the times of its newest and oldest versions are exchanged here."""
+        make_old(index, "000001")
+        before = [IndexFolder(index).generation(name).manifest.tables["cells"] for name in ("000002", "000003")]
+        list_versions = LanceTable.list_versions
+
+        def exchanged(table):
+            found = list_versions(table)
+            times = [entry["timestamp"] for entry in found][::-1]
+            return [entry | {"timestamp": time} for entry, time in zip(found, times, strict=True)]
+
+        monkeypatch.setattr(LanceTable, "list_versions", exchanged)
+        assert collect(index, keep=2).removed == ("000001",)
+        monkeypatch.undo()
+        for version in before:
+            assert IndexFolder(index).tables.read("cells", version, ["cell"]).num_rows > 0
 
 
 def test_a_reader_of_a_generation_that_goes_away_goes_on(index):

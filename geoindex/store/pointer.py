@@ -1,0 +1,37 @@
+"""CURRENT: the file that names the live generation, and the sha256 of its manifest."""
+
+import json
+from pathlib import Path
+
+from geoindex.errors import IndexDamagedError
+from geoindex.store.durable import reading_errors
+from geoindex.store.manifest import digest
+
+POINTER_NAME = "CURRENT"
+
+
+def pointer_to(name: str, manifest: bytes) -> dict[str, str]:
+    """Return what names a generation by the text of its manifest."""
+    return {"generation": name, "sha256": digest(manifest)}
+
+
+def read_pointer(path: Path) -> dict[str, str]:
+    """Return what `pointer_to` gave when the file was written.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        NotADirectoryError: if its folder is a file.
+        IndexDamagedError: if it is not what was written.
+        StorageError: if it may not be read.
+    """
+    try:
+        with reading_errors(path):
+            values = json.loads(path.read_bytes())
+        name, sha256 = values["generation"], values["sha256"]
+        if not (isinstance(name, str) and name.isdecimal() and isinstance(sha256, str)):
+            raise ValueError("no name of a generation")
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise IndexDamagedError(f"'{path}' does not name a generation; run 'geoindex repair {path.parent}'.") from error
+    return {"generation": name, "sha256": sha256}
