@@ -9,6 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from geoindex.assembly.membership import membership_faults
 from geoindex.assembly.verification import record_canaries, verify_generation
 from geoindex.errors import GeoindexError, IndexDamagedError, StorageError, StoreError
 from geoindex.progress import track
@@ -87,6 +88,7 @@ def faults_of(index: IndexFolder, generation: Generation, full: bool) -> list[st
         with reading_errors(generation.folder):
             if full:
                 verify_generation(index.tables, generation)
+                faults += membership_faults(index, generation)
             else:
                 check_quickly(generation)
     except StoreError as error:
