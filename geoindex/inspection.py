@@ -9,6 +9,7 @@ from typing import Any
 
 from geoindex.recipe import Recipe
 from geoindex.recipe_files import recipe_to_dict
+from geoindex.store.drift import Drift
 from geoindex.store.durable import reading_errors
 from geoindex.store.generations import Generation, IndexFolder
 from geoindex.store.history import History, list_generations
@@ -47,8 +48,9 @@ class IndexInfo:
         facts = {
             "path": str(self.path), "generation": m.generation, "parent": m.parent, "created": m.created,
             "format_version": m.format_version, "source": m.source, "encoder": m.encoder, "dim": m.dim,
-            "counts": m.counts, "posterior": m.posterior, "rule": m.rule, "geocells": m.geocells.get("chosen"),
-            "training": _fit(m), "left_out": m.left_out, "timings_s": m.timings_s, "calibration": m.calibration,
+            "counts": m.counts, "drift": m.drift, "posterior": m.posterior, "rule": m.rule,
+            "geocells": m.geocells.get("chosen"), "training": _fit(m),
+            "left_out": m.left_out, "timings_s": m.timings_s, "calibration": m.calibration,
             "recipe": m.recipe,
         }  # fmt: skip
         history = [asdict(each) for each in self.history.generations]
@@ -65,6 +67,7 @@ class IndexInfo:
             "recipe": changed or "all keys as they come",
             "images": f"{counts['gallery']:,} in the gallery, {counts['val']:,} val, {counts['test']:,} test"
             + (f"; {counts['removed']:,} removed" if counts.get("removed") else ""),
+            "changed": _since(m),
             "left out": ", ".join(f"{each['count']:,} {why}" for why, each in m.left_out.items()) or "nothing",
             "divided": f"{counts['cells']:,} cells, {counts['clusters']:,} clusters",
             "learned": _learned(m),
@@ -125,6 +128,15 @@ def _part(place: tuple[str, ...], live: str) -> str:
     if place[0] == "generations":
         return place[2] if len(place) > 2 and place[1] == live else "other generations"
     return place[1] if place[0] == "tables" and len(place) > 1 else place[0]
+
+
+def _since(manifest: Manifest) -> str:
+    """Say what came and went since the cells were made, and whether a rebuild is due."""
+    if manifest.drift is None:
+        return "nothing since its cells were made"
+    drift = Drift(**manifest.drift)
+    due = f"; a rebuild is due: {drift.due}" if drift.due else ""
+    return f"{drift.added:,} added and {drift.removed:,} removed since generation {drift.since}{due}"
 
 
 def _encoder(manifest: Manifest) -> str:

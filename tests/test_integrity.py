@@ -11,7 +11,7 @@ from tiles import KEYS, PHOTOS, points, world_rows, write_world
 import geoindex
 from geoindex.errors import GeoindexError, IndexDamagedError, IndexNotFoundError
 from geoindex.integrity import verify_index
-from geoindex.pipeline import rebuild_index
+from geoindex.rebuilding import rebuild_index
 from geoindex.repair import repair_index
 from geoindex.store.generations import IndexFolder
 from geoindex.updates.adding import add_images

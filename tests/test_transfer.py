@@ -15,7 +15,7 @@ from tiles import KEYS, PHOTOS, points, snapshot, world_rows, write_world
 import geoindex
 from geoindex.errors import IndexDamagedError, IndexLockedError, IndexNotFoundError, StorageError
 from geoindex.integrity import verify_index
-from geoindex.pipeline import rebuild_index
+from geoindex.rebuilding import rebuild_index
 from geoindex.repair import repair_index
 from geoindex.store import copying, space
 from geoindex.store.generations import IndexFolder

@@ -10,7 +10,7 @@ import pytest
 import geoindex
 from geoindex.errors import IndexDamagedError
 from geoindex.integrity import verify_index
-from geoindex.pipeline import rebuild_index
+from geoindex.rebuilding import rebuild_index
 from geoindex.repair import repair_index
 from geoindex.store import durable, following
 from geoindex.store.generations import IndexFolder

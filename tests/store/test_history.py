@@ -11,7 +11,7 @@ from tiles import KEYS, snapshot, world_rows, write_world
 import geoindex
 from geoindex.errors import ConfigError, IndexDamagedError, IndexLockedError, IndexNotFoundError
 from geoindex.integrity import verify_index
-from geoindex.pipeline import rebuild_index
+from geoindex.rebuilding import rebuild_index
 from geoindex.store import history, tables
 from geoindex.store.generations import IndexFolder
 from geoindex.store.history import collect, list_generations
