@@ -10,6 +10,7 @@ from geoindex.assembly.revision import Added
 from geoindex.assembly.successor import succeed
 from geoindex.errors import ConfigError, EmptyDatasetError
 from geoindex.progress import Stages
+from geoindex.store.durable import storage_errors
 from geoindex.store.generations import Generation, IndexFolder
 from geoindex.store.tombstones import Tombstones
 
@@ -75,7 +76,8 @@ def remove_images(index: str | PathLike[str], ids: Iterable[str] = (), *, where:
             found = _found(folder, live, wanted, where)
             gone = Tombstones(frozenset(found)) - before
             _check_left(folder, live, gone, found)
-        (before | gone).write(folder.tombstones_path)  # from here on they are gone
+        with storage_errors(folder.root):
+            (before | gone).write(folder.tombstones_path)  # from here on they are gone
         if folder.tombstones() - live.tombstones():
             nothing = Added.nothing(live.manifest.dim)
             live = succeed(folder, live, live.manifest.tables["images"], nothing, stages)

@@ -6,6 +6,7 @@ import pytest
 from tiles import HUBS, KEYS, PHOTOS, error_km, write_world
 
 import geoindex
+from geoindex.errors import StorageError
 from geoindex.integrity import verify_index
 from geoindex.repair import repair_index
 from geoindex.store.history import collect, list_generations
@@ -47,3 +48,9 @@ def test_photos_and_index_in_such_folders(world, tmp_path, run):
     assert index.query_image(PHOTOS[0]).evidence[0].image.startswith("фото nl-")
     moved = shutil.move(path, tmp_path / "다른 곳")
     assert run("query", folder / "фото jp-00.jpg", "--index", moved)[0] == 0
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "tab\tbell\a"])
+def test_a_name_that_lance_does_not_take_is_one_sentence(tmp_path, name):
+    with pytest.raises(StorageError, match=r"^Lance takes no folder of the name .*; choose another with --out\.$"):
+        geoindex.build_index("planted:120?dim=8", out=tmp_path / name, training={"method": "none"})

@@ -1,6 +1,9 @@
 """What writes to an index, and what must be true of it when that was stopped."""
 
 import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -10,11 +13,16 @@ from geoindex.integrity import verify_index
 from geoindex.repair import repair_index
 from geoindex.store.generations import IndexFolder
 from geoindex.store.history import collect
+from geoindex.updates.adding import add_images
+from geoindex.updates.compaction import compact_index
+from geoindex.updates.removing import remove_images
 from geoindex.updates.rollback import roll_back
 
-SOURCE = "planted:120?dim=8&seed=0"
-PHOTOS = 120
+PHOTOS, MORE = 120, 150
+SOURCE = f"planted:{PHOTOS}?dim=8&seed=0"
+LARGER = f"planted:{MORE}?dim=8&seed=0"
 PLAIN = {"training": {"method": "none"}}
+REMOVED = ("planted-3", "planted-50", "planted-51")
 
 
 def build(path, cells=5):
@@ -33,26 +41,55 @@ def gc(path):
     collect(path, keep=1, grace_hours=0.0)
 
 
+def add(path):
+    add_images(path, LARGER)
+
+
+def remove(path):
+    remove_images(path, REMOVED)
+
+
+@dataclass(frozen=True)
+class Work:
+    """One kind of writing.
+
+    Attributes:
+        run: does it.
+        before, after: the live generation before and after it; empty for none.
+        begin: makes of a copy of the base what it starts from.
+        rows: how many rows the images table may have then.
+    """
+
+    run: Callable[[Path], object]
+    before: str
+    after: str
+    begin: Callable[[Path], object] = lambda path: None
+    rows: tuple[int, ...] = (PHOTOS,)
+
+
 WORKS = {
-    "first build": (build, "", "000001"),
-    "build": (build, "000002", "000003"),
-    "rebuild": (rebuild, "000002", "000003"),
-    "rollback": (rollback, "000002", "000001"),
-    "gc": (gc, "000002", "000002"),
+    "first build": Work(build, "", "000001", begin=shutil.rmtree),
+    "build": Work(build, "000002", "000003"),
+    "rebuild": Work(rebuild, "000002", "000003"),
+    "rollback": Work(rollback, "000002", "000001"),
+    "gc": Work(gc, "000002", "000002"),
+    "add": Work(add, "000002", "000003", rows=(PHOTOS, MORE)),
+    "remove": Work(remove, "000002", "000003"),
+    "compact": Work(compact_index, "000003", "000006", begin=remove, rows=(PHOTOS, PHOTOS - len(REMOVED))),
 }
-"""By name: the work, and the live generation before and after it."""
 
 
 def begin(base, folder, name):
-    """Return a folder that holds what is there before the work."""
+    """Return the index in a folder as it is before the work."""
     folder.mkdir(parents=True)
-    if name != "first build":
-        shutil.copytree(base, folder / "index")
-    return folder / "index"
+    path = shutil.copytree(base, folder / "index")
+    WORKS[name].begin(path)
+    return path
 
 
 def answers(path, queries):
-    return [(a.lat, a.lon, a.place) for a in geoindex.open_index(path).query_embeddings(queries)]
+    found = geoindex.open_index(path).query_embeddings(queries)
+    return [(a.lat, a.lon, a.place, tuple(e.id for e in a.evidence)) for a in found]
 
 
 def live(path):
@@ -67,7 +104,7 @@ def live(path):
         raise
 
 
-def check_sound(path):
+def check_sound(path, rows=(PHOTOS,)):
     """Every byte of the live generation is right, at the latest when the torn head of a table is out of its way."""
     assert len(answers(path, np.eye(8, dtype=np.float32))) == 8
     generation = geoindex.open_index(path).manifest.generation
@@ -75,4 +112,4 @@ def check_sound(path):
         assert repair_index(path).generation == generation
     index = IndexFolder(path)
     version = index.current().manifest.tables["images"]
-    assert index.tables.read("images", version, ["row"]).num_rows == PHOTOS
+    assert index.tables.read("images", version, ["row"]).num_rows in rows
