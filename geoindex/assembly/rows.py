@@ -63,6 +63,8 @@ def image_batches(
 def store_images(index: IndexFolder, rows: "pa.Table", embedded: Embedded) -> int:
     """Write a version of the images table, or take the one that a stopped run has written of the same images.
 
+    One that was written fast is not taken, since nobody can tell whether it is whole.
+
     Args:
         index: of the table.
         rows: all but the features, as `image_rows` gives them.
@@ -81,18 +83,19 @@ def store_images(index: IndexFolder, rows: "pa.Table", embedded: Embedded) -> in
     schema = image_schema(next(embedded.features()).shape[1])
     version = index.tables.write("images", schema, image_batches(rows, embedded.features(), schema))
     facts = {"version": version, "identity": table_identity(index.tables, version)}
-    with storage_errors(index.root):
-        finished.write("images", key, Result({}, facts))
+    if index.mode == "durable":
+        with storage_errors(index.root):
+            finished.write("images", key, Result({}, facts))
     return version
 
 
 def _holds(index: IndexFolder, version: int, identity: str) -> bool:
-    """Tell whether a version of the images table is there and is the one that was written."""
+    """Tell whether a version of the images table is there, and is the one that was written, to the last byte."""
     try:
         index.tables.schema("images", version)
     except IndexDamagedError:
         return False
-    return table_identity(index.tables, version) == identity
+    return table_identity(index.tables, version) == identity and not index.tables.checksums.faults("images", version)
 
 
 def _hash(rows: "pa.Table") -> str:

@@ -2,14 +2,13 @@
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoindex.errors import IndexDamagedError
 from geoindex.store.durable import FileRecord
 from geoindex.store.generations import IndexFolder
 from geoindex.store.schemas import vectors_from_arrow
@@ -111,16 +110,19 @@ def stored_images(index: IndexFolder, version: int) -> StoredImages:
 
 
 def table_identity(tables: LanceTables, version: int) -> str:
-    """Return a hash of a version of the images table, which is the same when the same rows are written again.
+    """Return what tells the rows of a version of the images table from others.
 
-    It is that of its files as they were written; only where nobody wrote down their checksums are they read.
+    It is the hash of its files' checksums, so the same rows that are written again have the same. Where there are none
+    it is that of the version and the names of the files, which no two writes share.
     """
-    records = dict[str, FileRecord]()
-    with suppress(IndexDamagedError):
-        records = tables.checksums.of("images", version)
-    if not records or not all(record.sha256 for record in records.values()):
-        paths = [path for part in DATA for path in (tables.folder / "images.lance" / part).glob("*")]
-        records = {path.relative_to(tables.folder).as_posix(): FileRecord.of(path) for path in paths}
-    # without the names, which are random
-    found = sorted(record.sha256 for name, record in records.items() if name.split("/")[1] in DATA)
+    records = tables.checksums.of_or_nothing("images", version)
+    if not records:
+        records = {path.relative_to(tables.folder).as_posix(): FileRecord.of_size(path) for path in _data(tables)}
+    data = {name: record for name, record in records.items() if name.split("/")[1] in DATA}
+    sums = sorted(record.sha256 for record in data.values())
+    found = sums if all(sums) else [str(version), *sorted(data)]
     return hashlib.sha256("\n".join(found).encode()).hexdigest()
+
+
+def _data(tables: LanceTables) -> list[Path]:
+    return [path for part in DATA for path in (tables.folder / "images.lance" / part).glob("*")]

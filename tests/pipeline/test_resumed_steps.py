@@ -14,6 +14,7 @@ from geoindex.assembly import steps as assembly
 from geoindex.errors import GeoindexError
 from geoindex.integrity import verify_index
 from geoindex.store.generations import IndexFolder
+from geoindex.updates.rollback import roll_back
 
 SOURCE = "planted:900?dim=12&seed=3"
 KEYS = {"training": {"method": "features", "epochs": 2, "places": 16}, "clusters": {"levels": 2}}
@@ -255,6 +256,18 @@ class TestBuild:
         assert counted == {"divide": 1, "learn": 1}
         assert_same(path, made[0])
 
+    def test_a_table_that_is_damaged_is_written_again(self, made, tmp_path, counted):
+        path = tmp_path / "index"
+        stop("write_gallery", lambda: geoindex.build_index(SOURCE, out=path, **KEYS))
+        (data,) = (path / "tables" / "images.lance" / "data").iterdir()
+        content = bytearray(data.read_bytes())
+        content[len(content) // 3] ^= 1
+        data.write_bytes(content)
+        geoindex.build_index(SOURCE, out=path, **KEYS)
+        assert IndexFolder(path).current().manifest.tables["images"] == 2
+        assert counted == {"divide": 1, "learn": 1}
+        assert_same(path, made[0])
+
     def test_a_step_that_fails_leaves_those_before_it(self, tmp_path, counted):
         def build(**keys):
             return geoindex.build_index("planted:300?dim=8", out=tmp_path / "index", **keys)
@@ -263,6 +276,46 @@ class TestBuild:
             build(encoding={"projection": "whiten", "dim": 9})
         build(encoding={"projection": "whiten", "dim": 8})
         assert counted["divide"] == 1
+
+
+class TestFast:
+    """An index without checksums: its steps are told by the names of its files."""
+
+    KEYS = KEYS | {"durability": "fast"}
+
+    def test_a_rebuild_goes_on(self, tmp_path, counted):
+        path = geoindex.build_index(SOURCE, out=tmp_path / "index", **self.KEYS).path
+        unbroken = shutil.copytree(path, tmp_path / "unbroken")
+        stop("write_gallery", rebuild(path))
+        rebuild(path)()
+        assert counted == {"divide": 2, "learn": 2}
+        rebuild(unbroken)()
+        assert_same(path, unbroken)
+
+    def test_a_build_goes_on_with_images_that_are_written_again(self, tmp_path, counted):
+        path = tmp_path / "index"
+        stop("write_gallery", lambda: geoindex.build_index(SOURCE, out=path, **self.KEYS))
+        geoindex.build_index(SOURCE, out=path, **self.KEYS)
+        assert counted == {"divide": 1, "learn": 2}
+        assert IndexFolder(path).current().manifest.tables["images"] == 2
+        geoindex.build_index(SOURCE, out=tmp_path / "unbroken", **self.KEYS)
+        assert_same(path, tmp_path / "unbroken")
+
+    def test_other_features_of_the_same_positions_are_learned_anew(self, tmp_path, counted):
+        """Two generations whose files lie side by side."""
+        table = write_world(tmp_path / "world", world_rows(per_hub=20))
+        keys = {"encoder": TINY_ENCODER, "encoding": {"device": "cpu"}, "training": KEYS["training"]}
+        path = geoindex.build_index(table, out=tmp_path / "index", durability="fast", **keys).path
+        shutil.copy(table.parent / "nl-00.jpg", table.parent / "jp-00.jpg")
+        geoindex.build_index(table, out=path, durability="fast", **keys)
+        unbroken = shutil.copytree(path, tmp_path / "unbroken")
+        stop("write_gallery", rebuild(path))
+        assert counted == {"divide": 3, "learn": 3}
+        for index in (path, unbroken):
+            roll_back(index)
+            rebuild(index)()
+        assert counted == {"divide": 4, "learn": 5}
+        assert_same(path, unbroken)
 
 
 WORK = """

@@ -161,6 +161,18 @@ def test_an_index_of_a_fine_tuned_encoder_answers(tmp_path):
     assert rebuilt.counts["cells"] == 3
 
 
+def test_a_rebuild_can_take_a_fine_tuned_encoder_with_what_it_learned(unbroken, tmp_path):
+    path = geoindex.build_index(RECIPE, out=tmp_path / "index", training={"method": "none"}).path
+    geoindex.rebuild_index(path, encoder=str(unbroken), training={"method": "images", "epochs": 1})
+    rebuilt, heads = geoindex.open_index(path, device="cpu").manifest, read_heads(unbroken)
+    built = geoindex.build_index(
+        RECIPE, out=tmp_path / "built", encoder=str(unbroken), training={"method": "images", "epochs": 1}
+    )
+    assert rebuilt.training["finetuning"]["history"] == heads.history
+    assert rebuilt.training == geoindex.open_index(built.path, device="cpu").manifest.training
+    assert rebuilt.encoder == geoindex.open_index(built.path, device="cpu").manifest.encoder
+
+
 @pytest.mark.parametrize("weights", ["frozen", "last", "lora"])
 def test_what_does_not_learn_stays_as_it_was(weights, tmp_path):
     recipe = replace(with_tuning(weights=weights, blocks=1, rank=2, ema=0.0, lr=0.05))
