@@ -20,7 +20,8 @@ from machine import describe_machine, shared_folder
 
 from geoindex.evaluation.protocol import evaluate
 from geoindex.evaluation.report import Report
-from geoindex.pipeline import build_index, rebuild_index
+from geoindex.pipeline import build_index
+from geoindex.rebuilding import rebuild_index
 from geoindex.recipe import Recipe
 
 RATIO = (0.6, 0.1, 0.3)

@@ -29,7 +29,8 @@ from machine import describe_machine
 from geoindex.progress import track
 from geoindex.store.checksums import TableChecksums
 from geoindex.store.durable import FileRecord
-from geoindex.store.tables import LanceTables, image_schema, vectors_to_arrow
+from geoindex.store.schemas import image_schema, vectors_to_arrow
+from geoindex.store.tables import LanceTables
 
 ROWS, QUICK_ROWS = 200_000, 40_000
 DIM, BATCH_ROWS = 768, 8192

@@ -29,16 +29,19 @@ from machine import describe_machine
 
 from geoindex.errors import GeoindexError, IndexDamagedError
 from geoindex.index import open_index
-from geoindex.integrity import repair_index, verify_index
-from geoindex.pipeline import build_index, rebuild_index
+from geoindex.integrity import verify_index
+from geoindex.pipeline import build_index
 from geoindex.progress import track
+from geoindex.rebuilding import rebuild_index
+from geoindex.repair import repair_index
 from geoindex.store.generations import IndexFolder
 
 SOURCE = "planted:400?dim=16&seed=0"
 PHOTOS = 400
 WORK = """
 import sys
-from geoindex.pipeline import build_index, rebuild_index
+from geoindex.pipeline import build_index
+from geoindex.rebuilding import rebuild_index
 from geoindex.store.history import collect
 from geoindex.updates.rollback import roll_back
 import lancedb, faiss, scipy.spatial, sklearn.cluster, numba

@@ -25,7 +25,8 @@ from machine import describe_machine, shared_folder
 from geoindex.evaluation.protocol import floor_errors, queries_from, rule_errors, split_queries
 from geoindex.index import open_index
 from geoindex.metrics import geoscore, measure
-from geoindex.pipeline import build_index, rebuild_index
+from geoindex.pipeline import build_index
+from geoindex.rebuilding import rebuild_index
 
 FOLDS, BOOTSTRAPS = 5, 2_000
 ENCODER = "timm:deit_tiny_patch16_224"

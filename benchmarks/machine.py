@@ -60,6 +60,30 @@ def apart(function: Callable[..., T], *arguments: Any) -> T:
         return pool.submit(function, *arguments).result()
 
 
+class OwnPeak:
+    """The peak of this process's own memory, without mapped files; it looks a hundred times a second."""
+
+    def __enter__(self) -> "OwnPeak":
+        self.mib = self.before_mib = _own_mib()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(0.01):
+            self.mib = max(self.mib, _own_mib())
+
+
+def _own_mib() -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
+
+
 class TreePeak:
     """The peak of resident memory of this process and all its children together, looked at twenty times a second."""
 

@@ -4,7 +4,8 @@
         [--folder DIR] [--json FILE]
 
 An index of planted embeddings is built once (with --folder it stays there, and is found again). Then photos are
-added and removed in turns, each time in a process of its own whose growth of memory is taken. The limit: cells and
+added and removed in turns, each time in a process of its own whose growth of memory is taken, without the pages of
+mapped files, which are no copies. The limit: cells and
 clusters that change, the facts of all clusters, the search index and the added photos must be written; the embeddings
 of the gallery are shared with the generation before. Reading those once is timed beside: what it must not cost.
 """
@@ -19,7 +20,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from machine import apart, describe_machine, peak_mib, reset_peak
+from machine import OwnPeak, apart, describe_machine
 
 from geoindex.errors import IndexNotFoundError
 from geoindex.pipeline import build_index
@@ -67,14 +68,13 @@ def _measured(path: Path, change: Any, count: int) -> dict[str, Any]:
     from geoindex.places import place_names
 
     place_names([0.0], [0.0])
-    reset_peak()
-    before = peak_mib()
-    started = perf_counter()
-    report = change()
-    seconds, grown = perf_counter() - started, peak_mib() - before
+    with OwnPeak() as peak:
+        started = perf_counter()
+        report = change()
+        seconds = perf_counter() - started
     found = getattr(report, "added", None) or getattr(report, "removed", None)
     assert found == count, report
-    return {"seconds": seconds, "grown_mib": grown, "steps": report.timings_s}
+    return {"seconds": seconds, "grown_mib": peak.mib - peak.before_mib, "steps": report.timings_s}
 
 
 def read_once(path: Path) -> dict[str, Any]:
@@ -134,7 +134,8 @@ def main() -> None:
         added, removed, read = rows.values()
         for turn in range(options.repeats):
             added.append(apart(add, path, first + turn * changed, changed))
-            gone = range(turn * changed * 7 + 3, first, max(1, first // changed - 7))[:changed]
+            start = 7 * (counts["removed"] // changed + turn) + 3  # none that an earlier run removed
+            gone = range(start, first, max(1, first // changed - 7))[:changed]
             removed.append(apart(remove, path, [f"planted-{number}" for number in gone]))
             read.append(apart(read_once, path))
     print(f"{counts['gallery']:,} embeddings of {DIM}, {counts['cells']:,} cells, {counts['clusters']:,} clusters; ")

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from geoindex.index import query_image as query_image
     from geoindex.pipeline import BuildReport as BuildReport
     from geoindex.pipeline import build_index as build_index
-    from geoindex.pipeline import rebuild_index as rebuild_index
     from geoindex.prediction import Prediction as Prediction
+    from geoindex.rebuilding import rebuild_index as rebuild_index
     from geoindex.recipe import Recipe as Recipe
     from geoindex.search.answer import QueryOptions as QueryOptions
     from geoindex.survey import survey_positions as survey_positions
@@ -47,7 +47,7 @@ _HOMES = {
     "import_index": "transfer",
     "open_index": "index",
     "query_image": "index",
-    "rebuild_index": "pipeline",
+    "rebuild_index": "rebuilding",
     "survey_positions": "survey",
 }
 

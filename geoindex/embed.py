@@ -82,7 +82,14 @@ class Embedded:
 
     def features(self) -> Iterator[NDArray[np.float16]]:
         """Yield the features shard by shard, in the order of `rows`."""
-        return (_load_shard(path)[0].features for path in sorted(self.folder.glob("shard-*.npz")))
+        return (_load_shard(path)[0].features for path in self._shards())
+
+    def stamps(self) -> list[str]:
+        """Return what changes when the features do."""
+        return [_stamp(path) for path in self._shards()]
+
+    def _shards(self) -> list[Path]:
+        return sorted(self.folder.glob("shard-*.npz"))
 
 
 def embed_samples(source: Source, samples: Samples, encoder: "Encoder | None", work: Path) -> Embedded:

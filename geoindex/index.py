@@ -226,8 +226,13 @@ class GeoIndex:
         """Make new cells, clusters and geo-embeddings, and move on to them; see `rebuild_index`.
 
         Queries of other threads are answered meanwhile.
+
+        Raises:
+            ModelMismatchError: if it was for another encoder than the one given at opening; this index goes on with
+                the old generation, and one that is opened now has the new one.
+            GeoindexError: if anything fails; this index then answers as before.
         """
-        from geoindex.pipeline import rebuild_index
+        from geoindex.rebuilding import rebuild_index
 
         return self._moved(rebuild_index(self.path, **keys))
 

@@ -1,17 +1,25 @@
 """What an index holds, without opening it for queries."""
 
+import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from geoindex.store.generations import IndexFolder
+from geoindex.recipe import Recipe
+from geoindex.recipe_files import recipe_to_dict
+from geoindex.store.drift import Drift
+from geoindex.store.generations import Generation, IndexFolder
+from geoindex.store.history import History, list_generations
 from geoindex.store.manifest import Manifest
 from geoindex.store.sidecar import open_sidecar
+from geoindex.store.space import size_text
 
 TOP_COUNTRIES = 10
 PRIOR = {True: "on", False: "off"}
+POINTER = ("CURRENT", ".lock")
+"""Files of an index that hold nothing of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +29,15 @@ class IndexInfo:
     Attributes:
         path: its folder.
         manifest: of the live generation.
-        generations: names of the generations on the disk.
-        bytes: size by part: each file of the generation, each table, encoder.
-        countries: gallery images by country of their cluster, largest first.
+        history: the generations on the disk, oldest first.
+        bytes: size by part: each file of the live generation, other generations, each table, encoder and whatever
+            else lies in the folder.
+        countries: gallery images by country of their cluster, largest first; empty name where it is unknown.
     """
 
     path: Path
     manifest: Manifest
-    generations: tuple[str, ...]
+    history: History
     bytes: dict[str, int]
     countries: dict[str, int]
 
@@ -38,30 +47,48 @@ class IndexInfo:
         facts = {
             "path": str(self.path), "generation": m.generation, "parent": m.parent, "created": m.created,
             "format_version": m.format_version, "source": m.source, "encoder": m.encoder, "dim": m.dim,
-            "counts": m.counts, "posterior": m.posterior, "rule": m.rule, "geocells": m.geocells["chosen"],
-            "left_out": m.left_out, "timings_s": m.timings_s, "calibration": m.calibration, "recipe": m.recipe,
+            "counts": m.counts, "drift": m.drift, "posterior": m.posterior, "rule": m.rule,
+            "geocells": m.geocells["chosen"], "training": _fit(m),
+            "left_out": m.left_out, "timings_s": m.timings_s, "calibration": m.calibration,
+            "recipe": m.recipe,
         }  # fmt: skip
-        return facts | {"generations": list(self.generations), "bytes": self.bytes, "countries": self.countries}
+        history = [asdict(each) for each in self.history.generations]
+        return facts | {"generations": history, "bytes": self.bytes, "countries": self.countries}
 
     def to_text(self) -> str:
         """Return the facts as lines for people."""
         m, counts = self.manifest, self.manifest.counts
-        most = sorted(self.countries.items(), key=lambda item: -item[1])[:TOP_COUNTRIES]
+        changed = ", ".join(f"{key} {value}" for key, value in _changed(m.recipe).items())
         rows = {
             "index": f"{self.path}, generation {m.generation} of {m.created}, format {m.format_version}",
             "source": m.source,
-            "encoder": f"{m.encoder['spec'] or 'none'} ({m.encoder['fingerprint'][:12]}), embeddings of {m.dim}",
-            "images": f"{counts['gallery']} in the gallery, {counts['val']} val, {counts['test']} test",
-            "divided": f"{counts['cells']} cells, {counts['clusters']} clusters",
+            "encoder": _encoder(m),
+            "recipe": changed or "all keys as they come",
+            "images": f"{counts['gallery']:,} in the gallery, {counts['val']:,} val, {counts['test']:,} test"
+            + (f"; {counts['removed']:,} removed" if counts.get("removed") else ""),
+            "changed": _since(m),
+            "left out": ", ".join(f"{each['count']:,} {why}" for why, each in m.left_out.items()) or "nothing",
+            "divided": f"{counts['cells']:,} cells, {counts['clusters']:,} clusters",
+            "learned": _learned(m),
             "answers": f"rule {m.rule['name']} (by {m.rule['chosen_on']}), prior {PRIOR[m.posterior['prior']]}",
             "confidence": "calibrated" if m.calibration else "never calibrated",
-            "left out": ", ".join(f"{entry['count']} {reason}" for reason, entry in m.left_out.items()) or "nothing",
-            "countries": ", ".join(f"{name or 'unknown'} {count}" for name, count in most),
-            "on disk": f"{sum(self.bytes.values()) / 1e6:,.1f} MB: "
-            + ", ".join(f"{part} {size / 1e6:,.1f}" for part, size in self.bytes.items()),
-            "generations": ", ".join(self.generations),
+            "countries": self._countries_text(),
+            "on disk": size_text(sum(self.bytes.values())),
         }
-        return "\n".join(f"{name:<12} {text}" for name, text in rows.items())
+        lines = [f"{name:<12} {text}" for name, text in rows.items()]
+        return "\n".join([*lines, *self._size_lines(), "", self.history.to_text()])
+
+    def _countries_text(self) -> str:
+        known = {name: count for name, count in self.countries.items() if name and count}
+        largest = ", ".join(f"{name} {count:,}" for name, count in list(known.items())[:TOP_COUNTRIES])
+        more = len(known) - TOP_COUNTRIES
+        unknown = self.countries.get("", 0)
+        parts = [largest, f"{more} more" if more > 0 else "", f"unknown {unknown:,}" if unknown else ""]
+        return f"{len(known)}; most in " + ", ".join(part for part in parts if part)
+
+    def _size_lines(self) -> list[str]:
+        largest = sorted(self.bytes.items(), key=lambda item: -item[1])
+        return [f"  {name:<24}{size_text(size):>9}" for name, size in largest if size]
 
 
 def inspect_index(path: str | PathLike[str]) -> IndexInfo:
@@ -76,12 +103,69 @@ def inspect_index(path: str | PathLike[str]) -> IndexInfo:
     countries: Counter[str] = Counter()
     for place, count in zip(clusters["place"].to_pylist(), clusters["n_images"].to_pylist(), strict=True):
         countries[place.rpartition(", ")[2]] += count
-    return IndexInfo(
-        folder.root, generation.manifest, tuple(folder.names()), _sizes(folder), dict(countries.most_common())
-    )
+    history = list_generations(folder.root)
+    return IndexInfo(folder.root, generation.manifest, history, _sizes(generation), dict(countries.most_common()))
 
 
-def _sizes(folder: IndexFolder) -> dict[str, int]:
-    parts = {"generations": folder.root / "generations", "encoder": folder.root / "encoder"}
-    parts |= {part.name: part for part in sorted(folder.tables.folder.iterdir())}
-    return {name: sum(f.stat().st_size for f in part.rglob("*") if f.is_file()) for name, part in parts.items()}
+def _sizes(generation: Generation) -> dict[str, int]:
+    """Return the size of each part of an index, in bytes."""
+    root = generation.folder.parent.parent
+    sizes: Counter[str] = Counter()
+    for file in root.rglob("*"):
+        if file.is_file() and file.relative_to(root).as_posix() not in POINTER:
+            sizes[_part(file.relative_to(root).parts, generation.folder.name)] += file.stat().st_size
+    return dict(sizes)
+
+
+def _part(place: tuple[str, ...], live: str) -> str:
+    """Name the part of an index that the file at `place` below it belongs to."""
+    if place[0] == "generations":
+        return place[2] if len(place) > 2 and place[1] == live else "other generations"
+    return place[1] if place[0] == "tables" and len(place) > 1 else place[0]
+
+
+def _since(manifest: Manifest) -> str:
+    """Say what came and went since the cells were made, and whether a rebuild is due."""
+    if manifest.drift is None:
+        return "nothing since its cells were made"
+    drift = Drift(**manifest.drift)
+    due = f"; a rebuild is due: {drift.due}" if drift.due else ""
+    return f"{drift.added:,} added and {drift.removed:,} removed since generation {drift.since}{due}"
+
+
+def _encoder(manifest: Manifest) -> str:
+    entry = manifest.encoder
+    kept = ", kept in the index" if entry["kept"] else ""
+    features = f"features of {entry['feature_dim']}, embeddings of {manifest.dim}"
+    return f"{entry['spec'] or 'none'} ({entry['fingerprint'][:12]}{kept}), {features}"
+
+
+def _fit(manifest: Manifest) -> dict[str, Any] | None:
+    """Return which epoch of how many was kept, and its score on validation; None for prototypes."""
+    fit = manifest.training
+    if fit is None:
+        return None
+    best = fit["history"][fit["best_epoch"]]
+    return {"best_epoch": fit["best_epoch"], "epochs": len(fit["history"]) - 1, "geoscore": best["geoscore"]}
+
+
+def _learned(manifest: Manifest) -> str:
+    score = (manifest.rule.get("geoscore") or {}).get(manifest.rule["name"])
+    validation = "" if score is None else f"; GeoScore {score:,.0f} on validation"
+    fit = _fit(manifest)
+    if fit is None:
+        return f"nothing: geo-embeddings are means{validation}"
+    return f"geo-embeddings of epoch {fit['best_epoch']} of {fit['epochs']}{validation}"
+
+
+def _changed(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Return the keys of a recipe that are not as they come, but the source, which has a line of its own."""
+    usual = _flat(json.loads(json.dumps(recipe_to_dict(Recipe()))))  # tuples are lists in a manifest
+    return {key: value for key, value in _flat(recipe).items() if usual.get(key) != value and key != "source"}
+
+
+def _flat(values: dict[str, Any], start: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{start}{key}.") if isinstance(value, dict) else {start + key: value}
+    return flat

@@ -1,31 +1,23 @@
-"""Is an index what was written, and if not, what can be saved: verify and repair.
+"""Is an index what was written?
 
-Files of a generation are derived from the tables, so they can always be made again; of the tables every file has a
-checksum of ours. An index that cannot be made sound again is left as it is, with what is wrong said.
+Every file of a generation and of the tables has a checksum of ours; what a generation answers is compared with its
+canaries and with the tables that it was made from.
 """
 
-import logging
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
-from time import strftime
 from typing import Any
 
-from geoindex.assembly.steps import Origin, assemble
 from geoindex.assembly.verification import record_canaries, verify_generation
 from geoindex.errors import GeoindexError, IndexDamagedError, StoreError
-from geoindex.progress import Stages, track
-from geoindex.recipe_files import recipe_from_dict
+from geoindex.progress import track
 from geoindex.search.searcher import Searcher
 from geoindex.store.generations import Generation, IndexFolder
-from geoindex.store.quarantine import set_aside
 from geoindex.store.tables import TABLES
 from geoindex.store.tombstones import Tombstones
+from geoindex.store.vouchers import read_vouchers
 
-log = logging.getLogger(__name__)
-
-QUARANTINE = "quarantine"
 ROW_OF = {"images": "row", "cells": "cell", "clusters": "cluster"}
 """Column of each table that numbers its rows."""
 
@@ -66,33 +58,6 @@ class Verification:
         return [f"no checksums of {names}: written fast or by an older geoindex, or lost"] if names else []
 
 
-@dataclass(frozen=True, slots=True)
-class Repair:
-    """What a repair did.
-
-    Attributes:
-        path: folder of the index.
-        before: what was wrong.
-        steps: what was done, one sentence each; empty if nothing had to be.
-        generation: the one that answers now.
-    """
-
-    path: Path
-    before: tuple[str, ...]
-    steps: tuple[str, ...]
-    generation: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as plain JSON types."""
-        return {"schema": 1, **asdict(self), "path": str(self.path)}
-
-    def to_text(self) -> str:
-        """Return it as lines."""
-        steps = self.steps or ("nothing to repair",)
-        found = [f"was: {fault}" for fault in self.before]
-        return "\n".join([f"{self.path}: generation {self.generation} is sound", *found, *steps])
-
-
 def verify_index(path: str | PathLike[str], *, full: bool = False) -> Verification:
     """Look for damage in the live generation.
 
@@ -111,21 +76,21 @@ def verify_index(path: str | PathLike[str], *, full: bool = False) -> Verificati
     versions = live.manifest.tables if full else {}
     unrecorded = tuple(t for t, version in versions.items() if not index.tables.checksums.complete(t, version))
     unrecorded += tuple(name for name, record in live.manifest.files.items() if full and not record.sha256)
-    return Verification(index.root, live.manifest.generation, full, tuple(_faults(index, live, full)), unrecorded)
+    return Verification(index.root, live.manifest.generation, full, tuple(faults_of(index, live, full)), unrecorded)
 
 
-def _faults(index: IndexFolder, generation: Generation, full: bool) -> list[str]:
+def faults_of(index: IndexFolder, generation: Generation, full: bool) -> list[str]:
     """Return what is wrong with a generation."""
     faults = _list_faults(index, generation)
     try:
         if full:
             verify_generation(index.tables, generation)
         else:
-            _check_quickly(generation)
+            check_quickly(generation)
     except StoreError as error:
         faults.append(str(error))
     if full:
-        faults += _table_faults(index, generation) + _encoder_faults(index, generation)
+        faults += table_faults(index, generation) + encoder_faults(index, generation)
     return faults
 
 
@@ -139,7 +104,12 @@ def _list_faults(index: IndexFolder, generation: Generation) -> list[str]:
     return [f"'{path}' lacks {len(missing)} photos that were removed"] if missing else []
 
 
-def _check_quickly(generation: Generation) -> None:
+def check_quickly(generation: Generation) -> None:
+    """Compare sizes and canary queries.
+
+    Raises:
+        IndexDamagedError: if one differs.
+    """
     for name in generation.manifest.files:
         generation.file(name)
     top_cells = int(generation.manifest.recipe["search"]["top_cells"])
@@ -147,12 +117,14 @@ def _check_quickly(generation: Generation) -> None:
         raise IndexDamagedError(f"Canary queries of '{generation.folder}' find other clusters than when it was built.")
 
 
-def _table_faults(index: IndexFolder, generation: Generation, tables: tuple[str, ...] = TABLES) -> list[str]:
+def table_faults(index: IndexFolder, generation: Generation, tables: tuple[str, ...] = TABLES) -> list[str]:
     """Compare the files of the tables with their checksums, and read every row."""
-    faults = []
+    faults, vouched = [], read_vouchers(generation)
     for table in track(tables, "verifying tables", unit="table"):
         version = generation.manifest.tables[table]
         found = index.tables.checksums.faults(table, version)
+        if vouched and index.tables.checksums.of_or_nothing(table, version) != vouched[table]:
+            found.append(f"the checksums of table '{table}' are not those that its generation has a copy of")
         faults += found
         if found:
             continue
@@ -173,7 +145,8 @@ def _rows_of(generation: Generation, table: str) -> int:
     return counts[table] + (counts.get("removed", 0) if table == "images" else 0)
 
 
-def _encoder_faults(index: IndexFolder, generation: Generation) -> list[str]:
+def encoder_faults(index: IndexFolder, generation: Generation) -> list[str]:
+    """Return what is wrong with the encoder that an index keeps; nothing if it keeps none."""
     entry = generation.manifest.encoder
     if not entry["kept"]:
         return []
@@ -184,93 +157,3 @@ def _encoder_faults(index: IndexFolder, generation: Generation) -> list[str]:
     except GeoindexError as error:
         return [str(error)]
     return []
-
-
-def repair_index(path: str | PathLike[str]) -> Repair:
-    """Make an index sound again: from its tables, or by going back to the newest generation that is.
-
-    Nothing is deleted: what cannot be read is moved into the folder `quarantine`.
-
-    Raises:
-        IndexNotFoundError: if there is no index.
-        IndexDamagedError: if nothing sound is left; the index is then as it was, but for what was moved aside.
-    """
-    index = IndexFolder(Path(path))
-    before = verify_index(path, full=True)
-    if not before.faults:
-        return Repair(index.root, (), (), before.generation)
-    with index.writing():
-        steps = _mend_list(index) + _set_aside(index)
-        steps.append(_sound_again(index) or _make_again(index) or _go_back(index))
-    after = verify_index(path, full=True)
-    if after.faults:
-        raise _lost(index, after.faults[0])
-    return Repair(index.root, before.faults, tuple(steps), after.generation)
-
-
-def _set_aside(index: IndexFolder) -> list[str]:
-    """Move heads of tables that cannot be opened out of the way."""
-    folder = index.root / QUARANTINE / strftime("%Y%m%d-%H%M%S")
-    moved = [path for table in TABLES for path in set_aside(index.tables, table, folder)]
-    return [f"moved '{path.name}' to '{path.parent}'" for path in moved]
-
-
-def _mend_list(index: IndexFolder) -> list[str]:
-    """Write the list of removed photos again if it lacks any that a generation's copy has."""
-    listed = Tombstones()
-    with suppress(StoreError):
-        listed = Tombstones.read(index.tombstones_path)
-    copies = listed
-    for name in index.names():
-        with suppress(StoreError):
-            copies |= index.generation(name).tombstones()
-    if copies.ids == listed.ids and not (index.tombstones_path.exists() and not listed):
-        return []
-    copies.write(index.tombstones_path)
-    return [f"wrote '{index.tombstones_path}' again from the copies of the generations"]
-
-
-def _sound_again(index: IndexFolder) -> str:
-    """Tell whether the live generation is sound, now that what stood before its tables is out of the way."""
-    try:
-        live = index.current()
-    except StoreError:
-        return ""
-    return "" if _faults(index, live, full=True) else f"generation {live.manifest.generation} is sound as it is"
-
-
-def _make_again(index: IndexFolder) -> str:
-    """Derive a new generation from sound tables of the live one; return what was done, empty if that cannot be."""
-    try:
-        live = index.current()
-    except StoreError:
-        return ""
-    if _table_faults(index, live, ("images",)) or _encoder_faults(index, live):
-        return ""
-    manifest = live.manifest
-    origin = Origin(manifest.source, manifest.encoder, manifest.left_out, manifest.generation)
-    try:
-        made = assemble(index, recipe_from_dict(manifest.recipe), manifest.tables["images"], origin, Stages())
-    except GeoindexError as error:
-        log.warning("%s", error)
-        return ""
-    return f"made generation {made.manifest.generation} from the stored images of {manifest.generation}"
-
-
-def _go_back(index: IndexFolder) -> str:
-    """Switch to the newest generation that is sound in full."""
-    for name in reversed(index.names()):
-        try:
-            generation = index.generation(name)
-        except StoreError:
-            continue
-        if not _faults(index, generation, full=True):
-            index.switch(generation)
-            return f"went back to generation {name}"
-    raise _lost(index, "no generation is sound")
-
-
-def _lost(index: IndexFolder, why: str) -> IndexDamagedError:
-    return IndexDamagedError(
-        f"'{index.root}' cannot be repaired: {why.rstrip('.')}; restore it from a copy or build the index again."
-    )

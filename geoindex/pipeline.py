@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.assembly.finetuning import finetune, kept_pixels
-from geoindex.assembly.rows import image_batches, image_rows
-from geoindex.assembly.sizes import Extent, feature_dim, require_rebuild_room, require_room
+from geoindex.assembly.rows import image_rows, store_images
+from geoindex.assembly.sizes import Extent, feature_dim, require_room
 from geoindex.assembly.steps import Origin, assemble
-from geoindex.embed import Embedded, embed_samples
+from geoindex.embed import embed_samples
 from geoindex.errors import ConfigError, EmptyDatasetError, IndexDamagedError, IndexNotFoundError
 from geoindex.progress import Stages
 from geoindex.recipe import Recipe
@@ -27,9 +27,7 @@ from geoindex.sampling import sample_rows
 from geoindex.sources import Source, open_source
 from geoindex.sources.source import EmbeddedSource, LeftOut
 from geoindex.splits import split_samples
-from geoindex.store.durable import waiting
 from geoindex.store.generations import Generation, IndexFolder
-from geoindex.store.tables import image_schema
 from geoindex.training.tuned import read_heads
 from geoindex.types import Samples
 
@@ -39,12 +37,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 REMOVED = "it was removed from this index for good"
-
-OF_IMAGES = (
-    "source", "column", "sample", "balance", "split_by", "split_ratio", "block_km", "encoder", "weights",
-)  # fmt: skip
-OF_PIXELS = ("image_size", "mean", "std")
-"""Keys of a recipe, and of its encoding, that made the stored images; a rebuild cannot change them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +58,12 @@ class BuildReport:
     left_out: dict[str, Any]
     rule: dict[str, Any]
     timings_s: dict[str, float]
+
+    @classmethod
+    def of(cls, index: IndexFolder, generation: Generation, left_out: dict[str, Any], stages: Stages) -> "BuildReport":
+        """Report on a generation that was just published."""
+        manifest = generation.manifest
+        return cls(index.root, manifest.generation, manifest.counts, left_out, manifest.rule, stages.rounded())
 
     @property
     def failed(self) -> int:
@@ -141,7 +139,8 @@ def build_from(opened: Source, recipe: Recipe, out: Path, kept: Path | None = No
             pixels = kept_pixels(opened, samples, encoder, kept) if kept and encoder else opened
             embedded = embed_samples(pixels, samples, encoder, index.work)
         with stages("store"):
-            version = _write_images(index, samples, split, embedded)
+            rows = image_rows(samples.take(embedded.rows), split[embedded.rows], embedded.content)
+            version = store_images(index, rows, embedded)
             entry = _encoder_entry(opened, encoder, index, tuned or recipe.encoder)
             if tuned:
                 entry["spec"] = f"{recipe.encoder}, fine-tuned"
@@ -149,47 +148,7 @@ def build_from(opened: Source, recipe: Recipe, out: Path, kept: Path | None = No
         origin = Origin(opened.uri, entry, left_out.to_dict(), parent)
         generation = assemble(index, recipe, version, origin, stages)
         shutil.rmtree(index.work, ignore_errors=True)
-    return _report(index, generation, stages)
-
-
-def rebuild_index(
-    index: str | PathLike[str], *, recipe: str | PathLike[str] | Recipe | None = None, **keys: Any
-) -> BuildReport:
-    """Make new cells, clusters, geo-embeddings and search files from the stored images.
-
-    Args:
-        index: folder of the index.
-        recipe: replaces the stored one for everything but the images: source, encoder and splits stay.
-        keys: keys of the recipe that override it.
-
-    Raises:
-        ConfigError: if `keys` would change the images.
-        GeoindexError: if anything fails; the live generation is then as it was.
-    """
-    folder, stages = IndexFolder(Path(index)), Stages()
-    folder.current()  # before anything is written: a wrong path leaves nothing behind
-    with folder.writing():
-        live = folder.current().manifest
-        wanted = _rebuild_recipe(recipe_from_dict(live.recipe), recipe, keys)
-        origin = Origin(live.source, live.encoder, live.left_out, live.generation)
-        require_rebuild_room(folder, live, wanted)
-        folder = replace(folder, durability=wanted.durability)
-        with waiting(wanted.durability):
-            folder.tables.checksums.settle("images", live.tables["images"])
-            generation = assemble(folder, wanted, live.tables["images"], origin, stages)
-    return _report(folder, generation, stages)
-
-
-def _rebuild_recipe(live: Recipe, given: str | PathLike[str] | Recipe | None, keys: dict[str, Any]) -> Recipe:
-    """Return the recipe of a rebuild: what made the images stays, so that queries are still prepared like them."""
-    fixed = [key for key in keys if key in OF_IMAGES] + [key for key in keys.get("encoding", {}) if key in OF_PIXELS]
-    if fixed:
-        raise ConfigError(f"A rebuild keeps the stored images, so '{fixed[0]}' cannot change; build the index again.")
-    if given is not None and not isinstance(given, Recipe):
-        given = load_recipe(given)
-    wanted = _merge(live if given is None else given, keys)
-    encoding = replace(wanted.encoding, **{key: getattr(live.encoding, key) for key in OF_PIXELS})
-    return replace(wanted, encoding=encoding, **{key: getattr(live, key) for key in OF_IMAGES})
+    return BuildReport.of(index, generation, generation.manifest.left_out, stages)
 
 
 def resolve_recipe(source: str | PathLike[str] | Recipe, keys: dict[str, Any]) -> Recipe:
@@ -204,7 +163,7 @@ def resolve_recipe(source: str | PathLike[str] | Recipe, keys: dict[str, Any]) -
         recipe = load_recipe(source)
     else:
         recipe = Recipe(source=str(source))
-    recipe = _merge(recipe, keys)
+    recipe = merge_recipe(recipe, keys)
     if not recipe.source:
         raise ConfigError(
             "The recipe names no source; give a folder of photos, a table, or a URI such as synthetic:1000."
@@ -212,7 +171,12 @@ def resolve_recipe(source: str | PathLike[str] | Recipe, keys: dict[str, Any]) -
     return recipe
 
 
-def _merge(recipe: Recipe, keys: dict[str, Any]) -> Recipe:
+def merge_recipe(recipe: Recipe, keys: dict[str, Any]) -> Recipe:
+    """Return a recipe with some of its keys replaced, and of its sections those keys that are named.
+
+    Raises:
+        ConfigError: if a key or value is none that a recipe has.
+    """
     if not keys:
         return recipe
     values = recipe_to_dict(recipe)
@@ -286,10 +250,20 @@ def _load_tuned(folder: Path, recipe: Recipe) -> "Encoder":
 
 
 def _encoder_entry(source: Source, encoder: "Encoder | None", index: IndexFolder, origin: str | Path) -> dict[str, Any]:
-    """Describe the encoder for the manifest; keep weights that no name stands for in the index, and their heads."""
-    if encoder is None:
-        assert isinstance(source, EmbeddedSource)
-        return {"spec": "", "fingerprint": source.fingerprint, "feature_dim": source.dim, "kept": False}
+    if encoder is not None:
+        return keep_encoder(index, encoder, origin)
+    assert isinstance(source, EmbeddedSource)
+    return {"spec": "", "fingerprint": source.fingerprint, "feature_dim": source.dim, "kept": False}
+
+
+def keep_encoder(index: IndexFolder, encoder: "Encoder", origin: str | Path) -> dict[str, Any]:
+    """Keep weights that no name stands for in the index, and their heads; describe the encoder for the manifest.
+
+    Args:
+        index: to keep them in.
+        encoder: which made the features.
+        origin: where it was loaded from.
+    """
     kept = not encoder.published
     if kept:
         folder = index.encoder_folder(encoder.fingerprint)
@@ -301,18 +275,3 @@ def _encoder_entry(source: Source, encoder: "Encoder | None", index: IndexFolder
     return {
         "spec": encoder.spec, "fingerprint": encoder.fingerprint, "feature_dim": encoder.dim, "kept": kept,
     }  # fmt: skip
-
-
-def _write_images(index: IndexFolder, samples: Samples, split: NDArray[np.str_], embedded: Embedded) -> int:
-    """Write the images that could be read, with their split and features, and return the version of the table."""
-    rows = image_rows(samples.take(embedded.rows), split[embedded.rows], embedded.content)
-    first = next(embedded.features())
-    schema = image_schema(first.shape[1])
-    return index.tables.write("images", schema, image_batches(rows, embedded.features(), schema))
-
-
-def _report(index: IndexFolder, generation: Generation, stages: Stages) -> BuildReport:
-    manifest = generation.manifest
-    return BuildReport(
-        index.root, manifest.generation, manifest.counts, manifest.left_out, manifest.rule, stages.rounded()
-    )

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,9 +10,13 @@ from tiles import KEYS, PHOTOS, points, world_rows, write_world
 
 import geoindex
 from geoindex.errors import GeoindexError, IndexDamagedError, IndexNotFoundError
-from geoindex.integrity import repair_index, verify_index
-from geoindex.pipeline import rebuild_index
+from geoindex.integrity import verify_index
+from geoindex.rebuilding import rebuild_index
+from geoindex.repair import repair_index
 from geoindex.store.generations import IndexFolder
+from geoindex.updates.adding import add_images
+
+DATA = Path(__file__).parent / "data"
 
 SPOILT = {
     "truncated": lambda data: data[: len(data) // 2],
@@ -77,14 +82,22 @@ def check(sound, truth, folder, name, how, tiny_encoder):
     except GeoindexError:
         right = False
     assert found or right
-    if name.startswith(("tables/images", "tables/checksums/images", "encoder")) and found:
-        with pytest.raises(IndexDamagedError, match="restore it from a copy"):
-            repair_index(index)
+    repaired = repair_index(index)
+    if name.startswith(("tables/images", "encoder")) and found:
+        assert repaired.left == verify_index(index, full=True).faults != ()
+        assert bool(repaired.lost) == name.startswith("tables")
+        assert set(repaired.lost) in (set(), stored_ids(sound))
     else:
-        repair_index(index)
+        assert (repaired.left, repaired.lost) == ((), ())
         assert verify_index(index, full=True).faults == ()
-        assert len(answers(index, tiny_encoder)) == len(truth)
+    # other cells, where they had to be made again, but never a wrong place
+    assert len(answers(index, tiny_encoder)) == len(truth)
     return found
+
+
+def stored_ids(path):
+    index = IndexFolder(path)
+    return set(index.tables.read("images", index.current().manifest.tables["images"], ["row", "id"])["id"].to_pylist())
 
 
 @pytest.mark.parametrize("how", SPOILT)
@@ -146,19 +159,62 @@ def test_a_live_generation_without_a_manifest_falls_back_to_the_one_before(sound
     assert geoindex.open_index(index).searcher.ann.n_cells == 4
 
 
-def test_images_that_are_lost_are_told_and_nothing_is_deleted(sound, tmp_path):
+def test_images_that_are_lost_are_listed_and_the_rest_is_served(sound, truth, tmp_path, tiny_encoder, run):
     index = shutil.copytree(sound, tmp_path / "index")
     for path in (index / "tables" / "images.lance" / "data").iterdir():
         spoil(path, "flipped")
     before = files_of(index)
-    with pytest.raises(IndexDamagedError, match="cannot be repaired: no generation is sound; restore it from a copy"):
+    code, out, _ = run("repair", index)
+    assert code == 3
+    assert "generation 000002 answers, but not all could be mended" in out
+    assert "goes on answering from its own files" in out
+    assert "build again from" in out
+    found = repair_index(index)
+    assert set(found.lost) == stored_ids(sound)
+    assert f"lost: the stored rows of {len(found.lost)} photos" in found.to_text()
+    lists = list((index / "quarantine").rglob("lost.txt"))
+    assert set(lists[0].read_text().splitlines()) == stored_ids(sound)
+    assert set(files_of(index)) == {*before, *(path.relative_to(index).as_posix() for path in lists), ".lock"}
+    assert answers(index, tiny_encoder) == truth
+
+
+def test_photos_that_only_the_newest_table_held_are_listed(tmp_path):
+    path = geoindex.build_index("planted:300?dim=8", out=tmp_path / "index", training={"method": "none"}).path
+    add_images(path, "planted:320?dim=8")
+    record = json.loads((path / "tables" / "checksums" / "images-2.json").read_text())
+    older = json.loads((path / "tables" / "checksums" / "images-1.json").read_text())
+    spoil(next(path / "tables" / file for file in record if file not in older and "/data/" in file), "zeroed")
+    found = repair_index(path)
+    assert (found.generation, found.left) == ("000001", ())
+    assert sorted(found.lost) == sorted(f"planted-{number}" for number in range(300, 320))
+    assert verify_index(path, full=True).faults == ()
+
+
+def test_where_nothing_is_left_that_is_said(sound, tmp_path):
+    index = shutil.copytree(sound, tmp_path / "index")
+    for path in (index / "tables" / "images.lance" / "data").iterdir():
+        spoil(path, "flipped")
+    for name in ("000001", "000002"):
+        spoil(index / "generations" / name / "index.faiss", "truncated")
+    with pytest.raises(IndexDamagedError, match=r"cannot be repaired: .*; restore it from a copy or build the index"):
         repair_index(index)
-    assert files_of(index) == before
 
 
-def test_tables_without_checksums_are_named(sound, tmp_path):
+def test_checksums_that_are_lost_come_back_from_their_copy(sound, tmp_path):
     index = shutil.copytree(sound, tmp_path / "index")
     assert verify_index(index, full=True).unrecorded == ()
+    shutil.rmtree(index / "tables" / "checksums")
+    assert len(verify_index(index, full=True).faults) == 3
+    found = repair_index(index)
+    assert "wrote the checksums of version 1 of 'images' again from generation 000001" in found.steps
+    assert (found.generation, found.left) == ("000002", ())
+    for file in (sound / "tables" / "checksums").iterdir():
+        assert json.loads((index / "tables" / "checksums" / file.name).read_text()) == json.loads(file.read_text())
+
+
+def test_tables_without_checksums_are_named(tmp_path):
+    shutil.unpack_archive(DATA / "index-format-1.zip", tmp_path)
+    index = tmp_path / "index"
     shutil.rmtree(index / "tables" / "checksums")
     found = verify_index(index, full=True)
     assert found.faults == ()

@@ -8,7 +8,7 @@ from PIL import Image
 import geoindex
 from geoindex.geo import haversine_km, to_unit
 from geoindex.store.generations import IndexFolder
-from geoindex.store.tables import vectors_from_arrow
+from geoindex.store.schemas import vectors_from_arrow
 
 TINY_ENCODER = (
     "timm:vit_tiny_patch16_224/random?img_size=16&patch_size=8&depth=1&embed_dim=32&num_heads=2&global_pool=avg&seed=0"

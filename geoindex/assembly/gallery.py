@@ -17,8 +17,8 @@ from geoindex.prototypes import Groups, describe_groups, sum_slices
 from geoindex.recipe import Recipe
 from geoindex.store.durable import sync_file
 from geoindex.store.images import StoredImages
+from geoindex.store.schemas import cell_schema, cluster_schema, vectors_to_arrow
 from geoindex.store.sidecar import write_arrow
-from geoindex.store.tables import cell_schema, cluster_schema, vectors_to_arrow
 
 if TYPE_CHECKING:
     import pyarrow as pa

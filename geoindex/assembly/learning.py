@@ -50,12 +50,11 @@ def learn(
         recipe: its training and seed.
         heads: what was learned with the encoder, if anything was.
     """
-    method = recipe.training.method
-    if method == "none" or (method == "auto" and not _enough(images)):
+    if not learns(images, recipe):
         return None
     from geoindex.training.features import Start, fit_features
 
-    heads = heads if method == "images" else None
+    heads = heads if recipe.training.method == "images" else None
     start = start if heads is None else heads.projection
     gallery = _labelled(images, division, "train", MAX_IMAGES, start, recipe.seed)
     validation = _labelled(images, division, "val", MAX_VALIDATION, start, recipe.seed)
@@ -70,8 +69,11 @@ def learn(
     return fit_features(gallery, validation, starts, recipe.training, recipe.seed)
 
 
-def _enough(images: StoredImages) -> bool:
-    return len(images.rows("train")) >= ENOUGH_GALLERY and len(images.rows("val")) >= ENOUGH_VALIDATION
+def learns(images: StoredImages, recipe: Recipe) -> bool:
+    """Tell whether geo-embeddings are learned, or stay prototypes."""
+    method = recipe.training.method
+    enough = len(images.rows("train")) >= ENOUGH_GALLERY and len(images.rows("val")) >= ENOUGH_VALIDATION
+    return method != "none" and (method != "auto" or enough)
 
 
 def _labelled(

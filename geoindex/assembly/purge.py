@@ -19,6 +19,7 @@ from geoindex.progress import Progress, Stages
 from geoindex.store.gallery import BASE, Gallery, firsts
 from geoindex.store.generations import Generation, IndexFolder
 from geoindex.store.sidecar import Sidecar, open_sidecar, write_arrow
+from geoindex.store.vouchers import write_vouchers
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -92,6 +93,7 @@ def draft_purged(
         }
         _write_files(folder, sidecar, change, images, rows)
         index.bury(folder)
+        write_vouchers(index.tables, folder, versions)
     with stages("search index"):
         write_search_index(folder, parent, sidecar, rows)
     counts = parent.manifest.counts | {"images": int((images.row_of >= 0).sum()), "removed": 0}

@@ -16,7 +16,7 @@ from geoindex.places import place_names
 from geoindex.prototypes import normalise
 from geoindex.store.gallery import Gallery
 from geoindex.store.generations import Generation, IndexFolder
-from geoindex.store.tables import vectors_from_arrow, vectors_to_arrow
+from geoindex.store.schemas import vectors_from_arrow, vectors_to_arrow
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -1,13 +1,20 @@
 """Samples and their features -> rows of the images table."""
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from geoindex.embed import Embedded
+from geoindex.errors import IndexDamagedError
 from geoindex.progress import Progress
-from geoindex.store.tables import vectors_to_arrow
+from geoindex.store.durable import storage_errors
+from geoindex.store.finished import FinishedSteps, Result, digest_of
+from geoindex.store.generations import IndexFolder
+from geoindex.store.images import table_identity
+from geoindex.store.schemas import image_schema, vectors_to_arrow
 from geoindex.types import Samples
 
 if TYPE_CHECKING:
@@ -51,3 +58,47 @@ def image_batches(
             yield pa.RecordBatch.from_arrays(columns, schema=schema)
             start += len(part)
             bar.advance(len(part))
+
+
+def store_images(index: IndexFolder, rows: "pa.Table", embedded: Embedded) -> int:
+    """Write a version of the images table, or take the one that a stopped run has written of the same images.
+
+    Args:
+        index: of the table.
+        rows: all but the features, as `image_rows` gives them.
+        embedded: the features, in the same order.
+
+    Returns:
+        The version.
+
+    Raises:
+        StoreError: if the disk refuses, or the table that is there cannot be read.
+    """
+    finished, key = FinishedSteps.of(index), digest_of(_hash(rows), embedded.stamps())
+    found = finished.read("images", key)
+    if found is not None and _holds(index, found.facts["version"], found.facts["identity"]):
+        return int(found.facts["version"])
+    schema = image_schema(next(embedded.features()).shape[1])
+    version = index.tables.write("images", schema, image_batches(rows, embedded.features(), schema))
+    facts = {"version": version, "identity": table_identity(index.tables, version)}
+    with storage_errors(index.root):
+        finished.write("images", key, Result({}, facts))
+    return version
+
+
+def _holds(index: IndexFolder, version: int, identity: str) -> bool:
+    """Tell whether a version of the images table is there and is the one that was written."""
+    try:
+        index.tables.schema("images", version)
+    except IndexDamagedError:
+        return False
+    return table_identity(index.tables, version) == identity
+
+
+def _hash(rows: "pa.Table") -> str:
+    import pyarrow as pa
+
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, rows.schema) as stream:
+        stream.write_table(rows.combine_chunks())
+    return hashlib.sha256(sink.getvalue()).hexdigest()

@@ -1,9 +1,11 @@
 """The sites of a generation's cells and clusters, read back to assign more positions to them."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geoindex.errors import ConfigError
 from geoindex.geocells.clusters import Clusters
@@ -19,13 +21,28 @@ PARTS = ("site_lat", "site_lon", "group")
 
 def write_levels(folder: Path, clusters: Clusters) -> None:
     """Write the sites of coarser clusters, if there are any; those of the finest lie in their table."""
-    arrays: dict[str, Any] = {}
-    level, outer = 0, clusters.outer
-    while outer is not None:
-        arrays |= {f"{part}_{level}": getattr(outer, part) for part in PARTS}
-        level, outer = level + 1, outer.outer
+    arrays = level_arrays(clusters.outer)
     if arrays:
         np.savez(folder / LEVELS_NAME, **arrays)
+
+
+def level_arrays(clusters: Clusters | None) -> dict[str, Any]:
+    """Return the sites of clusters, and of the coarser ones that hold them, as arrays by name."""
+    arrays: dict[str, Any] = {}
+    level = 0
+    while clusters is not None:
+        arrays |= {f"{part}_{level}": getattr(clusters, part) for part in PARTS}
+        level, clusters = level + 1, clusters.outer
+    return arrays
+
+
+def read_levels(arrays: Mapping[str, NDArray[Any]]) -> Clusters | None:
+    """Return the clusters whose sites `level_arrays` gave, and nothing else; None of none."""
+    clusters: Clusters | None = None
+    for level in reversed(range(len(arrays) // len(PARTS))):
+        lat, lon, group = (arrays[f"{part}_{level}"] for part in PARTS)
+        clusters = Clusters(lat, lon, group, clusters)
+    return clusters
 
 
 def stored_sites(index: IndexFolder, generation: Generation) -> tuple[Partition, Clusters]:
@@ -57,9 +74,5 @@ def _outer(generation: Generation) -> Clusters | None:
             f"Generation '{generation.folder}' lacks the sites of its coarser clusters, since an older geoindex made "
             f"it; run 'geoindex rebuild {generation.folder.parent.parent}' once."
         )
-    outer: Clusters | None = None
     with np.load(generation.whole(LEVELS_NAME)) as stored:
-        for level in reversed(range(len(stored.files) // len(PARTS))):
-            lat, lon, group = (stored[f"{part}_{level}"] for part in PARTS)
-            outer = Clusters(lat, lon, group, outer)
-    return outer
+        return read_levels(stored)

@@ -1,7 +1,7 @@
 """What an index will take on the disk, before it is made: sizes of its parts from the counts that go into it."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +12,7 @@ from geoindex.sources import Source
 from geoindex.sources.source import EmbeddedSource
 from geoindex.store.generations import IndexFolder
 from geoindex.store.manifest import Manifest
-from geoindex.store.space import require_space
+from geoindex.store.space import MAKE_ROOM, require_space
 from geoindex.training.tuned import read_heads
 from geoindex.types import Samples
 
@@ -143,6 +143,13 @@ def work_bytes(extent: Extent, pixels: int, weights: int) -> int:
     return shards + tuning + 6 * weights
 
 
+def step_bytes(extent: Extent, groups: GroupCounts, recipe: Recipe) -> int:
+    """Return the size of the finished steps that a stopped run would go on from, in bytes."""
+    dim = extent.feature_dim if recipe.encoding.projection == "none" else recipe.encoding.dim or extent.feature_dim
+    # the clusters of the gallery's images; a projection and the geo-embeddings that are learned
+    return 16 * extent.gallery + 4 * dim * (groups.cells + groups.clusters + extent.feature_dim) + OVERHEAD
+
+
 def feature_dim(source: Source, encoder: "Encoder | None") -> int:
     """Return the length of the features of a source's images."""
     if encoder is not None:
@@ -165,11 +172,12 @@ def tunes(recipe: Recipe) -> bool:
 
 def working_bytes(extent: Extent, encoder: "Encoder | None", recipe: Recipe) -> int:
     """Return what a build writes and removes again, in bytes."""
+    steps = step_bytes(extent, GroupCounts.most(extent.gallery, recipe), recipe)
     if encoder is None or not tunes(recipe):
-        return work_bytes(extent, 0, 0)
+        return steps + work_bytes(extent, 0, 0)
     pixels = 3 * encoder.image_size**2
     cached = extent.images * pixels <= recipe.finetuning.cache_gib * 2**30
-    return work_bytes(extent, pixels if cached else 0, encoder.weight_bytes)
+    return steps + work_bytes(extent, pixels if cached else 0, encoder.weight_bytes)
 
 
 def needed_bytes(extent: Extent, encoder: "Encoder | None", recipe: Recipe) -> int:
@@ -184,18 +192,36 @@ def require_room(index: IndexFolder, extent: Extent, encoder: "Encoder | None", 
     Raises:
         StorageError: if there is too little room.
     """
-    there = sum(file.stat().st_size for file in index.work.rglob("*") if file.is_file())
-    spared = min(there, working_bytes(extent, encoder, recipe))
+    spared = min(_left_bytes(index), working_bytes(extent, encoder, recipe))
     require_space(index.root, needed_bytes(extent, encoder, recipe) - spared)
 
 
-def require_rebuild_room(index: IndexFolder, live: Manifest, recipe: Recipe) -> None:
+def _left_bytes(index: IndexFolder) -> int:
+    """Return the size of what a stopped run has left."""
+    return sum(file.stat().st_size for file in index.work.rglob("*") if file.is_file())
+
+
+def require_rebuild_room(index: IndexFolder, live: Manifest, recipe: Recipe, encoder: "Encoder | None" = None) -> None:
     """Refuse a rebuild that does not fit on the disk.
+
+    Args:
+        index: to be rebuilt.
+        live: manifest of its live generation.
+        recipe: of the next one.
+        encoder: another one that embeds the images again; None if they stay.
 
     Raises:
         StorageError: if there is too little room.
     """
     extent = Extent.stored(live)
-    parts = part_bytes(extent, GroupCounts.most(extent.gallery, recipe), recipe)
-    needed = sum(parts.values()) - parts["images table"]
-    require_space(index.root, needed, "free some space, such as that of old generations with 'geoindex gc'")
+    if encoder is not None:
+        extent = replace(extent, feature_dim=encoder.dim)
+    groups = GroupCounts.most(extent.gallery, recipe)
+    parts = part_bytes(extent, groups, recipe)
+    needed = sum(parts.values()) + step_bytes(extent, groups, recipe)
+    if encoder is None:
+        needed -= parts["images table"]
+    else:
+        shards = work_bytes(extent, 0, 0)
+        needed += shards - min(shards, _left_bytes(index)) + (0 if encoder.published else encoder.weight_bytes)
+    require_space(index.root, needed, MAKE_ROOM)

@@ -14,6 +14,7 @@ from geoindex.ann import TwoStageIndex
 from geoindex.assembly.division import Division, divide
 from geoindex.assembly.gallery import describe, fit_projection, group_tables, write_gallery, write_sidecar
 from geoindex.assembly.learning import learn
+from geoindex.assembly.resumption import Resumption
 from geoindex.assembly.verification import record_canaries, verify_generation
 from geoindex.encoder.projection import Projection
 from geoindex.progress import Stages
@@ -24,10 +25,12 @@ from geoindex.search.fitting import Fitted, Validation, fit_posterior
 from geoindex.search.posterior import Geography
 from geoindex.search.searcher import Searcher
 from geoindex.store.durable import storage_errors
+from geoindex.store.finished import FinishedSteps
 from geoindex.store.generations import Generation, IndexFolder
 from geoindex.store.images import StoredImages, stored_images
 from geoindex.store.manifest import Manifest
 from geoindex.store.sealing import seal
+from geoindex.store.vouchers import write_vouchers
 from geoindex.training.tuned import TunedHeads, read_heads
 
 if TYPE_CHECKING:
@@ -57,6 +60,8 @@ class Origin:
 def assemble(index: IndexFolder, recipe: Recipe, version: int, origin: Origin, stages: Stages) -> Generation:
     """Make the next generation from a version of the images table, verify it, and publish it.
 
+    A run that is stopped leaves its finished steps behind, and the next one goes on after them.
+
     Raises:
         GeoindexError: if a step fails; the live generation is then as it was.
     """
@@ -68,10 +73,12 @@ def assemble(index: IndexFolder, recipe: Recipe, version: int, origin: Origin, s
                 verify_generation(index.tables, draft)
             timings = stages.rounded()
             with stages("publish"):
-                return index.publish(replace(draft, manifest=replace(draft.manifest, timings_s=timings)))
+                published = index.publish(replace(draft, manifest=replace(draft.manifest, timings_s=timings)))
         except BaseException:
             index.abandon(folder)
             raise
+    FinishedSteps.of(index).clear()
+    return published
 
 
 def _draft(
@@ -79,13 +86,15 @@ def _draft(
 ) -> Generation:
     with stages("read images"):
         images = stored_images(index, version)
+    once = Resumption(FinishedSteps.of(index), images, recipe, origin.encoder["fingerprint"])
     with stages("geocells and clusters"):
-        division = divide(images, recipe)
+        division = once.division(lambda: divide(images, recipe))
     with stages("geo-embeddings"):
         projection = fit_projection(images, recipe, origin.encoder["feature_dim"])
     with stages("training"):
         heads = read_heads(index.encoder_folder(origin.encoder["fingerprint"]))
-        trained = learn(images, division, projection, recipe, heads)
+        start = projection
+        trained = once.training(division, start, heads, lambda: learn(images, division, start, recipe, heads))
     with stages("geo-embeddings"):
         projection = trained.projection if trained else projection
         projection.save(folder / "projection.safetensors")
@@ -109,6 +118,7 @@ def _draft(
         training=_training(trained, heads), durability=index.mode,
     )  # fmt: skip
     index.bury(folder)
+    write_vouchers(index.tables, folder, versions)
     return _with_canaries(seal(folder, manifest), recipe.search.top_cells)
 
 

@@ -22,13 +22,15 @@ from geoindex.search.searcher import Searcher
 from geoindex.store.checked import BLOCKS_SUFFIX
 from geoindex.store.drift import Drift
 from geoindex.store.durable import storage_errors
-from geoindex.store.gallery import ADDED, DEAD
+from geoindex.store.gallery import ADDED, BASE, DEAD
 from geoindex.store.generations import Generation, IndexFolder
 from geoindex.store.manifest import Manifest
+from geoindex.store.schemas import vectors_from_arrow
 from geoindex.store.sealing import seal
 from geoindex.store.sidecar import Sidecar, open_sidecar, write_arrow
-from geoindex.store.tables import vectors_from_arrow
+from geoindex.store.space import MAKE_ROOM, require_space
 from geoindex.store.tombstones import TOMBSTONES_NAME
+from geoindex.store.vouchers import VOUCHERS_NAME, write_vouchers
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-OWN = (f"{ADDED}.arrow", f"{ADDED}.npy", DEAD, TOMBSTONES_NAME)
+OWN = (f"{ADDED}.arrow", f"{ADDED}.npy", DEAD, TOMBSTONES_NAME, VOUCHERS_NAME)
 """Files that every successor writes itself, or has not."""
 
 
@@ -73,6 +75,7 @@ def succeed(index: IndexFolder, parent: Generation, images: int, joined: Added, 
     Raises:
         GeoindexError: if a step fails; the live generation is then as it was.
     """
+    require_space(index.root, _needed_bytes(parent, joined), MAKE_ROOM)
     with storage_errors(index.root):
         name, folder = index.begin()
         try:
@@ -82,6 +85,15 @@ def succeed(index: IndexFolder, parent: Generation, images: int, joined: Added, 
         except BaseException:
             index.abandon(folder)
             raise
+
+
+def _needed_bytes(parent: Generation, joined: Added) -> int:
+    """Return what a successor takes at the most, in bytes: what it shares with its parent takes nothing."""
+    files = parent.manifest.files
+    shared = {f"{BASE}.arrow", f"{BASE}.npy", f"{BASE}.npy{BLOCKS_SUFFIX}", f"{BASE}.arrow{BLOCKS_SUFFIX}"}
+    written = sum(record.bytes for name, record in files.items() if name not in shared)
+    # what joins is written to the gallery, and the clusters that change to their table
+    return written + 2 * int(joined.facts.nbytes) + 14 * joined.embeddings.nbytes
 
 
 def draft_successor(
@@ -98,6 +110,7 @@ def draft_successor(
         _write_gallery(folder, sidecar, change)
         _write_sidecar(folder, sidecar, rows)
         index.bury(folder)
+        write_vouchers(index.tables, folder, versions)
     with stages("search index"):
         write_search_index(folder, parent, sidecar, rows)
     manifest = replace(

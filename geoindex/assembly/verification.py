@@ -8,7 +8,8 @@ from geoindex.encoder.projection import Projection
 from geoindex.errors import IndexDamagedError
 from geoindex.search.searcher import Searcher
 from geoindex.store.generations import Generation
-from geoindex.store.tables import LanceTables, vectors_from_arrow
+from geoindex.store.schemas import vectors_from_arrow
+from geoindex.store.tables import LanceTables
 
 TOLERANCE = 2e-3
 """Largest difference of a component or a cosine; gallery embeddings are float16."""

@@ -21,6 +21,9 @@ INTERRUPTED = 130
 OF_RECIPES = ("build", "train", "table1")
 """Commands that take a recipe file and its keys as flags."""
 
+RESUMABLE = ("build", "rebuild", "add", "demo", "table1")
+"""Commands that go on where they were stopped."""
+
 
 def _usage_text(error: CycloptsError, tokens: list[str]) -> str:
     command = tokens[0] + " " if tokens[:1] and tokens[0] in app else ""
@@ -65,8 +68,9 @@ def main(arguments: list[str] | None = None) -> int:
         complain(str(error))
         return error.exit_code
     except KeyboardInterrupt:
-        builds = tokens[:1] in (["build"], ["demo"], ["table1"])
-        complain("interrupted; what was embedded is kept for the next run." if builds else "interrupted.")
+        goes_on = tokens[:1] in ([name] for name in RESUMABLE)
+        kept = "what was finished is kept for the next run: the same command goes on where it stopped."
+        complain(f"interrupted; {kept}" if goes_on else "interrupted.")
         return INTERRUPTED
     except BrokenPipeError:
         # the interpreter flushes stdout once more at its end

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from geoindex.cli.application import ReportFormat, app, print_report
+from geoindex.cli.application import SOME_FAILED, ReportFormat, app, print_report
 
 
 @app.command
@@ -73,10 +73,11 @@ def repair(index: Path, /, *, format: ReportFormat = "table") -> int:
         index: Folder of the index.
         format: How to print what was done.
     """
-    from geoindex.integrity import repair_index
+    from geoindex.repair import repair_index
 
-    print_report(repair_index(index), format)
-    return 0
+    repaired = repair_index(index)
+    print_report(repaired, format)
+    return SOME_FAILED if repaired.left else 0
 
 
 @app.command

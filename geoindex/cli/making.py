@@ -1,10 +1,33 @@
 """Commands that make something: indexes, encoders, geocells, tables."""
 
 import os
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from geoindex.cli.application import Flags, ReportFormat, app, print_build, print_report
 from geoindex.recipe import ClusterRecipe, GeocellRecipe, Recipe
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Keys of a recipe's encoding that a rebuild with another encoder takes as flags."""
+
+    image_size: int | None = None
+    """Side of the square input in pixels."""
+
+    mean: tuple[float, float, float] | None = None
+    """Channel means to subtract, of pixels in 0..1."""
+
+    std: tuple[float, float, float] | None = None
+    """Channel deviations to divide by."""
+
+    device: str | None = None
+    """auto, cpu, cuda, cuda:1, mps."""
+
+    def keys(self) -> dict[str, Any]:
+        """Return those that are given."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 @app.command
@@ -78,18 +101,32 @@ def train(source: str = "", /, *, recipe: Flags = Recipe(), format: ReportFormat
 
 
 @app.command
-def rebuild(index: Path, /, *, recipe: Path | None = None, format: ReportFormat = "table") -> int:
-    """Make new cells, clusters and search files from the stored images, without embedding one again.
+def rebuild(
+    index: Path,
+    /,
+    *,
+    recipe: Path | None = None,
+    encoder: str = "",
+    weights: str = "",
+    encoding: Pixels = Pixels(),
+    format: ReportFormat = "table",
+) -> int:
+    """Make new cells, clusters and search files from the stored images; embed them again only for another encoder.
 
     Args:
         index: Folder of the index.
-        recipe: Recipe (.toml) for everything but the images; without one, the stored recipe.
+        recipe: Recipe (.toml) for everything but the images and their encoder; without one, the stored recipe.
+        encoder: Another encoder, as for build: every image is read again from its source, or left out if it is gone.
+        weights: Checkpoint file (.safetensors, .pt) for the encoder.
+        encoding: What the encoder's images are like, where that is not its own.
         format: How to print what was built.
     """
-    from geoindex.pipeline import rebuild_index
+    from geoindex.rebuilding import rebuild_index
 
-    print_build(rebuild_index(index, recipe=recipe), format)
-    return 0  # what the first build could not read is no failure of this one
+    keys: dict[str, Any] = {"encoder": encoder, "weights": weights, "encoding": encoding.keys()}
+    return print_build(
+        rebuild_index(index, recipe=recipe, **{key: value for key, value in keys.items() if value}), format
+    )
 
 
 @app.command

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,13 @@ class LeftOut:
             for name in names:
                 self.add(reason, name, broken=reason not in other.harmless)
             self.counts[reason] += count - len(names)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "LeftOut":
+        """Read back what `to_dict` gives."""
+        counts = {reason: int(entry["count"]) for reason, entry in values.items()}
+        examples = {reason: list(entry["examples"]) for reason, entry in values.items()}
+        return cls(counts, examples, {reason for reason, entry in values.items() if not entry["broken"]})
 
     @property
     def total(self) -> int:

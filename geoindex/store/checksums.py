@@ -90,6 +90,13 @@ class TableChecksums:
                 f"'{path}' is not what was written; run 'geoindex repair {self.tables.parent}'."
             ) from error
 
+    def of_or_nothing(self, name: str, version: int) -> dict[str, FileRecord]:
+        """Return the list of a version; nothing if it is lost or damaged."""
+        try:
+            return self.of(name, version)
+        except IndexDamagedError:
+            return {}
+
     def complete(self, name: str, version: int) -> bool:
         """Tell whether every file of a version has a checksum; older versions of geoindex and `fast` kept none."""
         try:

@@ -132,7 +132,7 @@ def collect(path: str | PathLike[str], *, keep: int = 2, grace_hours: float = 24
         old = [name for name in index.names()[:-keep] if ages[name] >= grace_hours * HOUR_S]
         removed = [name for name in old if name != live]
         kept = [index.generation(name) for name in index.names() if name not in removed]
-        _sweep(index)
+        sweep(index)
         for name in removed:
             remove_generation(index, name)
         clean_tables(index, kept)
@@ -149,7 +149,7 @@ def remove_generation(index: IndexFolder, name: str) -> None:
     shutil.rmtree(gone)
 
 
-def _sweep(index: IndexFolder) -> None:
+def sweep(index: IndexFolder) -> None:
     """Remove what a killed run left."""
     for pattern in (".*.gone", ".*.partial"):
         for leftover in (index.root / "generations").glob(pattern):

@@ -1,14 +1,19 @@
 """The images of an index as one version of their table holds them."""
 
+import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from geoindex.errors import IndexDamagedError
+from geoindex.store.durable import FileRecord
 from geoindex.store.generations import IndexFolder
-from geoindex.store.tables import LanceTables, vectors_from_arrow
+from geoindex.store.schemas import vectors_from_arrow
+from geoindex.store.tables import LanceTables
 from geoindex.store.tombstones import Tombstones
 from geoindex.types import LABELS
 
@@ -16,6 +21,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FACTS = ["row", "id", "image", "split", "lat", "lon"]
+
+DATA = ("data", "_deletions")
+"""Folders of a Lance table whose files hold rows, or say which are deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +59,10 @@ class StoredImages:
         """Longitudes in degrees, (N,)."""
         lon: NDArray[np.float64] = self.facts["lon"].to_numpy()
         return lon
+
+    def identity(self) -> str:
+        """Return a hash of all that the table holds; see `table_identity`."""
+        return table_identity(self.tables, self.version)
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """Return the rows of one split."""
@@ -96,3 +108,19 @@ def stored_images(index: IndexFolder, version: int) -> StoredImages:
         IndexDamagedError: if the table, or the list of removed photos, is not what was written.
     """
     return StoredImages.read(index.tables, version, index.tombstones())
+
+
+def table_identity(tables: LanceTables, version: int) -> str:
+    """Return a hash of a version of the images table, which is the same when the same rows are written again.
+
+    It is that of its files as they were written; only where nobody wrote down their checksums are they read.
+    """
+    records = dict[str, FileRecord]()
+    with suppress(IndexDamagedError):
+        records = tables.checksums.of("images", version)
+    if not records or not all(record.sha256 for record in records.values()):
+        paths = [path for part in DATA for path in (tables.folder / "images.lance" / part).glob("*")]
+        records = {path.relative_to(tables.folder).as_posix(): FileRecord.of(path) for path in paths}
+    # without the names, which are random
+    found = sorted(record.sha256 for name, record in records.items() if name.split("/")[1] in DATA)
+    return hashlib.sha256("\n".join(found).encode()).hexdigest()

@@ -30,6 +30,10 @@ def require_space(path: Path, needed: int, cure: str = "free some space, or name
         )
 
 
+MAKE_ROOM = "free some space, such as that of old generations with 'geoindex gc'"
+"""Cure where an index is there already."""
+
+
 def size_text(count: int) -> str:
     """Return a number of bytes for people, as 1.2 GB."""
     size = float(count)

@@ -22,7 +22,7 @@ from geoindex.sources import Source, open_source
 from geoindex.sources.source import EmbeddedSource, LeftOut
 from geoindex.store.drift import Drift
 from geoindex.store.generations import Generation, IndexFolder
-from geoindex.store.tables import image_schema
+from geoindex.store.schemas import image_schema
 from geoindex.types import Samples
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from geoindex.progress import Stages, track
 from geoindex.store.durable import storage_errors
 from geoindex.store.gallery import ADDED
 from geoindex.store.generations import Generation, IndexFolder
-from geoindex.store.history import clean_tables, folder_bytes, remove_generation
+from geoindex.store.history import clean_tables, folder_bytes, remove_generation, sweep
+from geoindex.store.space import MAKE_ROOM, require_space
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +41,11 @@ class Compaction:
         if not self.renewed:
             return f"{self.path}: nothing to compact; generation {self.generation} answers"
         pairs = ", ".join(f"{old} as {new}" for old, new in self.renewed.items())
-        return (
-            f"{self.path}: generation {self.generation} answers; wrote {pairs}\n"
-            f"{self.purged:,} rows of removed photos are gone, {self.freed_bytes / 1e6:,.1f} MB freed"
-        )
+        size = f"{abs(self.freed_bytes) / 1e6:,.1f} MB"
+        # what generations shared is written for each of them
+        space = f"{size} freed" if self.freed_bytes >= 0 else f"{size} more on the disk; 'geoindex gc' frees the old"
+        head = f"{self.path}: generation {self.generation} answers; wrote {pairs}"
+        return f"{head}\n{self.purged:,} rows of removed photos are gone, {space}"
 
 
 def compact_index(path: str | PathLike[str]) -> Compaction:
@@ -60,7 +62,9 @@ def compact_index(path: str | PathLike[str]) -> Compaction:
     with index.writing(), storage_errors(index.root):
         live, before = index.current(), folder_bytes(index.root)
         old = _old(index, live)
+        require_space(index.root, _needed_bytes(index, old), MAKE_ROOM)
         renewed = _renew(index, old)
+        sweep(index)
         for name in renewed:
             remove_generation(index, name)
         clean_tables(index, [index.generation(name) for name in index.names()])
@@ -77,6 +81,14 @@ def _old(index: IndexFolder, live: Generation) -> list[Generation]:
     if not (pieces or any(_holds(index, generation, removed) for generation in generations)):
         return []
     return sorted(generations, key=lambda generation: generation.folder == live.folder)
+
+
+def _needed_bytes(index: IndexFolder, old: list[Generation]) -> int:
+    """Return what they take again, in bytes; images that several share are written once."""
+    own = sum(record.bytes for generation in old for record in generation.manifest.files.values())
+    versions = {pair for generation in old for pair in generation.manifest.tables.items()}
+    lists = (index.tables.checksums.of(name, version) for name, version in versions)
+    return own + sum(record.bytes for records in lists for record in records.values())
 
 
 def _holds(index: IndexFolder, generation: Generation, removed: list[str]) -> bool:

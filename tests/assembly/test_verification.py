@@ -10,8 +10,8 @@ from geoindex.assembly.verification import record_canaries, verify_generation
 from geoindex.errors import IndexDamagedError
 from geoindex.search.searcher import Searcher
 from geoindex.store.generations import IndexFolder
+from geoindex.store.schemas import vectors_from_arrow
 from geoindex.store.sealing import seal
-from geoindex.store.tables import vectors_from_arrow
 
 
 @pytest.fixture

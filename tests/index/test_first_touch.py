@@ -9,7 +9,8 @@ import pytest
 import geoindex
 from geoindex.ann import TwoStageIndex
 from geoindex.errors import GeoindexError, IndexDamagedError
-from geoindex.integrity import repair_index, verify_index
+from geoindex.integrity import verify_index
+from geoindex.repair import repair_index
 from geoindex.store import checked
 from geoindex.store.checked import CheckedFile
 from geoindex.store.durable import write_durably

@@ -15,7 +15,7 @@ from geoindex.errors import (
     ModelMismatchError,
 )
 from geoindex.geo import coarsen, haversine_km
-from geoindex.integrity import repair_index
+from geoindex.repair import repair_index
 
 
 class TestPrecision:
@@ -139,7 +139,7 @@ class TestDamage:
 
     def test_these_are_the_files(self, built):
         names = {p.name for p in self.generation(built.path).iterdir()}
-        assert names == {*self.FILES, "manifest.json", "manifest.sha256"}
+        assert names == {*self.FILES, "tables.json", "manifest.json", "manifest.sha256"}
 
     @pytest.mark.parametrize("name", FILES)
     @pytest.mark.parametrize("how", ["gone", "short", "zeros"])

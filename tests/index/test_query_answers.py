@@ -127,7 +127,7 @@ def test_all_cells_probed_is_brute_force(index):
 
 def _geo_embeddings(index, table):
     from geoindex.store.generations import IndexFolder
-    from geoindex.store.tables import vectors_from_arrow
+    from geoindex.store.schemas import vectors_from_arrow
 
     tables = IndexFolder(index.path).tables
     stored = tables.read(table, index.manifest.tables[table], [table[:-1], "embedding"])

@@ -17,7 +17,7 @@ NEW = LABELS[len(OLD) :]
 def old_index(world, tmp_path, monkeypatch):
     """The folder of an index without the columns of `NEW`."""
     with monkeypatch.context() as patch:
-        patch.setattr("geoindex.store.tables.LABELS", OLD)
+        patch.setattr("geoindex.store.schemas.LABELS", OLD)
         return build(world, tmp_path / "old").path
 
 

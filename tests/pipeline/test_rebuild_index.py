@@ -84,7 +84,7 @@ class TestRebuild:
         assert (report.generation, opened.manifest.dim) == ("000002", 6)
         assert float(haversine_km(*HUBS["nl"], *points(opened, PHOTOS)[0][:2])) < 500
 
-    @pytest.mark.parametrize("keys", [{"split_by": "none"}, {"encoding": {"image_size": 64}}, {"sample": 3}])
+    @pytest.mark.parametrize("keys", [{"split_by": "none"}, {"source": "elsewhere"}, {"sample": 3}])
     def test_what_made_the_images_cannot_change(self, index_folder, keys):
         with pytest.raises(ConfigError, match="A rebuild keeps the stored images"):
             geoindex.rebuild_index(index_folder, **keys)

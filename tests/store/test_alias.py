@@ -3,7 +3,8 @@
 import pytest
 
 from geoindex.store.alias import plain_path
-from geoindex.store.tables import LanceTables, cell_schema
+from geoindex.store.schemas import cell_schema
+from geoindex.store.tables import LanceTables
 
 
 @pytest.mark.parametrize("name", ["plain", "with space", "größe", "北京", "a%20b", "a#b", "a~b", "[x]"])

@@ -9,8 +9,9 @@ import pytest
 
 import geoindex
 from geoindex.errors import IndexDamagedError
-from geoindex.integrity import repair_index, verify_index
-from geoindex.pipeline import rebuild_index
+from geoindex.integrity import verify_index
+from geoindex.rebuilding import rebuild_index
+from geoindex.repair import repair_index
 from geoindex.store import durable, following
 from geoindex.store.generations import IndexFolder
 from geoindex.transfer import clone_index, export_index, import_index

@@ -8,7 +8,7 @@ from tiles import KEYS, snapshot, world_rows, write_world
 
 import geoindex
 from geoindex.errors import ConfigError, IndexDamagedError, IndexLockedError, IndexNotFoundError
-from geoindex.pipeline import rebuild_index
+from geoindex.rebuilding import rebuild_index
 from geoindex.store import history
 from geoindex.store.generations import IndexFolder
 from geoindex.store.history import collect, list_generations

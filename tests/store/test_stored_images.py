@@ -5,7 +5,8 @@ import pyarrow as pa
 import pytest
 
 from geoindex.store.images import StoredImages
-from geoindex.store.tables import LanceTables, image_schema, vectors_to_arrow
+from geoindex.store.schemas import image_schema, vectors_to_arrow
+from geoindex.store.tables import LanceTables
 from geoindex.store.tombstones import Tombstones
 
 DIM = 3

@@ -7,14 +7,8 @@ import pytest
 from geoindex.errors import IndexDamagedError, StorageError
 from geoindex.store import durable
 from geoindex.store.durable import FileRecord
-from geoindex.store.tables import (
-    LanceTables,
-    cell_schema,
-    cluster_schema,
-    image_schema,
-    vectors_from_arrow,
-    vectors_to_arrow,
-)
+from geoindex.store.schemas import cell_schema, cluster_schema, image_schema, vectors_from_arrow, vectors_to_arrow
+from geoindex.store.tables import LanceTables
 from geoindex.types import LABELS
 
 DIM = 4

@@ -6,7 +6,8 @@ import numpy as np
 
 import geoindex
 from geoindex.errors import IndexDamagedError, IndexNotFoundError
-from geoindex.integrity import repair_index, verify_index
+from geoindex.integrity import verify_index
+from geoindex.repair import repair_index
 from geoindex.store.generations import IndexFolder
 from geoindex.store.history import collect
 from geoindex.updates.rollback import roll_back

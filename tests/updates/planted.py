@@ -5,7 +5,7 @@ import pytest
 
 import geoindex
 from geoindex.store.generations import IndexFolder
-from geoindex.store.tables import vectors_from_arrow
+from geoindex.store.schemas import vectors_from_arrow
 
 DIM = 16
 COLUMNS = {"cells": "cell", "clusters": "cluster"}

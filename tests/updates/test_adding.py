@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from planted import DIM, answers, ids, planted_index, queries, source, table, vectors
-from tiles import HUBS, KEYS, error_km, save_tile, tile, write_table, write_world
+from tiles import HUBS, KEYS, error_km, save_tile, snapshot, tile, write_table, write_world
 
 import geoindex
 from geoindex.assembly import steps
@@ -238,7 +238,7 @@ def test_an_older_table_gets_the_columns_that_it_lacks(tmp_path, monkeypatch):
     from geoindex.types import LABELS
 
     with monkeypatch.context() as patch:
-        patch.setattr("geoindex.store.tables.LABELS", LABELS[:5])
+        patch.setattr("geoindex.store.schemas.LABELS", LABELS[:5])
         path = planted_index(tmp_path / "index", 300)
     assert "climate" not in table(path, "images").column_names
     assert add_images(path, source(310)).added == 10
@@ -254,3 +254,30 @@ def test_recipes_are_kept(tmp_path):
     assert recipe_from_dict(after.recipe) == recipe_from_dict(before.recipe)
     assert (after.posterior, after.rule, after.parent) == (before.posterior, before.rule, "000001")
     assert KEYS["encoder"] != after.encoder["spec"]
+
+
+@pytest.mark.parametrize("work", ["add", "remove", "compact"])
+def test_a_disk_without_room_is_told_before_anything_is_written(tmp_path, monkeypatch, run, work):
+    path = planted_index(tmp_path / "index", 300)
+    remove_images(path, ids(0, 2))
+    before = snapshot(path / "generations")
+    monkeypatch.setattr("geoindex.store.space.free_bytes", lambda path: 10_000)
+    arguments = {"add": [source(320)], "remove": ["planted-7"], "compact": []}[work]
+    code, _, err = run(work, path, *arguments)
+    assert code == 1
+    assert "has 10.0 kB free" in err
+    assert "old generations with 'geoindex gc'" in err
+    monkeypatch.undo()
+    assert snapshot(path / "generations") == before
+    # what is removed stays removed, whether there was room for the next generation or not
+    assert ("planted-7" in (path / "removed.json").read_text()) == (work == "remove")
+    assert run(work, path, *arguments)[0] == 0
+    assert verify_index(path, full=True).faults == ()
+
+
+def test_info_says_what_changed(tmp_path, run):
+    path = planted_index(tmp_path / "index", 300)
+    assert "changed      nothing since its cells were made" in run("info", path)[1]
+    add_images(path, source(400))
+    shown = run("info", path)[1]
+    assert "100 added and 0 removed since generation 000001; a rebuild is due: 33% of the gallery changed" in shown

@@ -9,7 +9,8 @@ from planted import answers, ids, named, planted_index, queries, source, table
 
 import geoindex
 from geoindex.errors import ConfigError, EmptyDatasetError, IndexDamagedError, StorageError
-from geoindex.integrity import repair_index, verify_index
+from geoindex.integrity import verify_index
+from geoindex.repair import repair_index
 from geoindex.store.generations import IndexFolder
 from geoindex.store.history import list_generations
 from geoindex.store.tombstones import TOMBSTONES_NAME, Tombstones

@@ -1,0 +1,31 @@
+"""A generation's own copy of the checksums of its tables, so that no list of them can be lost or changed unnoticed."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from geoindex.store.durable import FileRecord, write_durably
+from geoindex.store.generations import Generation
+from geoindex.store.tables import LanceTables
+
+VOUCHERS_NAME = "tables.json"
+
+
+def write_vouchers(tables: LanceTables, folder: Path, versions: Mapping[str, int]) -> None:
+    """Give a generation that is being made its copy."""
+    lists = {table: tables.checksums.of_or_nothing(table, version) for table, version in versions.items()}
+    values = {table: {file: asdict(record) for file, record in records.items()} for table, records in lists.items()}
+    write_durably(folder / VOUCHERS_NAME, (json.dumps(values) + "\n").encode())
+
+
+def read_vouchers(generation: Generation) -> dict[str, dict[str, FileRecord]]:
+    """Return the checksums of a generation's tables as it has copied them; nothing if an older geoindex made it.
+
+    Raises:
+        IndexDamagedError: if the copy is not what was written.
+    """
+    if VOUCHERS_NAME not in generation.manifest.files:
+        return {}
+    values = json.loads(generation.whole(VOUCHERS_NAME).read_bytes())
+    return {table: {file: FileRecord(**r) for file, r in records.items()} for table, records in values.items()}
