@@ -4,9 +4,9 @@ Lance writes a data file from its start to its end under a hidden name, and rena
 known by its inode. When the write is over, little is left to hash and to wait for.
 """
 
+import logging
 import os
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread
@@ -14,14 +14,22 @@ from types import TracebackType
 
 from geoindex.store.durable import READ_BYTES, FileRecord, Measure
 
-sync_data = getattr(os, "fdatasync", os.fsync)
-"""Not every system can leave out the times of a file."""
+log = logging.getLogger(__name__)
 
 LOOK_S = 0.01
 """Time between two looks at a folder; a fast writer fills 10 MB in it."""
 
-SYNC_BYTES = 2**26
-"""Bytes of a file after which those so far are brought to the disk."""
+SENT_BYTES = 2**25
+"""Bytes of a file after which those so far are sent to the disk."""
+
+
+def send(descriptor: int, start: int, size: int) -> None:
+    """Let the system start to write a part of a file to the disk, without waiting for it.
+
+    Linux does so when it is told that the part is not needed; what is not yet on the disk stays in memory.
+    """
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(descriptor, start, size, os.POSIX_FADV_DONTNEED)
 
 
 @dataclass(slots=True)
@@ -47,7 +55,6 @@ class Follower:
         self._growing: dict[int, _Growing] = {}
         self._records: dict[int, FileRecord] = {}
         self._buffer = memoryview(bytearray(READ_BYTES))
-        self._error: OSError | None = None
         self._thread = Thread(target=self._follow, name="geoindex-follower", daemon=True)
 
     def __enter__(self) -> "Follower":
@@ -57,15 +64,9 @@ class Follower:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Hash what is left.
-
-        Raises:
-            OSError: if the disk refused what was sent to it.
-        """
+        """Hash what is left."""
         self._ended.set()
         self._thread.join()
-        if self._error is not None and error is None:
-            raise self._error
 
     def record(self, path: Path) -> FileRecord:
         """Return the record of a finished file; it is read again only if it was not followed to its end."""
@@ -74,31 +75,20 @@ class Follower:
         return record if record is not None and record.bytes == facts.st_size else FileRecord.of(path)
 
     def _follow(self) -> None:
-        with ThreadPoolExecutor(1, "geoindex-sync") as disk:
-            try:
-                self._look_until_ended(disk)
-            except OSError as error:
-                self._error = error
-        for growing in self._growing.values():
-            os.close(growing.descriptor)
-
-    def _look_until_ended(self, disk: ThreadPoolExecutor) -> None:
-        sync: Future[None] | None = None
-        ended = False
-        while not ended:
-            ended = self._ended.wait(LOOK_S)
-            for entry in self._entries():
-                self._notice(entry)
+        try:
+            ended = False
+            while not ended:
+                ended = self._ended.wait(LOOK_S)
+                for entry in self._entries():
+                    self._notice(entry)
+                for growing in self._growing.values():
+                    self._hash(growing)
+            self._records = {inode: growing.measure.record() for inode, growing in self._growing.items()}
+        except OSError as error:
+            log.warning("What is written is hashed afterwards: %s.", error)
+        finally:
             for growing in self._growing.values():
-                self._hash(growing)
-                if growing.measure.size - growing.sent >= SYNC_BYTES and (sync is None or sync.done()) and not ended:
-                    growing.sent = growing.measure.size
-                    if sync is not None:
-                        sync.result()
-                    sync = disk.submit(sync_data, growing.descriptor)
-        if sync is not None:
-            sync.result()
-        self._records = {inode: growing.measure.record() for inode, growing in self._growing.items()}
+                os.close(growing.descriptor)
 
     def _entries(self) -> Iterator[os.DirEntry[str]]:
         try:
@@ -119,5 +109,9 @@ class Follower:
         self._growing[os.fstat(descriptor).st_ino] = _Growing(descriptor)
 
     def _hash(self, growing: _Growing) -> None:
-        while count := os.preadv(growing.descriptor, [self._buffer], growing.measure.size):
-            growing.measure.update(self._buffer[:count])
+        measure = growing.measure
+        while count := os.preadv(growing.descriptor, [self._buffer], measure.size):
+            measure.update(self._buffer[:count])
+            if measure.size - growing.sent >= SENT_BYTES:
+                send(growing.descriptor, growing.sent, measure.size - growing.sent)
+                growing.sent = measure.size

@@ -42,8 +42,8 @@ def forbid_syncs(patch):
 
     patch.setattr(os, "fsync", refuse)
     patch.setattr(os, "fdatasync", refuse)
-    patch.setattr(following, "sync_data", refuse)
-    patch.setattr(durable.hashlib, "file_digest", refuse)
+    patch.setattr(following, "send", refuse)
+    patch.setattr(durable, "measure", refuse)
 
 
 def answers(path):

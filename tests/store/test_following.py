@@ -1,6 +1,7 @@
 """What is hashed while it grows has the checksum that it has when it is whole."""
 
 import errno
+import hashlib
 import os
 from time import sleep
 
@@ -37,8 +38,6 @@ def test_a_growing_file_that_is_renamed(tmp_path, reads, pause_s):
 
 
 def _sha256(data):
-    import hashlib
-
     return hashlib.sha256(data).hexdigest()
 
 
@@ -106,22 +105,35 @@ def test_a_file_that_vanishes_does_no_harm(tmp_path):
 
 def test_what_has_grown_is_sent_to_the_disk_meanwhile(tmp_path, monkeypatch):
     sent = []
-    monkeypatch.setattr(following, "SYNC_BYTES", 100_000)
-    monkeypatch.setattr(following, "sync_data", lambda descriptor: sent.append(os.fstat(descriptor).st_size))
+    monkeypatch.setattr(following, "SENT_BYTES", 100_000)
+    monkeypatch.setattr(following, "send", lambda descriptor, start, size: sent.append((start, start + size)))
     with Follower(tmp_path):
-        write_in_pieces(tmp_path / "data", [bytes(60_000)] * 10, pause_s=0.03)
-    assert len(sent) >= 2
-    assert sent == sorted(sent)
+        write_in_pieces(tmp_path / "data", [bytes(60_000)] * 10, pause_s=0.01)
+    assert len(sent) >= 1
+    assert [start for start, _ in sent] == [0, *(stop for _, stop in sent[:-1])]
+    assert sent[-1][1] > 500_000
 
 
-def test_a_disk_that_refuses_meanwhile_is_told(tmp_path, monkeypatch):
-    def refuse(_):
-        raise OSError(errno.EIO, "Input/output error")
+def test_sending_leaves_the_bytes_as_they_are(tmp_path, monkeypatch, reads):
+    monkeypatch.setattr(following, "SENT_BYTES", 1000)
+    data = os.urandom(300_000)
+    with Follower(tmp_path) as follower:
+        write_in_pieces(tmp_path / "data", [data[:100_000], data[100_000:]], pause_s=0.02)
+    assert follower.record(tmp_path / "data") == FileRecord(300_000, _sha256(data))
+    assert (tmp_path / "data").read_bytes() == data
+    assert reads == []
 
-    monkeypatch.setattr(following, "SYNC_BYTES", 1000)
-    monkeypatch.setattr(following, "sync_data", refuse)
-    with pytest.raises(OSError, match="Input/output error"), Follower(tmp_path):
-        write_in_pieces(tmp_path / "data", [bytes(5000)] * 4, pause_s=0.03)
+
+def test_what_cannot_be_followed_is_read_afterwards(tmp_path, monkeypatch, reads, caplog):
+    def refuse(*_):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "preadv", refuse)
+    with Follower(tmp_path) as follower:
+        (tmp_path / "data").write_bytes(b"whole")
+    assert "Too many open files" in caplog.text
+    assert follower.record(tmp_path / "data") == FileRecord(5, _sha256(b"whole"))
+    assert reads == ["data"]
 
 
 def test_an_error_of_the_writer_passes_and_descriptors_are_closed(tmp_path, monkeypatch):

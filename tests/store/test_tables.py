@@ -6,6 +6,7 @@ import pytest
 
 from geoindex.errors import IndexDamagedError, StorageError
 from geoindex.store import durable
+from geoindex.store.durable import FileRecord
 from geoindex.store.schemas import cell_schema, cluster_schema, image_schema, vectors_from_arrow, vectors_to_arrow
 from geoindex.store.tables import LanceTables
 from geoindex.types import LABELS
@@ -141,6 +142,20 @@ def test_errors_of_whoever_uses_the_features_pass(tables):
 
     with pytest.raises(ValueError, match="mine"):
         use()
+
+
+def test_data_is_hashed_while_it_is_written(tables, monkeypatch):
+    read_again, of = [], FileRecord.of
+    monkeypatch.setattr(FileRecord, "of", lambda path, *_: (read_again.append(path.parent.name), of(path))[1])
+    version = write(tables, *(image_batch(range(n * 20_000, (n + 1) * 20_000))[0] for n in range(5)))
+    version = tables.append("images", version, [image_batch(range(100_000, 150_000))[0]])
+    assert set(read_again) == {"_versions"}
+    monkeypatch.undo()
+    records = tables.checksums.of("images", version)
+    assert sum(file.endswith(".lance") for file in records) == 2
+    assert sum(record.bytes for record in records.values()) > 1_000_000
+    assert records == {file: FileRecord.of(tables.folder / file) for file in records}
+    assert tables.checksums.faults("images", version) == []
 
 
 def test_what_was_written_is_synced(tables, monkeypatch):
