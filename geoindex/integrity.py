@@ -16,6 +16,7 @@ from geoindex.progress import track
 from geoindex.search.searcher import Searcher
 from geoindex.store.durable import reading_errors
 from geoindex.store.generations import Generation, IndexFolder
+from geoindex.store.manifest import check_parts
 from geoindex.store.tables import TABLES
 from geoindex.store.tombstones import Tombstones
 from geoindex.store.vouchers import read_vouchers
@@ -83,6 +84,10 @@ def verify_index(path: str | PathLike[str], *, full: bool = False) -> Verificati
 
 def faults_of(index: IndexFolder, generation: Generation, full: bool) -> list[str]:
     """Return what is wrong with a generation."""
+    try:
+        check_parts(generation.manifest, generation.folder)
+    except IndexDamagedError as error:
+        return [str(error)]
     faults = _list_faults(index, generation)
     try:
         with reading_errors(generation.folder):
@@ -124,7 +129,11 @@ def check_quickly(generation: Generation) -> None:
 
 def table_faults(index: IndexFolder, generation: Generation, tables: tuple[str, ...] = TABLES) -> list[str]:
     """Compare the files of the tables with their checksums, and read every row."""
-    faults, vouched = [], read_vouchers(generation)
+    faults: list[str] = []
+    try:
+        vouched = read_vouchers(generation)
+    except StoreError as error:
+        faults, vouched = [str(error)], {}
     for table in track(tables, "verifying tables", unit="table"):
         version = generation.manifest.tables[table]
         found = index.tables.checksums.faults(table, version)

@@ -103,7 +103,13 @@ def stored_ids(path):
 @pytest.mark.parametrize("how", SPOILT)
 @pytest.mark.parametrize(
     "name",
-    ["CURRENT", "generations/000002/manifest.json", "generations/000002/index.faiss", "generations/000002/gallery.npy"],
+    [
+        "CURRENT",
+        "generations/000002/manifest.json",
+        "generations/000002/index.faiss",
+        "generations/000002/gallery.npy",
+        "generations/000002/tables.json",
+    ],
 )
 def test_damage_of_derived_files_is_found_and_repaired(sound, truth, tmp_path, name, how, tiny_encoder):
     assert check(sound, truth, tmp_path, name, how, tiny_encoder)
