@@ -2,10 +2,11 @@
 
     python benchmarks/durability.py [--quick] [--pairs 7] [--folder DIR] [--json FILE]
 
-Each write is that of a build: `LanceTables.write` of an images table, from batches that lie in memory. `durable` hashes
-and syncs while Lance writes; beside it stands the same one after the other. The order turns with every round, and what
-was written before is on the disk when a clock starts. Figures are medians; the cost is the median over the rounds of
-each one's own ratio. DIR must lie on the disk that is meant: the system's temporary folder may be in memory.
+Each write is `LanceTables.write` of an images table: once as a build writes it, out of finished shards, and then from
+batches that lie in memory, so that Lance alone uses both cores. `durable` hashes and syncs while Lance writes; beside
+it stands the same one after the other. The order turns with every round, and what was written before is on the disk
+when a clock starts. Figures are medians; the cost is the median over the rounds of each one's own ratio. DIR must lie
+on the disk that is meant: the system's temporary folder may be in memory.
 """
 
 import argparse
@@ -15,7 +16,7 @@ import os
 import shutil
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
@@ -26,7 +27,10 @@ import numpy as np
 import pyarrow as pa
 from machine import describe_machine
 
+from geoindex.assembly.rows import image_batches, image_rows
+from geoindex.embed import embed_samples
 from geoindex.progress import track
+from geoindex.sources import open_source
 from geoindex.store.checksums import TableChecksums
 from geoindex.store.durable import FileRecord
 from geoindex.store.schemas import image_schema, vectors_to_arrow
@@ -68,7 +72,25 @@ def _not_followed(checksums: TableChecksums, name: str) -> Iterator[Callable[[Pa
     yield FileRecord.of
 
 
-def write(mode: str, batches: list[pa.RecordBatch], folder: Path) -> tuple[float, int]:
+Batches = Callable[[], Iterable[pa.RecordBatch]]
+
+
+def shards(rows: int, folder: Path) -> tuple[pa.Schema, Batches]:
+    """Finish the shards of a build; return the schema of its table, and what reads its batches out of them."""
+    source = open_source(f"planted:{rows}?dim={DIM}")
+    samples = source.scan().samples
+    embedded = embed_samples(source, samples, None, folder / "shards")
+    facts, schema = image_rows(samples, np.full(rows, "train"), embedded.content), image_schema(DIM)
+    return schema, lambda: image_batches(facts, embedded.features(), schema)
+
+
+def in_memory(dtype: str, rows: int) -> tuple[pa.Schema, Batches]:
+    """Return schema and batches that lie in memory."""
+    batches = make_batches(dtype, rows)
+    return batches[0].schema, lambda: batches
+
+
+def write(mode: str, schema: pa.Schema, batches: Batches, folder: Path) -> tuple[float, int]:
     """Write a table; return the time in seconds and the size of its files."""
     folder.mkdir()
     tables = LanceTables(folder, "fast" if mode == "fast" else "durable")
@@ -76,7 +98,7 @@ def write(mode: str, batches: list[pa.RecordBatch], folder: Path) -> tuple[float
     os.sync()
     with mock.patch.object(TableChecksums, "following", following):
         started = perf_counter()
-        tables.write("images", batches[0].schema, batches)
+        tables.write("images", schema, batches())
         seconds = perf_counter() - started
     size = sum(path.stat().st_size for path in folder.rglob("*.lance") if path.is_file())
     shutil.rmtree(folder)
@@ -106,20 +128,19 @@ def sha256_mb_s(size: int = 1 << 28) -> float:
     return size / 1e6 / (perf_counter() - started)
 
 
-def measure(dtype: str, rows: int, pairs: int, folder: Path) -> dict[str, Any]:
-    """Write embeddings of one type in all modes, in turns."""
-    batches = make_batches(dtype, rows)
-    write("fast", batches, folder / "warm")
+def measure(name: str, rows: int, schema: pa.Schema, batches: Batches, pairs: int, folder: Path) -> dict[str, Any]:
+    """Write the same embeddings in all modes, in turns."""
+    write("fast", schema, batches, folder / "warm")
     seconds: dict[str, list[float]] = {mode: [] for mode in MODES}
     disk, hashing, size = [], [], 0
-    for turn in track(range(pairs), dtype, total=pairs, unit="round"):
+    for turn in track(range(pairs), name, total=pairs, unit="round"):
         for mode in (MODES[turn % 3 :] + MODES[: turn % 3])[:: 1 if turn % 2 else -1]:
-            taken, size = write(mode, batches, folder / "table")
+            taken, size = write(mode, schema, batches, folder / "table")
             seconds[mode].append(taken)
         disk.append(disk_mb_s(folder, size))
         hashing.append(sha256_mb_s())
     return {
-        "dtype": dtype, "rows": rows, "dim": DIM, "bytes": size, "seconds": seconds,
+        "name": name, "rows": rows, "dim": DIM, "bytes": size, "seconds": seconds,
         "median_s": {mode: statistics.median(times) for mode, times in seconds.items()},
         "cost": {mode: _cost(seconds[mode], seconds["fast"]) for mode in MODES[1:]},
         "disk_mb_s": statistics.median(disk), "sha256_mb_s": statistics.median(hashing),
@@ -140,7 +161,7 @@ def table(results: list[dict[str, Any]]) -> str:
         fast, durable, apart = (found["median_s"][mode] for mode in MODES)
         size_mb = found["bytes"] / 1e6
         lines.append(
-            f"| {found['rows']:,} x {found['dim']} {found['dtype']} | {size_mb:,.0f} | {fast:.2f} "
+            f"| {found['rows']:,} x {found['dim']} {found['name']} | {size_mb:,.0f} | {fast:.2f} "
             f"| {durable:.2f} | {found['cost']['durable']:+.0%} "
             f"| {apart:.2f} | {found['cost']['one after the other']:+.0%} "
             f"| {size_mb / found['disk_mb_s']:.2f} | {size_mb / found['sha256_mb_s']:.2f} |"
@@ -158,7 +179,9 @@ def main() -> None:
     options = parser.parse_args()
     machine, rows = describe_machine(), QUICK_ROWS if options.quick else ROWS
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        results = [measure(dtype, rows, options.pairs, Path(folder)) for dtype in DTYPES]
+        works = {"float16, from shards": shards(rows, Path(folder))}
+        works |= {f"{dtype}, in memory": in_memory(dtype, rows) for dtype in DTYPES}
+        results = [measure(name, rows, *work, options.pairs, Path(folder)) for name, work in works.items()]
     print(table(results))
     rates = [(round(found["disk_mb_s"]), round(found["sha256_mb_s"])) for found in results]
     print(f"\n{options.pairs} rounds; limits (disk, sha256) in MB/s: {rates}; load before {machine['load_before']}")
