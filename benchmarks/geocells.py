@@ -23,7 +23,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from machine import TreePeak, apart, describe_machine, peak_mib, reset_peak, shared_folder
+from machine import Peak, apart, describe_machine, peak_mib, reset_peak, shared_folder, tree_mib
 
 from geoindex import geo
 from geoindex.assembly.division import divide_positions
@@ -237,12 +237,12 @@ def _floor_row(method: str, cells: int, off_km: np.ndarray, seconds: float) -> d
 def pipeline(count: int) -> dict[str, Any]:
     """Measure cells and clusters with their sweeps in this process and those that it starts."""
     lat, lon = positions(count)
-    with TreePeak() as peak:
+    with Peak(tree_mib, 0.05) as peak:
         divided, seconds = timed(lambda: divide_positions(lat, lon, None, Recipe()), 1)
     partition, clusters = divided.fitted.partition, divided.clusters
     off_km = geo.haversine_km(lat, lon, clusters.site_lat[divided.cluster_of], clusters.site_lon[divided.cluster_of])
     return {
-        "count": count, "seconds": seconds, "peak_mib": peak.mib, "cells": len(partition), "clusters": len(clusters),
+        "count": count, "seconds": seconds, "peak_mib": peak.most, "cells": len(partition), "clusters": len(clusters),
         "seen": divided.fitted.chosen["n_positions"], "median_km_to_cluster": float(np.median(off_km)),
     }  # fmt: skip
 

@@ -60,13 +60,21 @@ def apart(function: Callable[..., T], *arguments: Any) -> T:
         return pool.submit(function, *arguments).result()
 
 
-class OwnPeak:
-    """The peak of this process's own memory, without mapped files; it looks a hundred times a second."""
+class Peak:
+    """The most that a look gives while its context is open; it looks again and again.
 
-    def __enter__(self) -> "OwnPeak":
-        self.mib = self.before_mib = _own_mib()
+    Attributes:
+        before: what the first look gave.
+        most: the most so far.
+    """
+
+    def __init__(self, look: Callable[[], float], interval_s: float) -> None:
+        self._look, self._interval_s = look, interval_s
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> "Peak":
+        self.before = self.most = self._look()
         self._thread.start()
         return self
 
@@ -75,35 +83,18 @@ class OwnPeak:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._ended.wait(0.01):
-            self.mib = max(self.mib, _own_mib())
+        while not self._ended.wait(self._interval_s):
+            self.most = max(self.most, self._look())
 
 
-def _own_mib() -> float:
+def own_mib() -> float:
+    """Return the memory of this process itself, without mapped files, in MiB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
 
 
-class TreePeak:
-    """The peak of resident memory of this process and all its children together, looked at twenty times a second."""
-
-    def __enter__(self) -> "TreePeak":
-        self.mib = 0.0
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._ended.wait(0.05):
-            self.mib = max(self.mib, _tree_mib())
-
-
-def _tree_mib() -> float:
+def tree_mib() -> float:
+    """Return the resident memory of this process and all its children together, in MiB."""
     facts = [_status(folder / "status") for folder in Path("/proc").iterdir() if folder.name.isdigit()]
     inside = {os.getpid()}
     for pid, parent, _ in sorted(facts):  # children have higher numbers but for a wrap

@@ -259,6 +259,8 @@ def _prepare(image: str, source: Source, encoder: "Encoder") -> Prepared | str:
 
     kept = source.prepared(image) if isinstance(source, PreparedSource) else None
     try:
+        if kept is not None and source.file_of(image) is None:
+            return Prepared(kept, "")  # such as a scene, which would be drawn again for nothing
         file = source.read(image)
         pixels = kept if kept is not None else encoder.prepare(load_image(file, min_side=encoder.min_side, name=image))
         return Prepared(pixels, content_hash(file))

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from geoindex.assembly.membership import membership_faults
-from geoindex.assembly.verification import record_canaries, verify_generation
-from geoindex.errors import GeoindexError, IndexDamagedError, StorageError, StoreError
+from geoindex.assembly.verification import record_canaries, verify_answers, verify_encoder
+from geoindex.errors import IndexDamagedError, StorageError, StoreError
 from geoindex.progress import track
 from geoindex.search.searcher import Searcher
 from geoindex.store.durable import reading_errors
@@ -89,18 +89,20 @@ def faults_of(index: IndexFolder, generation: Generation, full: bool) -> list[st
     except IndexDamagedError as error:
         return [str(error)]
     faults = _list_faults(index, generation)
+    tables = table_faults(index, generation) if full else []
     try:
         with reading_errors(generation.folder):
             if full:
-                verify_generation(index.tables, generation)
+                generation.check()
+            # what tables say counts only if they are what was written
+            if full and not tables:
+                verify_answers(index.tables, generation)
                 faults += membership_faults(index, generation)
             else:
                 check_quickly(generation)
     except StoreError as error:
         faults.append(str(error))
-    if full:
-        faults += table_faults(index, generation) + encoder_faults(index, generation)
-    return faults
+    return [*faults, *tables, *(encoder_faults(index, generation) if full else [])]
 
 
 def _list_faults(index: IndexFolder, generation: Generation) -> list[str]:
@@ -161,13 +163,8 @@ def _rows_of(generation: Generation, table: str) -> int:
 
 def encoder_faults(index: IndexFolder, generation: Generation) -> list[str]:
     """Return what is wrong with the encoder that an index keeps; nothing if it keeps none."""
-    entry = generation.manifest.encoder
-    if not entry["kept"]:
-        return []
-    from geoindex.encoder import load_encoder
-
     try:
-        load_encoder(str(index.encoder_folder(entry["fingerprint"])))
-    except GeoindexError as error:
+        verify_encoder(index, generation)
+    except IndexDamagedError as error:
         return [str(error)]
     return []

@@ -25,9 +25,10 @@ from geoindex.recipe import Recipe
 from geoindex.recipe_files import load_recipe, recipe_from_dict, recipe_to_dict
 from geoindex.sampling import sample_rows
 from geoindex.sources import Source, open_source
-from geoindex.sources.source import EmbeddedSource, LeftOut
+from geoindex.sources.source import EmbeddedSource, LeftOut, broken_of, left_out_lines
 from geoindex.splits import split_samples
 from geoindex.store.generations import Generation, IndexFolder
+from geoindex.store.tombstones import REMOVED
 from geoindex.training.tuned import read_heads
 from geoindex.types import Samples
 
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     from geoindex.encoder import Encoder
 
 log = logging.getLogger(__name__)
-
-REMOVED = "it was removed from this index for good"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ class BuildReport:
     @property
     def failed(self) -> int:
         """Number of samples that are broken, not merely none of ours."""
-        return sum(entry["count"] for entry in self.left_out.values() if entry["broken"])
+        return broken_of(self.left_out)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain JSON types."""
@@ -81,8 +80,7 @@ class BuildReport:
             f"{self.path}: generation {self.generation}, {counts['gallery']} gallery images "
             f"({counts['val']} val, {counts['test']} test) in {counts['cells']} cells and {counts['clusters']} clusters"
         ]
-        for reason, entry in self.left_out.items():
-            lines.append(f"left out {entry['count']}: {reason} (such as {', '.join(entry['examples'][:3])})")
+        lines += left_out_lines(self.left_out)
         steps = ", ".join(f"{step} {seconds:.1f}" for step, seconds in self.timings_s.items())
         return "\n".join([*lines, f"{sum(self.timings_s.values()):.1f} s: {steps}"])
 

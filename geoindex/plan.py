@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from geoindex.assembly.learning import ENOUGH_GALLERY, ENOUGH_VALIDATION, MAX_IMAGES
+from geoindex.assembly.learning import MAX_IMAGES, learns_of
 from geoindex.assembly.sizes import (
     Extent,
     GroupCounts,
@@ -139,8 +139,7 @@ def _outline(source: Source, recipe: Recipe) -> "Encoder | None":
 
 def _memory(extent: Extent, groups: GroupCounts, encoder: "Encoder | None", recipe: Recipe, val: int) -> int:
     """Return the most memory that a build takes, in bytes, roughly."""
-    method = recipe.training.method
-    learns = method != "none" and (method != "auto" or (extent.gallery >= ENOUGH_GALLERY and val >= ENOUGH_VALIDATION))
+    learns = learns_of(extent.gallery, val, recipe)
     dim = extent.feature_dim
     rows = groups.cells + groups.clusters
     memory = LIBRARIES_BYTES + extent.images * (IMAGE_BYTES + FEATURE_BYTES * dim) + GROUP_BYTES * rows * dim

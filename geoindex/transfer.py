@@ -5,8 +5,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from geoindex.errors import GeoindexError, IndexDamagedError
-from geoindex.recipe import EncoderRecipe
+from geoindex.assembly.verification import verify_encoder
 from geoindex.store.archive import read_archive, write_archive
 from geoindex.store.copying import Part, bytes_of, copy_generation, parts_of
 from geoindex.store.generations import Generation, IndexFolder
@@ -103,18 +102,5 @@ def _source(path: str | PathLike[str], name: str) -> tuple[IndexFolder, Generati
     index = IndexFolder(Path(path))
     live = index.current() if not name else None
     generation = live or index.generation(name)
-    _check_encoder(index, generation)
+    verify_encoder(index, generation)
     return index, generation, parts_of(index, generation)
-
-
-def _check_encoder(index: IndexFolder, generation: Generation) -> None:
-    """Load an encoder that the index keeps: its fingerprint stands for a checksum."""
-    entry = generation.manifest.encoder
-    if not entry["kept"]:
-        return
-    from geoindex.encoder import load_encoder
-
-    try:
-        load_encoder(str(index.encoder_folder(entry["fingerprint"])), EncoderRecipe(device="cpu"))
-    except GeoindexError as error:
-        raise IndexDamagedError(str(error)) from error

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiles import KEYS, PHOTOS, points, world_rows, write_world
+from tiles import PHOTOS, points, twice_built
 
 import geoindex
 from geoindex.errors import GeoindexError, IndexDamagedError, IndexNotFoundError
 from geoindex.integrity import verify_index
-from geoindex.rebuilding import rebuild_index
 from geoindex.repair import repair_index
 from geoindex.store.generations import IndexFolder
+from geoindex.store.pointer import pointer_to
 from geoindex.updates.adding import add_images
 
 DATA = Path(__file__).parent / "data"
@@ -29,11 +29,7 @@ SPOILT = {
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory):
     """Two generations over the same images."""
-    folder = tmp_path_factory.mktemp("sound")
-    table = write_world(folder / "world", world_rows(per_hub=8))
-    path = geoindex.build_index(table, out=folder / "index", **KEYS, geocells={"n_cells": 4}).path
-    rebuild_index(path, geocells={"n_cells": 8})
-    return path
+    return twice_built(tmp_path_factory.mktemp("sound"), per_hub=8)
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +123,47 @@ def test_damage_of_any_file_is_found(sound, truth, tmp_path, tiny_encoder):
     # without its record a table has no checksums to differ from; CURRENT vouches for the manifest, not its seal
     for name, how in missed:
         assert name.endswith("manifest.sha256") or ("checksums" in name and how == "deleted"), missed
+
+
+def older(sound, name):
+    """Return what the file that does the same held before; None if there is none, or it is the same."""
+    folder, _, own = name.rpartition("/")
+    if name == "CURRENT":
+        manifest = sound / "generations" / "000001" / "manifest.json"
+        before = json.dumps(pointer_to("000001", manifest.read_bytes())).encode()
+    elif name.startswith("generations"):
+        before = (sound / "generations" / "000001" / own).read_bytes()
+    elif name.startswith("tables"):
+        kind = own.partition("-")[0] if "checksums" in folder else ""
+        alike = (path for path in (sound / folder).glob(f"{kind}*{Path(own).suffix}"))
+        before = min(alike, key=lambda path: path.stat().st_mtime_ns).read_bytes()
+    else:
+        return None
+    return None if before == (sound / name).read_bytes() else before
+
+
+def test_an_older_file_in_place_of_a_newer_one_is_found_or_harmless(sound, tmp_path, tiny_encoder):
+    right = {"000002": answers(sound, tiny_encoder)}
+    first = shutil.copytree(sound, tmp_path / "first")
+    (first / "CURRENT").write_bytes(older(sound, "CURRENT"))
+    right["000001"] = answers(first, tiny_encoder)
+    assert right["000001"] != right["000002"]
+    replaced = {name: before for name in needed(sound) if (before := older(sound, name)) is not None}
+    assert len(replaced) >= 12
+    for number, (name, before) in enumerate(sorted(replaced.items())):
+        index = shutil.copytree(sound, tmp_path / f"{number}")
+        (index / name).unlink()
+        (index / name).write_bytes(before)
+        faults = verify_index(index, full=True).faults
+        try:
+            opened = geoindex.open_index(index, encoder=tiny_encoder)
+            harmless = [each[:2] for each in points(opened, PHOTOS)] == right[opened.manifest.generation]
+        except GeoindexError:
+            harmless = False
+        assert faults or harmless, name
+        repair_index(index)
+        assert verify_index(index, full=True).faults == (), name
+        shutil.rmtree(index)
 
 
 @pytest.mark.parametrize("table", ["images", "cells", "clusters"])

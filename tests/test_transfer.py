@@ -10,7 +10,7 @@ from time import sleep
 
 import numpy as np
 import pytest
-from tiles import KEYS, PHOTOS, points, snapshot, world_rows, write_world
+from tiles import PHOTOS, points, snapshot, twice_built
 
 import geoindex
 from geoindex.errors import IndexDamagedError, IndexLockedError, IndexNotFoundError, StorageError
@@ -29,11 +29,7 @@ CODE = Path(geoindex.__file__).parents[1]
 @pytest.fixture(scope="module")
 def parent(tmp_path_factory):
     """Two generations over the same images; nobody writes to it."""
-    folder = tmp_path_factory.mktemp("parent")
-    table = write_world(folder / "world", world_rows(per_hub=6))
-    path = geoindex.build_index(table, out=folder / "index", **KEYS, geocells={"n_cells": 4}).path
-    rebuild_index(path, geocells={"n_cells": 8})
-    return path
+    return twice_built(tmp_path_factory.mktemp("parent"), per_hub=6)
 
 
 def carried(path, folder, generation=""):

@@ -92,6 +92,14 @@ def build(source, out, **keys):
     return geoindex.build_index(source, out=out, **KEYS | keys)
 
 
+def twice_built(folder, per_hub):
+    """Build an index of tiles in 4 cells and rebuild it in 8: two generations over the same images."""
+    table = write_world(folder / "world", world_rows(per_hub=per_hub))
+    path = build(table, folder / "index", geocells={"n_cells": 4}).path
+    geoindex.rebuild_index(path, geocells={"n_cells": 8})
+    return path
+
+
 def stored(path, table, column):
     folder = IndexFolder(path)
     version = folder.current().manifest.tables[table]

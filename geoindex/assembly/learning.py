@@ -71,8 +71,13 @@ def learn(
 
 def learns(images: StoredImages, recipe: Recipe) -> bool:
     """Tell whether geo-embeddings are learned, or stay prototypes."""
+    return learns_of(len(images.rows("train")), len(images.rows("val")), recipe)
+
+
+def learns_of(gallery: int, validation: int, recipe: Recipe) -> bool:
+    """Tell whether geo-embeddings are learned from so many images."""
     method = recipe.training.method
-    enough = len(images.rows("train")) >= ENOUGH_GALLERY and len(images.rows("val")) >= ENOUGH_VALIDATION
+    enough = gallery >= ENOUGH_GALLERY and validation >= ENOUGH_VALIDATION
     return method != "none" and (method != "auto" or enough)
 
 

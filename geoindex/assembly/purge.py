@@ -14,7 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.assembly.revision import GALLERY_COLUMNS, LEVELS, Added
-from geoindex.assembly.successor import Change, complete, find_change, revise_rows, with_rows, write_search_index
+from geoindex.assembly.successor import (
+    Change,
+    complete,
+    counts_after,
+    find_change,
+    revise_rows,
+    with_rows,
+    write_search_index,
+)
 from geoindex.progress import Progress, Stages
 from geoindex.store.gallery import BASE, Gallery, firsts
 from geoindex.store.generations import Generation, IndexFolder
@@ -96,9 +104,7 @@ def draft_purged(
         write_vouchers(index.tables, folder, versions)
     with stages("search index"):
         write_search_index(folder, parent, sidecar, rows)
-    counts = parent.manifest.counts | {"images": int((images.row_of >= 0).sum()), "removed": 0}
-    for split in ("gallery", "val", "test"):
-        counts[split] -= change.left.count("train" if split == "gallery" else split)
+    counts = counts_after(parent, change) | {"removed": 0}
     manifest = replace(
         parent.manifest, generation=name, tables=versions, counts=counts, canaries=[], files={},
         created=datetime.now(UTC).isoformat(timespec="seconds"), timings_s=stages.rounded(),
@@ -114,19 +120,14 @@ def _patched(
     version = parent.manifest.tables[level]
     schema = index.tables.schema(level, version)
     batches = index.tables.scan(level, version, schema.names)
-    return schema, batches if changed is None else _replaced(batches, LEVELS[level], changed.select(schema.names))
+    return schema, batches if changed is None else _with_rows(batches, LEVELS[level], changed)
 
 
-def _replaced(batches: Iterator["pa.RecordBatch"], key: str, changed: "pa.Table") -> Iterator["pa.RecordBatch"]:
+def _with_rows(batches: Iterator["pa.RecordBatch"], key: str, changed: "pa.Table") -> Iterator["pa.RecordBatch"]:
     import pyarrow as pa
 
-    keys = changed[key].to_numpy()
     for batch in batches:
-        own = batch[key].to_numpy()
-        place = np.minimum(np.searchsorted(keys, own), len(keys) - 1)
-        rows = np.where(keys[place] == own, len(own) + place, np.arange(len(own)))
-        both = pa.concat_tables([pa.Table.from_batches([batch]), changed])
-        yield from both.take(rows).combine_chunks().to_batches()
+        yield from with_rows(pa.Table.from_batches([batch]), key, changed).combine_chunks().to_batches()
 
 
 def _write_files(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoindex.errors import ConfigError
+from geoindex.errors import ConfigError, GeoindexError, IndexDamagedError
 from geoindex.geocells.clusters import Clusters
 from geoindex.geocells.fitting import read_partition
 from geoindex.geocells.partition import Partition, VoronoiPartition
@@ -53,19 +53,28 @@ def stored_sites(index: IndexFolder, generation: Generation) -> tuple[Partition,
         IndexDamagedError: if a table is not what was written.
     """
     tables, versions = index.tables, generation.manifest.tables
-    cells = tables.read("cells", versions["cells"], ["cell", "site_lat", "site_lon"])
-    geocells = generation.manifest.geocells
-    partition: Partition = (
-        read_partition(geocells["partition"])
-        if "partition" in geocells
-        else VoronoiPartition(cells["site_lat"].to_numpy(), cells["site_lon"].to_numpy(), geocells["method"])
-    )
+    partition = _partition(index, generation)
     columns = ["cluster", "inside", "cell", "site_lat", "site_lon"]
     clusters = tables.read("clusters", versions["clusters"], columns)
     inside = np.array(clusters["inside"].to_pylist(), np.int64).reshape(clusters.num_rows, -1)
     outer = _outer(generation) if inside.shape[1] else None
     group = inside[:, -1] if inside.shape[1] else clusters["cell"].to_numpy().astype(np.int64)
     return partition, Clusters(clusters["site_lat"].to_numpy(), clusters["site_lon"].to_numpy(), group, outer)
+
+
+def _partition(index: IndexFolder, generation: Generation) -> Partition:
+    geocells = generation.manifest.geocells
+    if "partition" in geocells:
+        try:
+            return read_partition(geocells["partition"])
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, GeoindexError) as error:
+            raise IndexDamagedError(
+                f"The manifest of '{generation.folder}' has no cells that can be meant; "
+                f"run 'geoindex repair {index.root}'."
+            ) from error
+    columns = ["cell", "site_lat", "site_lon"]
+    cells = index.tables.read("cells", generation.manifest.tables["cells"], columns)
+    return VoronoiPartition(cells["site_lat"].to_numpy(), cells["site_lon"].to_numpy(), geocells["method"])
 
 
 def _outer(generation: Generation) -> Clusters | None:

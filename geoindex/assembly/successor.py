@@ -115,7 +115,7 @@ def draft_successor(
         write_search_index(folder, parent, sidecar, rows)
     manifest = replace(
         parent.manifest, generation=name, parent=parent.manifest.generation, tables=versions,
-        created=datetime.now(UTC).isoformat(timespec="seconds"), counts=_counts(parent, change),
+        created=datetime.now(UTC).isoformat(timespec="seconds"), counts=counts_after(parent, change),
         drift=_drift(parent, sidecar, change).to_dict(), timings_s=stages.rounded(), canaries=[], files={},
     )  # fmt: skip
     with stages("verify"):
@@ -194,16 +194,16 @@ def _write_sidecar(folder: Path, sidecar: Sidecar, rows: Mapping[str, "pa.Table"
 
 
 def with_rows(table: "pa.Table", key: str, changed: "pa.Table") -> "pa.Table":
-    """Return a table that counts its rows in `key` from 0, with some of them replaced."""
+    """Return a table with those rows replaced that another one, sorted by `key`, has too; columns it lacks stay."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
-    mask = np.zeros(table.num_rows, bool)
-    mask[changed[key].to_numpy()] = True
-    for number, name in enumerate(table.column_names):
-        if name in changed.column_names and not pa.types.is_nested(table.schema.field(name).type):
-            old, new = table[name].combine_chunks(), changed[name].combine_chunks()
-            table = table.set_column(number, table.schema.field(name), pc.replace_with_mask(old, pa.array(mask), new))
+    wanted, own = changed[key].to_numpy(), table[key].to_numpy()
+    place = np.minimum(np.searchsorted(wanted, own), len(wanted) - 1)
+    rows = pa.array(np.where(wanted[place] == own, len(own) + place, np.arange(len(own))))
+    for number, field in enumerate(table.schema):
+        if field.name in changed.column_names:
+            both = pa.chunked_array([*table[field.name].chunks, *changed[field.name].cast(field.type).chunks])
+            table = table.set_column(number, field, both.take(rows))
     return table
 
 
@@ -239,7 +239,8 @@ def complete(index: IndexFolder, folder: Path, parent: Generation, manifest: Man
     return draft
 
 
-def _counts(parent: Generation, change: Change) -> dict[str, int]:
+def counts_after(parent: Generation, change: Change) -> dict[str, int]:
+    """Return the counts of the manifest as a change makes them."""
     counts, left = dict(parent.manifest.counts), change.left
     counts["images"] += len(change.joined.embeddings) - len(left)
     counts["removed"] = counts.get("removed", 0) + len(left)

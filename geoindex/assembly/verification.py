@@ -3,11 +3,13 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geoindex.encoder.projection import Projection
-from geoindex.errors import IndexDamagedError
+from geoindex.errors import GeoindexError, IndexDamagedError
+from geoindex.recipe import EncoderRecipe
 from geoindex.search.searcher import Searcher
-from geoindex.store.generations import Generation
+from geoindex.store.generations import Generation, IndexFolder
 from geoindex.store.schemas import vectors_from_arrow
 from geoindex.store.tables import LanceTables
 
@@ -37,6 +39,23 @@ def verify_generation(tables: LanceTables, generation: Generation) -> None:
     verify_answers(tables, generation)
 
 
+def verify_encoder(index: IndexFolder, generation: Generation) -> None:
+    """Load the encoder that an index keeps, if it does: its fingerprint stands for a checksum.
+
+    Raises:
+        IndexDamagedError: if it is not what was written.
+    """
+    entry = generation.manifest.encoder
+    if not entry["kept"]:
+        return
+    from geoindex.encoder import load_encoder
+
+    try:
+        load_encoder(str(index.encoder_folder(entry["fingerprint"])), EncoderRecipe(device="cpu"))
+    except GeoindexError as error:
+        raise IndexDamagedError(str(error)) from error
+
+
 def verify_answers(tables: LanceTables, generation: Generation) -> None:
     """Compare what a generation answers with its canaries and with the tables that it was made from.
 
@@ -58,10 +77,12 @@ def _compare_gallery(tables: LanceTables, generation: Generation, searcher: Sear
     rows = np.array([fact["row"] for fact in gallery.facts(places)])
     where = f"row IN ({', '.join(map(str, rows))})"
     stored = tables.read("images", generation.manifest.tables["images"], ["row", "features"], where)
+    if not np.array_equal(stored["row"].to_numpy(), np.sort(rows)):
+        raise _damaged(generation, "the images table lacks images of the gallery")
     features = vectors_from_arrow(stored["features"].combine_chunks())[np.argsort(np.argsort(rows))]
     projection = Projection.load(generation.whole("projection.safetensors"))
     embeddings = projection.apply(features.astype(np.float32))
-    if not np.allclose(embeddings, gallery.vectors(places), atol=TOLERANCE):
+    if not _alike(embeddings, gallery.vectors(places)):
         raise _damaged(generation, "embeddings of the gallery are not those of the stored features")
 
 
@@ -78,8 +99,13 @@ def _compare_search(tables: LanceTables, generation: Generation, searcher: Searc
         where = f"cell IN ({', '.join(map(str, cells))})"
         stored = tables.read("clusters", generation.manifest.tables["clusters"], ["cluster", "embedding"], where)
         exact = vectors_from_arrow(stored["embedding"].combine_chunks()) @ query.astype(np.float32)
-        if not np.allclose(scores[found], exact, atol=TOLERANCE):
+        if not _alike(scores[found], exact):
             raise _damaged(generation, "the search index does not hold the stored geo-embeddings")
+
+
+def _alike(found: NDArray[np.floating], wanted: NDArray[np.floating]) -> bool:
+    """Tell whether two arrays hold the same, within `TOLERANCE`; a table that is another one has other rows."""
+    return found.shape == wanted.shape and np.allclose(found, wanted, atol=TOLERANCE)
 
 
 def _damaged(generation: Generation, fault: str) -> IndexDamagedError:

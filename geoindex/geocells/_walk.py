@@ -170,6 +170,35 @@ def _look_around(
 
 
 @compiled
+def _look_farther(
+    radius: float, max_chord: float, sites: Records, nodes: Records, rows: Rows,
+    queue: Records, place: Rows, seen: Records, seen_place: Rows, stack: Rows,
+) -> None:  # fmt: skip
+    """Let the visited site that has looked least far look out to `radius`."""
+    here, rank = seen[0].site, seen[0].rank
+    _look_around(here, radius, max_chord, sites, nodes, rows, queue, place, stack)
+    if radius >= max_chord:
+        _drop_first(seen, seen_place)
+    else:
+        _sink(seen, seen_place, here, radius, rank)
+
+
+@compiled
+def _leave(here: int, sites: Records, nodes: Records, rows: Rows, queue: Records, place: Rows) -> None:
+    """Go on to the next row of a site, or take the site out of the queue after its last one."""
+    site = sites[here]
+    site.next += 1
+    if site.next < site.end:
+        if place[here] >= 0:
+            _sink(queue, place, here, site.reach, rows[site.next])
+        return
+    if place[here] >= 0:
+        _drop_first(queue, place)
+    site.reach = -1.0
+    _refresh(site.leaf, nodes, sites)
+
+
+@compiled
 def walk(sites: Records, nodes: Records, rows: Rows, site_of: Rows, max_chord: float) -> tuple[Rows, Floats, Rows]:
     """Order rows by growing reachability; ties go to the lowest row.
 
@@ -197,13 +226,8 @@ def walk(sites: Records, nodes: Records, rows: Rows, site_of: Rows, max_chord: f
             looked = seen[0].value
             if looked >= least:  # nobody can reach a site before the first of the queue
                 break
-            here, rank = seen[0].site, seen[0].rank
             radius = min(max_chord, least * REACH if least < np.inf else max(looked * GROWTH, LEAST))
-            _look_around(here, radius, max_chord, sites, nodes, rows, queue, place, stack)
-            if radius >= max_chord:
-                _drop_first(seen, seen_place)
-            else:
-                _sink(seen, seen_place, here, radius, rank)
+            _look_farther(radius, max_chord, sites, nodes, rows, queue, place, seen, seen_place, stack)
         if queue[-1].site > 0:
             here = queue[0].site
         else:  # nothing within reach: on with the first row that is left
@@ -215,15 +239,7 @@ def walk(sites: Records, nodes: Records, rows: Rows, site_of: Rows, max_chord: f
         ordering[step], reachability[row] = row, site.reach
         if site.source >= 0:
             predecessor[row] = rows[sites[site.source].first]
-        site.next += 1
-        if site.next < site.end:
-            if place[here] >= 0:
-                _sink(queue, place, here, site.reach, rows[site.next])
-        else:
-            if place[here] >= 0:
-                _drop_first(queue, place)
-            site.reach = -1.0
-            _refresh(site.leaf, nodes, sites)
+        _leave(here, sites, nodes, rows, queue, place)
         if site.turn < 0:  # the copies of a site that was visited reach nothing sooner
             site.turn = step
             if site.core <= max_chord:

@@ -69,6 +69,19 @@ class LeftOut:
         }
 
 
+def broken_of(left_out: Mapping[str, Any]) -> int:
+    """Return how many samples were broken, not merely none of ours, of what `LeftOut.to_dict` gave."""
+    return sum(entry["count"] for entry in left_out.values() if entry["broken"])
+
+
+def left_out_lines(left_out: Mapping[str, Any]) -> list[str]:
+    """Return what `LeftOut.to_dict` gave as lines for people."""
+    return [
+        f"left out {entry['count']}: {reason} (such as {', '.join(entry['examples'][:3])})"
+        for reason, entry in left_out.items()
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class Scan:
     """What a source found.

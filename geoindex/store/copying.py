@@ -17,11 +17,10 @@ from geoindex.store.generations import SEAL_NAME, Generation, IndexFolder
 from geoindex.store.manifest import MANIFEST_NAME
 from geoindex.store.space import require_space
 from geoindex.store.tables import TABLES
+from geoindex.store.tombstones import TOMBSTONES_NAME
 
-REMOVED_NAME = "removed.json"
-"""The list of photos that were removed for good, which every copy must have too."""
-
-BLOCK_BYTES = 2**20
+POURED_BYTES = 2**20
+"""Bytes that are copied at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ class Part:
     def pour(self, source: BinaryIO, sink: BinaryIO, bar: Progress) -> bool:
         """Copy the bytes of this part from one stream to another; tell whether they are those of its record."""
         found, left = Measure(self.record.block_bytes), self.record.bytes
-        while left and (block := source.read(min(BLOCK_BYTES, left))):
+        while left and (block := source.read(min(POURED_BYTES, left))):
             found.update(block)
             sink.write(block)
             left -= len(block)
@@ -111,12 +110,12 @@ def _measured(path: Path, root: Path) -> Part:
 
 def _removed(root: Path) -> list[Part]:
     """Read the list of removed photos at once, because another process may replace it."""
-    path = root / REMOVED_NAME
+    path = root / TOMBSTONES_NAME
     if not path.exists():
         return []
     with _reading(path, root):
         data = path.read_bytes()
-    return [Part(REMOVED_NAME, FileRecord(len(data), hashlib.sha256(data).hexdigest()), data)]
+    return [Part(TOMBSTONES_NAME, FileRecord(len(data), hashlib.sha256(data).hexdigest()), data)]
 
 
 @contextmanager
@@ -131,7 +130,7 @@ def _reading(path: Path, root: Path) -> Iterator[None]:
 
 def bar_of(parts: tuple[Part, ...], label: str) -> Progress:
     """Return a bar that fills while the parts are poured."""
-    return Progress(label, sum(-(-part.record.bytes // BLOCK_BYTES) for part in parts), "MB")
+    return Progress(label, sum(-(-part.record.bytes // POURED_BYTES) for part in parts), "MB")
 
 
 def copy_generation(index: IndexFolder, generation: Generation, parts: tuple[Part, ...], out: Path) -> None:

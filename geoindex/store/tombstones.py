@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 TOMBSTONES_NAME = "removed.json"
 
+REMOVED = "it was removed from this index for good"
+"""Why a sample is not taken that has one of the ids."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tombstones:

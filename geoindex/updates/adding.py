@@ -19,10 +19,11 @@ from geoindex.images import content_hash
 from geoindex.progress import Stages
 from geoindex.snapshot import OwnEncoder
 from geoindex.sources import Source, open_source
-from geoindex.sources.source import EmbeddedSource, LeftOut
+from geoindex.sources.source import EmbeddedSource, LeftOut, broken_of, left_out_lines
 from geoindex.store.drift import Drift
 from geoindex.store.generations import Generation, IndexFolder
 from geoindex.store.schemas import image_schema
+from geoindex.store.tombstones import REMOVED
 from geoindex.types import Samples
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ Rows = NDArray[np.int64]
 KNOWN = "it is in the index already"
 COPY = "a copy of it is in the index already"
 TAKEN = "another photo of the index has its id; give --prefix"
-REMOVED = "it was removed from this index for good"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Addition:
     @property
     def failed(self) -> int:
         """Number of samples that are broken, not merely there already."""
-        return sum(entry["count"] for entry in self.left_out.values() if entry["broken"])
+        return broken_of(self.left_out)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON types."""
@@ -71,8 +71,7 @@ class Addition:
     def to_text(self) -> str:
         """Return it as lines."""
         lines = [f"{self.path}: added {self.added:,}; generation {self.generation} has {self.images:,} in its gallery"]
-        for reason, entry in self.left_out.items():
-            lines.append(f"left out {entry['count']}: {reason} (such as {', '.join(entry['examples'][:3])})")
+        lines += left_out_lines(self.left_out)
         if self.rebuild_due:
             lines.append(f"a rebuild is due: {self.rebuild_due}; run 'geoindex rebuild {self.path}'")
         return "\n".join(lines)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from works import WORKS, answers, begin, build, check_sound, live, rebuild
+from works import WORKS, answers, begin, check_sound, live, twice_built
 
 from geoindex.errors import StorageError
 from geoindex.integrity import verify_index
@@ -25,10 +25,7 @@ SIZES = (0, 150, 1000, 2500, 5600, 9000, 15_900)
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
     """Two generations; nobody writes to it."""
-    path = tmp_path_factory.mktemp("base") / "index"
-    build(path, 3)
-    rebuild(path, 4)
-    return path
+    return twice_built(tmp_path_factory.mktemp("base") / "index")
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from power_loss import LOSSES, Disk, restore
-from works import WORKS, answers, begin, build, check_sound, live, rebuild
+from works import WORKS, answers, begin, check_sound, live, twice_built
 
 import geoindex
 from geoindex.integrity import verify_index
@@ -25,10 +25,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc tells whi
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
     """Two generations; nobody writes to it."""
-    path = tmp_path_factory.mktemp("base") / "index"
-    build(path, 3)
-    rebuild(path, 4)
-    return path
+    return twice_built(tmp_path_factory.mktemp("base") / "index")
 
 
 @pytest.fixture(scope="module")
@@ -220,7 +217,7 @@ def test_a_kill_at_a_sync_leaves_the_state_before_or_after(base, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", REBUILDS)
+@pytest.mark.parametrize("name", WORKS)
 def test_a_kill_at_every_sync(base, tmp_path, name):
     """The next process gets ready while one runs."""
     waiting = [Kill(base, tmp_path / f"{n}", name, n) for n in (1, 2)]

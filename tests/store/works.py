@@ -33,6 +33,13 @@ def rebuild(path, cells=5):
     geoindex.rebuild_index(path, geocells={"n_cells": cells})
 
 
+def twice_built(path):
+    """Make an index of two generations."""
+    build(path, 3)
+    rebuild(path, 4)
+    return path
+
+
 def rollback(path):
     roll_back(path, "000001")
 

@@ -14,7 +14,8 @@ from geoindex.geocells.fitting import FittedPartition
 from geoindex.integrity import verify_index
 from geoindex.recipe_files import recipe_from_dict
 from geoindex.store.generations import IndexFolder
-from geoindex.updates.adding import COPY, KNOWN, REMOVED, TAKEN, add_images
+from geoindex.store.tombstones import REMOVED
+from geoindex.updates.adding import COPY, KNOWN, TAKEN, add_images
 from geoindex.updates.removing import remove_images
 from geoindex.updates.rollback import roll_back
 
@@ -130,7 +131,7 @@ def test_a_removed_photo_does_not_come_back_by_building(tmp_path):
     remove_images(path, ids(0, 10))
     report = geoindex.build_index(source(500), out=path, split_by="none")
     assert report.counts["gallery"] == 490
-    assert report.left_out["it was removed from this index for good"] == {
+    assert report.left_out[REMOVED] == {
         "count": 10, "examples": ids(0, 5), "broken": False,
     }  # fmt: skip
     remove_images(path, ids(10, 499))

@@ -1,8 +1,6 @@
-"""Power cuts and kills at syncs while photos are added, removed or purged."""
+"""Power cuts at syncs while photos are added, removed or purged."""
 
 import shutil
-import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -143,41 +141,3 @@ def test_a_power_cut_at_every_sync(bases, tmp_path, name, queries):
             go_through(path, name, queries, right)
             shutil.rmtree(path.parent)
     assert len(seen) > len(moments) / 2
-
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-sys.path[:0] = sys.argv[1].split(os.pathsep)
-from test_update_stops import WORKS
-work, path, last = WORKS[sys.argv[2]], Path(sys.argv[3]), int(sys.argv[4])
-syncs, fsync = 0, os.fsync
-
-def sync(descriptor):
-    global syncs
-    syncs += 1
-    if syncs == last:
-        os.kill(os.getpid(), signal.SIGKILL)
-    fsync(descriptor)
-
-os.fsync = sync
-work(path)
-print("returned", flush=True)
-"""
-
-
-@pytest.mark.parametrize(("name", "last"), [("add", 9), ("remove", 2), ("compact", 40)])
-def test_a_kill_at_a_sync(bases, tmp_path, name, last, queries):
-    path = shutil.copytree(bases[name], tmp_path / "index")
-    here = Path(__file__).parent
-    paths = f"{here}:{here.parent}:{here.parent / 'store'}"
-    command = [sys.executable, "-c", KILLED, paths, name, str(path), str(last)]
-    code = Path(geoindex.__file__).parents[1]
-    killed = subprocess.run(command, cwd=code, capture_output=True, text=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    right = [answers(bases[name], queries)]
-    again = shutil.copytree(bases[name], tmp_path / "unbroken")
-    WORKS[name](again)
-    right.append(answers(again, queries))
-    check(path, name, queries, right, finished=False)
-    go_through(path, name, queries, right)
