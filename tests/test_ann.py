@@ -4,6 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoindex.ann import NO_CLUSTER, TwoStageIndex
+from geoindex.ann.cells import PACKED_CELLS, CellScan
+from geoindex.ann.lists import HALF_CLUSTERS
 from geoindex.errors import IndexDamagedError
 from geoindex.store.checked import CheckedFile
 
@@ -69,3 +71,85 @@ def test_a_file_of_something_else_is_an_error(tmp_path):
     path.write_bytes(b"not an index at all")
     with pytest.raises(IndexDamagedError, match="geoindex repair"):
         TwoStageIndex.load(CheckedFile(path))
+
+
+def test_many_cells_are_estimated_within_the_stated_bound():
+    rng = np.random.default_rng(4)
+    scan = CellScan(unit(rng, PACKED_CELLS, 24))
+    queries = unit(rng, 30, 24) * np.linspace(0.1, 20, 30, dtype=np.float32)[:, None]
+    estimates, bound = scan.estimate(queries)
+    off = np.abs(estimates - queries @ scan.vectors.T)
+    assert (off <= bound[:, None] + 1e-6).all()
+    assert (bound < 0.05 * np.linalg.norm(queries, axis=1)).all()
+    assert off.max() > 0  # they are estimates
+    rows, cells = np.array([0, 3, 29]), np.array([5, 1023, 7])
+    np.testing.assert_allclose(scan.some(queries, rows, cells), (queries @ scan.vectors.T)[rows, cells], rtol=1e-5)
+
+
+def test_few_cells_are_read_as_they_are():
+    rng = np.random.default_rng(5)
+    scan = CellScan(unit(rng, PACKED_CELLS - 1, 24))
+    queries = unit(rng, 3, 24)
+    estimates, bound = scan.estimate(queries)
+    np.testing.assert_array_equal(estimates, queries @ scan.vectors.T)
+    assert bound.tolist() == [0, 0, 0]
+
+
+def test_zeros_are_estimated_as_zeros():
+    rng = np.random.default_rng(6)
+    vectors = unit(rng, PACKED_CELLS, 8)
+    vectors[3] = 0
+    estimates, _ = CellScan(vectors).estimate(np.concatenate([np.zeros((1, 8), np.float32), unit(rng, 1, 8)]))
+    assert (estimates[0] == 0).all()
+    assert estimates[1, 3] == 0
+
+
+@pytest.fixture
+def large(tmp_path):
+    """An index with so many clusters that they are stored as float16, in a file."""
+    rng = np.random.default_rng(7)
+    cells, clusters = unit(rng, 50, 16), unit(rng, HALF_CLUSTERS, 16)
+    cell_of = np.sort(rng.integers(0, 50, HALF_CLUSTERS))
+    TwoStageIndex.build(cells, clusters, cell_of).save(tmp_path / "index.faiss")
+    return CheckedFile(tmp_path / "index.faiss"), clusters, cell_of
+
+
+def test_many_clusters_are_stored_in_half_the_bytes(large):
+    file, clusters, cell_of = large
+    index = TwoStageIndex.load(file)
+    assert index.entries == np.float16
+    assert len(file) < HALF_CLUSTERS * (16 * 2 + 8) * 1.2
+    queries = unit(np.random.default_rng(8), 4, 16)
+    found, scores = index.clusters_in(queries, np.array([[3, -1, 9]] * 4))
+    assert (found[:, 1] == NO_CLUSTER).all()
+    for row, query in enumerate(queries):
+        for place, cell in ((0, 3), (2, 9)):
+            kept = found[row, place][found[row, place] != NO_CLUSTER]
+            assert sorted(kept) == np.flatnonzero(cell_of == cell).tolist()
+            np.testing.assert_allclose(scores[row, place][: len(kept)], clusters[kept] @ query, atol=2e-3)
+            assert (np.diff(scores[row, place][: len(kept)]) <= 0).all()
+
+
+def test_a_copy_of_a_large_index_can_be_changed(large, tmp_path):
+    file, clusters, cell_of = large
+    copy, new = TwoStageIndex.load_copy(file), unit(np.random.default_rng(9), 1, 16)
+    cell = int(cell_of[77])
+    copy.replace(np.array([cell]), new, np.array([77]), new, np.array([cell]))
+    copy.save(tmp_path / "changed.faiss")
+    changed = TwoStageIndex.load(CheckedFile(tmp_path / "changed.faiss"))
+    assert changed.search(new, 1).clusters[0, 0] == 77
+    assert changed.search(new, 1).cells[0, 0] == cell
+    assert TwoStageIndex.load(file).search(clusters[77:78], 50).clusters[0, 0] == 77  # the file is as it was
+
+
+def test_a_file_whose_entries_are_of_another_kind_is_refused(tmp_path):
+    import faiss
+
+    quantizer = faiss.IndexFlatIP(8)
+    quantizer.add(unit(np.random.default_rng(0), 2, 8))
+    kind = faiss.ScalarQuantizer.QT_8bit
+    bytes_ = faiss.IndexIVFScalarQuantizer(quantizer, 8, 2, kind, faiss.METRIC_INNER_PRODUCT, False)
+    bytes_.train(unit(np.random.default_rng(1), 20, 8))
+    faiss.write_index(bytes_, str(tmp_path / "index.faiss"))
+    with pytest.raises(IndexDamagedError, match="is not an index of cells and clusters"):
+        TwoStageIndex.load(CheckedFile(tmp_path / "index.faiss"))

@@ -211,7 +211,7 @@ def write_search_index(folder: Path, parent: Generation, sidecar: Sidecar, rows:
     """Write the parent's search index with the geo-embeddings that change; nothing if none does."""
     if not rows:
         return
-    ann = TwoStageIndex.load(parent.checked("index.faiss"))
+    ann = TwoStageIndex.load_copy(parent.checked("index.faiss"))
     cells, clusters = rows["cells"], rows["clusters"]
     changed = clusters["cluster"].to_numpy().astype(np.int64)
     ann.replace(

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from geoindex.encoder.projection import Projection
 from geoindex.errors import GeoindexError, IndexDamagedError
 from geoindex.recipe import EncoderRecipe
+from geoindex.search.posterior import Breadth
 from geoindex.search.searcher import Searcher
 from geoindex.store.generations import Generation, IndexFolder
 from geoindex.store.schemas import vectors_from_arrow
@@ -25,7 +26,7 @@ def record_canaries(searcher: Searcher, top_cells: int) -> list[dict[str, Any]]:
     live = np.flatnonzero(searcher.sidecar.gallery.live())
     rows = live[np.unique(np.linspace(0, len(live) - 1, min(CANARIES, len(live))).astype(np.int64))]
     queries = searcher.sidecar.gallery.vectors(rows).astype(np.float32)
-    rankings = searcher.rank(queries, top_cells)
+    rankings = searcher.rank(queries, Breadth(top_cells))
     return [{"row": int(row), "cluster": int(r.clusters[0])} for row, r in zip(rows, rankings, strict=True)]
 
 

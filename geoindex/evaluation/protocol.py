@@ -16,6 +16,7 @@ from geoindex.evaluation.rivals import best_constant, nearest_image, random_pair
 from geoindex.geo import haversine_km
 from geoindex.index import GeoIndex, open_index
 from geoindex.metrics import measure
+from geoindex.search.posterior import Breadth
 from geoindex.sources import open_source
 from geoindex.sources.source import EmbeddedSource
 from geoindex.store.generations import IndexFolder
@@ -150,7 +151,7 @@ def _report(index: GeoIndex, queries: Queries, seed: int) -> Report:
 def rule_errors(index: GeoIndex, queries: Queries) -> dict[str, Floats]:
     """Return the error of every rule of estimation, (Q,) km each, from one search."""
     top_cells = int(index.manifest.recipe["search"]["top_cells"])
-    rankings = index.searcher.rank(queries.embeddings, top_cells)
+    rankings = index.searcher.rank(queries.embeddings, Breadth(top_cells))
 
     def error_km(rule: str) -> Floats:
         points = np.array([estimate_point(ranking.posterior, rule) for ranking in rankings])

@@ -96,9 +96,7 @@ def _nearest_fact(searcher: Searcher, ranking: Ranking, lat: float, lon: float) 
     table, rows = searcher.sidecar.clusters, ranking.clusters
     if row >= len(rows):
         row -= len(rows)
-        occupied = np.flatnonzero(searcher.geography.cell_images > 0)
-        unprobed = np.setdiff1d(occupied, searcher.geography.cell[rows])
-        table, rows = searcher.sidecar.cells, unprobed
+        table, rows = searcher.sidecar.cells, ranking.unprobed
     return table.rows(rows[row : row + 1])[0]
 
 

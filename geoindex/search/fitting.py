@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from geoindex.ann import TwoStageIndex
 from geoindex.estimate import DEFAULT_RULE, choose_rule
 from geoindex.recipe import SearchRecipe
-from geoindex.search.posterior import Geography, Scales, fit_scales, rank_clusters
+from geoindex.search.posterior import Breadth, Geography, Ranker, Scales
+from geoindex.search.scaling import fit_scales
 
 MIN_VALIDATION = 30
 """Validation images below which scales and rule keep their written defaults."""
@@ -63,7 +64,8 @@ def fit_posterior(ann: TwoStageIndex, geography: Geography, validation: Validati
     # not the first of them: tables and folders are often in the order of countries
     count = len(validation.lat)
     rows = np.linspace(0, count - 1, min(count, MAX_RULE_QUERIES)).astype(np.int64)
-    rankings = rank_clusters(ann, geography, fit.scales, validation.queries[rows], recipe.top_cells)
+    ranker = Ranker.of(ann, geography, fit.scales)
+    rankings = ranker.rank(validation.queries[rows], Breadth(recipe.top_cells))
     posteriors = [ranking.posterior for ranking in rankings]
     best, scores = choose_rule(posteriors, validation.lat[rows], validation.lon[rows])
     chosen_on = "recipe" if named else "validation"

@@ -4,13 +4,16 @@ p(c) is the softmax of scaled cell scores over all cells, p(m|c) the softmax of 
 the cell, p(m) = p(c) p(m|c). With the prior on, cells and clusters also weigh by their share of the gallery.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoindex.ann import NO_CLUSTER, TwoStageIndex, top_columns
+from geoindex.ann import NO_CELL, NO_CLUSTER, TwoStageIndex
 from geoindex.estimate import Posterior
 
 Floats = NDArray[np.float64]
@@ -18,8 +21,10 @@ Floats = NDArray[np.float64]
 DEFAULT_SCALE = 20.0
 """Logit scale where validation cannot fit one: a cosine 0.05 higher makes a cell e times likelier."""
 
-SCALE_BOUNDS = (0.1, 500.0)
-CHUNK_QUERIES = 256
+LEAST = np.finfo(np.float32).min
+TINY = np.finfo(np.float64).tiny
+CHUNK_QUERIES = 64
+"""Queries that one thread answers together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,7 @@ class Geography:
     Attributes:
         cell_lat, cell_lon, cell_images: (C,).
         lat, lon, images, cell: of the clusters, (M,), ordered by cell.
+        stand_in: the cluster at whose place a cell lies, (C,), -1 where that is the cell's own centroid.
     """
 
     cell_lat: Floats
@@ -52,9 +58,55 @@ class Geography:
     lon: Floats
     images: NDArray[np.int64]
     cell: NDArray[np.int64]
+    stand_in: NDArray[np.int64] | None = None
+
+    def within(self, inside: NDArray[np.bool_]) -> "Geography":
+        """Return it with cells that are inside in part where the largest of their clusters inside, (M,), is."""
+        whole = np.bincount(self.cell, ~inside, len(self.cell_lat)) == 0
+        rows = np.flatnonzero(inside & ~whole[self.cell])
+        rows = rows[np.lexsort((-self.images[rows], self.cell[rows]))]
+        cells, first = np.unique(self.cell[rows], return_index=True)
+        stand_in = np.full(len(self.cell_lat), -1)
+        stand_in[cells] = rows[first]
+        moved = stand_in >= 0
+        lat = np.where(moved, self.lat[stand_in], self.cell_lat)
+        lon = np.where(moved, self.lon[stand_in], self.cell_lon)
+        return replace(self, cell_lat=lat, cell_lon=lon, stand_in=stand_in)
 
 
 @dataclass(frozen=True, slots=True)
+class Weights:
+    """What is added to the logits of cells and clusters before the softmax of their level.
+
+    Attributes:
+        cell: (C,); -inf for a cell that cannot be the answer.
+        cluster: (M,); -inf likewise.
+    """
+
+    cell: NDArray[np.float32]
+    cluster: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, geography: Geography, prior: bool, inside: NDArray[np.bool_] | None = None) -> "Weights":
+        """Weigh by what each holds of the gallery.
+
+        Args:
+            geography: of the index.
+            prior: whether cells and clusters with more photos are likelier.
+            inside: the clusters that may be the answer, (M,); None: all. A cell of which some may counts by the share
+                of its photos that they hold.
+        """
+        images = geography.images if inside is None else np.where(inside, geography.images, 0)
+        held = np.bincount(geography.cell, weights=images, minlength=len(geography.cell_images))
+        with np.errstate(divide="ignore"):  # no photo, no chance
+            cell, cluster = np.log(held, dtype=np.float32), np.log(images, dtype=np.float32)
+        if not prior:
+            cell -= np.log(np.maximum(geography.cell_images, 1), dtype=np.float32)
+            cluster[images > 0] = 0.0
+        return cls(cell, cluster)
+
+
+@dataclass(frozen=True)
 class Ranking:
     """What the search says of one query.
 
@@ -62,139 +114,184 @@ class Ranking:
         clusters: clusters of the probed cells by falling probability, (K,).
         scores: cosine with each, (K,).
         probability: p(m) of each, (K,).
-        posterior: the same with the unprobed cells behind, for the rules of estimation.
+        logits: of every cell, (C,).
+        log_total: log of the sum of their exponentials.
+        geography: where they lie.
     """
 
     clusters: NDArray[np.int64]
-    scores: Floats
+    scores: NDArray[np.float32]
     probability: Floats
-    posterior: Posterior
+    logits: NDArray[np.float32]
+    log_total: float
+    geography: Geography
 
+    @cached_property
+    def unprobed(self) -> NDArray[np.int64]:
+        """The cells that may be the answer and were not probed, (U,)."""
+        possible = np.isfinite(self.logits)
+        possible[self.geography.cell[self.clusters]] = False
+        return np.flatnonzero(possible)
 
-def rank_clusters(
-    ann: TwoStageIndex, geography: Geography, scales: Scales, queries: NDArray[np.float32], top_cells: int
-) -> list[Ranking]:
-    """Rank the clusters of the `top_cells` most probable cells for each query, (Q, D) unit vectors."""
-    rankings: list[Ranking] = []
-    for start in range(0, len(queries), CHUNK_QUERIES):
-        chunk = queries[start : start + CHUNK_QUERIES]
-        log_cells = cell_log_probability(ann.cell_scores(chunk), geography, scales)
-        # not by score: with the prior on, the most probable cluster is often in a cell that scores lower
-        clusters, scores = ann.clusters_in(chunk, top_columns(log_cells, top_cells))
-        # one that lost its last photo is no answer
-        for row, found in enumerate((clusters != NO_CLUSTER) & (geography.images[clusters] > 0)):
-            kept = scores[row, found].astype(np.float64)
-            rankings.append(_rank(clusters[row, found], kept, log_cells[row], geography, scales))
-    return rankings
-
-
-def cell_log_probability(scores: NDArray[np.float32], geography: Geography, scales: Scales) -> Floats:
-    """Return log p(c) for every cell, (Q, C)."""
-    logits = scales.cell * scores.astype(np.float64)
-    if scales.prior:
-        logits = logits + np.log(np.maximum(geography.cell_images, 1))
-    logits[:, geography.cell_images == 0] = -np.inf  # no photo, no chance
-    return _log_softmax(logits)
-
-
-def _log_softmax(logits: Floats) -> Floats:
-    logits = logits - logits.max(axis=-1, keepdims=True)
-    return np.asarray(logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True)))
-
-
-def _rank(
-    clusters: NDArray[np.int64], scores: Floats, log_cells: Floats, geography: Geography, scales: Scales
-) -> Ranking:
-    log_p = log_cells[geography.cell[clusters]] + _log_within(clusters, scores, geography, scales)
-    order = np.argsort(-log_p, kind="stable")
-    clusters, scores, probability = clusters[order], scores[order], np.exp(log_p[order])
-    unprobed = geography.cell_images > 0
-    unprobed[geography.cell[clusters]] = False
-    posterior = Posterior(
-        np.concatenate([geography.lat[clusters], geography.cell_lat[unprobed]]),
-        np.concatenate([geography.lon[clusters], geography.cell_lon[unprobed]]),
-        np.concatenate([probability, np.exp(log_cells[unprobed])]),
-        scores,
-    )
-    return Ranking(clusters, scores, probability, posterior)
-
-
-def _log_within(clusters: NDArray[np.int64], scores: Floats, geography: Geography, scales: Scales) -> Floats:
-    """Return log p(m|c) of the clusters, which are all those of their cells."""
-    logits = scales.cluster * scores
-    if scales.prior:
-        logits = logits + np.log(geography.images[clusters])
-    cells, group = np.unique(geography.cell[clusters], return_inverse=True)
-    highest = np.full(len(cells), -np.inf)
-    np.maximum.at(highest, group, logits)
-    total = np.bincount(group, np.exp(logits - highest[group]), len(cells))
-    return np.asarray(logits - (highest + np.log(total))[group])
+    @cached_property
+    def posterior(self) -> Posterior:
+        """Where the photo may have been taken: the clusters, and the unprobed cells behind, for the rules."""
+        clusters, cells, geography = self.clusters, self.unprobed, self.geography
+        return Posterior(
+            np.concatenate([geography.lat[clusters], geography.cell_lat[cells]]),
+            np.concatenate([geography.lon[clusters], geography.cell_lon[cells]]),
+            np.concatenate([self.probability, np.exp(self.logits[cells] - self.log_total)]),
+            self.scores.astype(np.float64),
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class ScaleFit:
-    """Scales fitted on validation.
+class Breadth:
+    """How far a search looks.
 
     Attributes:
-        scales: the fitted scales.
-        queries: validation queries that were used.
-        cell_nats, cluster_nats: mean -log p of the true cell, and of the true cluster inside it.
-        cell_nats_uniform: the same for equally likely cells, the floor.
+        top_cells: most cells that are probed.
+        top_p: fewer are probed once they hold this share of the probability.
     """
 
+    top_cells: int
+    top_p: float = 1.0
+
+
+@dataclass(frozen=True)
+class Ranker:
+    """Ranks clusters for queries.
+
+    Attributes:
+        ann: geo-embeddings of cells and clusters.
+        geography: where they lie.
+        scales: how scores become probabilities.
+        weights: what is added to the logits.
+    """
+
+    ann: TwoStageIndex
+    geography: Geography
     scales: Scales
-    queries: int
-    cell_nats: float
-    cluster_nats: float
-    cell_nats_uniform: float
+    weights: Weights
+
+    @classmethod
+    def of(
+        cls, ann: TwoStageIndex, geography: Geography, scales: Scales, inside: NDArray[np.bool_] | None = None
+    ) -> "Ranker":
+        """Return one that answers with all clusters, or with those inside, (M,)."""
+        weights = Weights.of(geography, scales.prior, inside)
+        return cls(ann, geography if inside is None else geography.within(inside), scales, weights)
+
+    def rank(self, queries: NDArray[np.float32], breadth: Breadth) -> list[Ranking]:
+        """Rank the clusters of the most probable cells for each query, (Q, D) unit vectors.
+
+        A cell is chosen by its exact probability. p(c) of the others rests on scores that may be off by the bound of
+        `CellScan.estimate`, about 0.01, and so may log p of all by that times the scale; typically by a 20th of it.
+        """
+        chunks = [queries[start : start + CHUNK_QUERIES] for start in range(0, len(queries), CHUNK_QUERIES)]
+        if len(chunks) < 2:
+            return [ranking for chunk in chunks for ranking in self._rank_chunk(chunk, breadth)]
+        with ThreadPoolExecutor(os.cpu_count(), initializer=_one_thread) as pool:
+            done = pool.map(lambda chunk: self._rank_chunk(chunk, breadth), chunks)
+            return [ranking for chunk in done for ranking in chunk]
+
+    def _rank_chunk(self, queries: NDArray[np.float32], breadth: Breadth) -> list[Ranking]:
+        cells = self._cells(queries, breadth)
+        clusters, scores = self.ann.clusters_in(queries, cells.probed)
+        log_p = (self._log_within(clusters, scores) + cells.log_p[:, :, None]).reshape(len(queries), -1)
+        row, order = np.arange(len(queries))[:, None], np.argsort(-log_p, axis=1)
+        clusters, scores = clusters.reshape(log_p.shape)[row, order], scores.reshape(log_p.shape)[row, order]
+        log_p = log_p[row, order]
+        # those without a chance come last: the empty ends of lists, and clusters without a photo
+        found, probability = np.isfinite(log_p).sum(axis=1).tolist(), np.exp(log_p)
+        return [
+            Ranking(clusters[q, :n], scores[q, :n], probability[q, :n], cells.logits[q], cells.log_total[q],
+                    self.geography)
+            for q, n in enumerate(found)
+        ]  # fmt: skip
+
+    def _cells(self, queries: NDArray[np.float32], breadth: Breadth) -> "_Cells":
+        scan, scaled = self.ann.cells, np.float32(self.scales.cell) * queries
+        logits, slack = scan.estimate(scaled)
+        logits += self.weights.cell
+        count = min(breadth.top_cells, logits.shape[1])
+        # one of the best has at least the logit of the last of them, less what both may be off
+        least = np.partition(logits, -count, axis=1)[:, -count] - 2 * slack
+        rows, near = np.nonzero(logits >= np.maximum(least, LEAST)[:, None])
+        if slack.any():
+            logits[rows, near] = scan.some(scaled, rows, near) + self.weights.cell[near]
+        probed = _first_of_rows(rows, near, logits[rows, near], (len(queries), count))
+        highest = np.take_along_axis(logits, probed[:, :1], axis=1)
+        log_total = highest[:, 0] + np.log(np.exp(logits - highest).sum(axis=1)).astype(np.float64)
+        return _Cells(logits, log_total, _within_mass(probed, logits, log_total, breadth.top_p))
+
+    def _log_within(self, clusters: NDArray[np.int64], scores: NDArray[np.float32]) -> Floats:
+        """Return log p(m|c) of the clusters of the probed cells, (Q, k, W)."""
+        logits = self.scales.cluster * scores.astype(np.float64)
+        logits += self.weights.cluster[clusters]
+        logits[clusters == NO_CLUSTER] = -np.inf
+        return log_softmax(logits)
 
 
-def fit_scales(
-    ann: TwoStageIndex,
-    geography: Geography,
-    queries: NDArray[np.float32],
-    cell_of: NDArray[np.int64],
-    cluster_of: NDArray[np.int64],
-    prior: bool | None,
-) -> ScaleFit:
-    """Find the scales that make the true cells and clusters of validation queries likeliest.
+@dataclass(frozen=True, slots=True)
+class _Cells:
+    """What the first stage says of Q queries.
+
+    Attributes:
+        logits: of every cell, (Q, C).
+        log_total: log of the sum of their exponentials, (Q,).
+        probed: the most probable cells by falling probability, (Q, k), `NO_CELL` behind the last.
+    """
+
+    logits: NDArray[np.float32]
+    log_total: Floats
+    probed: NDArray[np.int64]
+
+    @property
+    def log_p(self) -> Floats:
+        """Log p(c) of the probed cells, (Q, k)."""
+        return np.take_along_axis(self.logits, self.probed, axis=1) - self.log_total[:, None]
+
+
+def _one_thread() -> None:
+    """Keep FAISS to the thread that calls it: the chunks of a batch share the cores."""
+    import faiss
+
+    faiss.omp_set_num_threads(1)
+
+
+def _first_of_rows(
+    rows: NDArray[np.int64], columns: NDArray[np.int64], values: NDArray[np.float32], shape: tuple[int, int]
+) -> NDArray[np.int64]:
+    """Return the columns of the largest values of each row, largest first, in this shape, `NO_CELL` behind the last.
 
     Args:
-        ann: the index.
-        geography: of its cells and clusters.
-        queries: embeddings, (Q, D).
-        cell_of: the true cell of each, (Q,).
-        cluster_of: the true cluster of each, (Q,).
-        prior: on, off, or None: whichever makes the true cells likelier.
+        rows: ascending, (n,).
+        columns: (n,).
+        values: (n,).
+        shape: Q rows, k columns.
     """
-    cells = ann.cell_scores(queries)
-    clusters, scores = ann.clusters_in(queries, cell_of[:, None])  # (Q, K), all those of the true cell
-    inside = np.where(clusters == NO_CLUSTER, -np.inf, scores.astype(np.float64))
-    share = np.log(geography.images[clusters])
-    true_column = (clusters == cluster_of[:, None]).argmax(axis=1)
-
-    def fit(prior: bool) -> ScaleFit:
-        def cell_nats(scale: float) -> float:
-            return _nats(cell_log_probability(cells, geography, Scales(cell=scale, prior=prior)), cell_of)
-
-        def cluster_nats(scale: float) -> float:
-            return _nats(_log_softmax(scale * inside + prior * share), true_column)
-
-        cell, cluster = _minimise(cell_nats), _minimise(cluster_nats)
-        uniform = float(np.log(cells.shape[1]))
-        return ScaleFit(Scales(cell, cluster, prior), len(cells), cell_nats(cell), cluster_nats(cluster), uniform)
-
-    return min(map(fit, [False, True] if prior is None else [prior]), key=lambda found: found.cell_nats)
+    order = np.lexsort((-values, rows))
+    starts = np.searchsorted(rows, np.arange(shape[0]))
+    place = np.arange(len(rows)) - starts[rows]
+    kept = place < shape[1]
+    out = np.full(shape, NO_CELL)
+    out[rows[kept], place[kept]] = columns[order[kept]]
+    return out
 
 
-def _nats(log_probability: Floats, column: NDArray[np.int64]) -> float:
-    """Return the mean of -log p in one column of each row."""
-    return -float(log_probability[np.arange(len(column)), column].mean())
+def _within_mass(
+    probed: NDArray[np.int64], logits: NDArray[np.float32], log_total: Floats, top_p: float
+) -> NDArray[np.int64]:
+    """Return the probed cells, (Q, k), without those behind the first ones that hold `top_p` of the probability."""
+    if top_p >= 1.0:
+        return probed
+    p = np.exp(np.take_along_axis(logits, probed, axis=1) - log_total[:, None]) * (probed != NO_CELL)
+    return np.where(np.cumsum(p, axis=1) - p < top_p, probed, NO_CELL)
 
 
-def _minimise(loss: Callable[[float], float]) -> float:
-    from scipy.optimize import minimize_scalar
-
-    low, high = np.log(SCALE_BOUNDS)
-    found = minimize_scalar(lambda x: loss(float(np.exp(x))), bounds=(low, high), method="bounded")
-    return float(np.exp(found.x))
+def log_softmax(logits: NDArray[Any]) -> NDArray[Any]:
+    """Return log p of the last axis; -inf where nothing has a chance."""
+    logits = logits - np.maximum(logits.max(axis=-1, keepdims=True, initial=-np.inf), LEAST)
+    total = np.exp(logits).sum(axis=-1, keepdims=True)
+    return np.asarray(logits - np.log(np.maximum(total, TINY)))

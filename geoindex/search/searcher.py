@@ -1,14 +1,15 @@
 """The files of a generation, opened for queries: search index, geography and gallery, memory-mapped."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.ann import TwoStageIndex
-from geoindex.errors import IndexDamagedError
-from geoindex.search.posterior import Geography, Ranking, Scales, rank_clusters
+from geoindex.errors import ConfigError, IndexDamagedError
+from geoindex.search.posterior import Breadth, Geography, Ranker, Ranking, Scales
+from geoindex.search.region import Region
 from geoindex.store.checked import CheckedTable
 from geoindex.store.generations import Generation
 from geoindex.store.manifest import check_parts
@@ -17,6 +18,9 @@ from geoindex.store.tombstones import Tombstones
 
 EVIDENCE_CLUSTERS = 8
 """Best clusters whose images are looked at for evidence."""
+
+REGIONS = 8
+"""Regions whose rankers are kept: one takes 4 bytes a cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +41,14 @@ class Searcher:
     """Answers queries from the files of one generation.
 
     Attributes:
-        ann: geo-embeddings of cells and clusters.
         sidecar: facts of cells, clusters and images.
-        geography: positions and counts as arrays.
-        scales: how scores become probabilities.
+        ranker: geo-embeddings of cells and clusters, where they lie, and how scores become probabilities.
+        inside: rankers that answer inside a region, the last ones that were asked for.
     """
 
-    ann: TwoStageIndex
     sidecar: Sidecar
-    geography: Geography
-    scales: Scales
+    ranker: Ranker
+    inside: dict[Region, Ranker] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def open(cls, generation: Generation) -> "Searcher":
@@ -60,7 +62,7 @@ class Searcher:
         sidecar = open_sidecar(generation)
         posterior = generation.manifest.posterior
         scales = Scales(posterior["cell_scale"], posterior["cluster_scale"], posterior["prior"])
-        searcher = cls(ann, sidecar, geography_of(sidecar), scales)
+        searcher = cls(sidecar, Ranker.of(ann, geography_of(sidecar), scales))
         searcher._check_counts(generation)
         return searcher
 
@@ -88,11 +90,38 @@ class Searcher:
         cluster = gallery.column("cluster")[gone]
         images = self.geography.images - np.bincount(cluster, minlength=len(self.geography.images))
         cell_images = np.bincount(self.geography.cell, weights=images, minlength=self.ann.n_cells).astype(np.int64)
-        return replace(self, sidecar=sidecar, geography=replace(self.geography, images=images, cell_images=cell_images))
+        geography = replace(self.geography, images=images, cell_images=cell_images)
+        return Searcher(sidecar, Ranker.of(self.ann, geography, self.ranker.scales))
 
-    def rank(self, queries: NDArray[np.float32], top_cells: int) -> list[Ranking]:
-        """Rank the clusters of the best cells for each query, (Q, D) unit vectors."""
-        return rank_clusters(self.ann, self.geography, self.scales, queries, top_cells)
+    @property
+    def ann(self) -> TwoStageIndex:
+        """Geo-embeddings of cells and clusters."""
+        return self.ranker.ann
+
+    @property
+    def geography(self) -> Geography:
+        """Positions and counts of cells and clusters."""
+        return self.ranker.geography
+
+    def rank(self, queries: NDArray[np.float32], breadth: Breadth, region: Region | None = None) -> list[Ranking]:
+        """Rank the clusters of the best cells, inside a region if one is given, for each query, (Q, D) unit vectors.
+
+        Raises:
+            ConfigError: if nothing of the index lies inside.
+        """
+        return (self.ranker if region is None else self._within(region)).rank(queries, breadth)
+
+    def _within(self, region: Region) -> Ranker:
+        ranker = self.inside.get(region)
+        if ranker is None:
+            inside = region.holds(self.geography, self.sidecar.clusters) & (self.geography.images > 0)
+            if not inside.any():
+                raise ConfigError(f"No photo of the index lies in within={region}; take a larger region.")
+            ranker = Ranker.of(self.ann, self.geography, self.ranker.scales, inside)
+            if len(self.inside) >= REGIONS:
+                self.inside.clear()
+            self.inside[region] = ranker
+        return ranker
 
     def neighbours(self, ranking: Ranking, query: NDArray[np.float32], count: int) -> list[Neighbour]:
         """Return the gallery images most similar to the query inside its best clusters."""

@@ -110,7 +110,7 @@ def _gps(lat, lon):
 def test_all_cells_probed_is_brute_force(index):
     """Two stages over all cells equal the softmax over the stored geo-embeddings, written out."""
     queries = unit(20, index.manifest.dim)
-    geography, scales = index.searcher.geography, index.searcher.scales
+    geography, scales = index.searcher.geography, index.searcher.ranker.scales
     cells, clusters = _geo_embeddings(index, "cells"), _geo_embeddings(index, "clusters")
     answers = index.query_embeddings(queries, top_cells=10_000, top_k=10_000, evidence=0)
     for query, answer in zip(queries.astype(float), answers, strict=True):

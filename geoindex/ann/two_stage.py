@@ -4,6 +4,7 @@ The coarse quantiser holds the geo-embeddings of the cells, list c holds those o
 entries of a probed cell come back, so that p(cluster | cell) is exact (architecture, section on search).
 """
 
+import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geoindex.ann.cells import CellScan
+from geoindex.ann.lists import ListBytes, entry_type, start_of_lists
 from geoindex.errors import IndexDamagedError
 from geoindex.store.checked import CheckedFile
 
@@ -20,10 +23,8 @@ Rows = NDArray[np.int64]
 NO_CLUSTER = -1
 """Fills rows of `Hits.clusters` behind the last entry."""
 
-HEAD = struct.Struct("<4siq")
-"""Start of FAISS's file: kind of index, length and number of its vectors."""
-
-ID_BYTES, NUMBER_BYTES = 8, 4
+NO_CELL = -1
+"""Stands for a cell that is not probed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +45,23 @@ class Hits:
 
 
 class TwoStageIndex:
-    """Geo-embeddings of cells and clusters, searched in two stages by inner product."""
+    """Geo-embeddings of cells and clusters, searched in two stages by inner product.
 
-    def __init__(self, ivf: Any, file_lists: "_ListBytes | None" = None) -> None:
+    Attributes:
+        cells: the first stage.
+    """
+
+    def __init__(self, ivf: Any, file_lists: ListBytes | None = None) -> None:
         import faiss
 
         self._ivf, self._bytes = ivf, file_lists
+        self._one_list: Any = faiss.SearchParametersIVF(nprobe=1)  # type: ignore[call-arg]
         lists = ivf.invlists
         self._list_sizes = np.array([lists.list_size(c) for c in range(ivf.nlist)], np.int64)
         quantizer: Any = faiss.downcast_index(ivf.quantizer)
         # a view of the quantiser's own memory, which lives as long as self._ivf does
         flat: NDArray[np.float32] = faiss.rev_swig_ptr(quantizer.get_xb(), ivf.nlist * ivf.d)
-        self._cells = flat.reshape(ivf.nlist, ivf.d)
+        self.cells = CellScan(flat.reshape(ivf.nlist, ivf.d))
 
     @classmethod
     def build(
@@ -73,31 +79,41 @@ class TwoStageIndex:
         cells, clusters = np.ascontiguousarray(cells, np.float32), np.ascontiguousarray(clusters, np.float32)
         # named arrays: FAISS keeps only pointers while it reads them
         labels, ids = np.ascontiguousarray(cell_of, np.int64), np.arange(len(clusters), dtype=np.int64)
-        count, dim = cells.shape
-        quantizer = faiss.IndexFlatIP(dim)
+        quantizer = faiss.IndexFlatIP(cells.shape[1])
         quantizer.add(cells)
-        ivf = faiss.IndexIVFFlat(quantizer, dim, count, faiss.METRIC_INNER_PRODUCT)
-        ivf.is_trained = True
+        ivf = _empty_lists(quantizer, len(cells), entry_type(len(clusters)))
         add_preassigned(ivf, clusters, labels, ids)
         return cls(ivf)
 
     @classmethod
     def load(cls, file: CheckedFile) -> "TwoStageIndex":
-        """Read from a file; all but the lists is checked now, each list when its cell is first probed.
+        """Map a file; all but the lists is checked now, each list when its cell is first probed.
 
         Raises:
             IndexDamagedError: if FAISS cannot read it, it is another kind of index, or it is not what was written.
         """
         import faiss
 
+        # Windows has no such mapping in FAISS
+        return cls._read(file, 0 if os.name == "nt" else faiss.IO_FLAG_MMAP_IFC)
+
+    @classmethod
+    def load_copy(cls, file: CheckedFile) -> "TwoStageIndex":
+        """Read a file into memory, where `replace` may change it; otherwise as `load`."""
+        return cls._read(file, 0)
+
+    @classmethod
+    def _read(cls, file: CheckedFile, flags: int) -> "TwoStageIndex":
+        import faiss
+
         try:
-            file.check(0, _start_of_lists(file))
-            ivf = faiss.read_index(str(file.path))
+            file.check(0, start_of_lists(file))
+            ivf = faiss.read_index(str(file.path), flags)
         except (RuntimeError, struct.error) as error:
             raise _refused(file.path, "cannot be read by FAISS") from error
         if not _two_stages(ivf):
             raise _refused(file.path, "is not an index of cells and clusters by inner product")
-        return cls(ivf, _ListBytes(ivf, file))
+        return cls(ivf, ListBytes(ivf, file))
 
     def save(self, path: Path) -> None:
         """Write to a file; what was loaded is checked whole first, as it gets new checksums.
@@ -116,7 +132,7 @@ class TwoStageIndex:
         self, cells: Rows, cell_vectors: NDArray[np.float32], clusters: Rows, cluster_vectors: NDArray[np.float32],
         cell_of: Rows,
     ) -> None:  # fmt: skip
-        """Replace some geo-embeddings in memory.
+        """Replace some geo-embeddings in memory, of an index that was built or read by `load_copy`.
 
         Args:
             cells: cells that change, (c,).
@@ -128,7 +144,8 @@ class TwoStageIndex:
         Raises:
             IndexDamagedError: if a cluster is not in the list of its cell.
         """
-        self._cells[cells] = cell_vectors
+        self.cells.vectors[cells] = cell_vectors
+        self.cells = CellScan(self.cells.vectors)
         for cluster, vector, cell in zip(clusters.tolist(), cluster_vectors, cell_of.tolist(), strict=True):
             ids, vectors = self._list(cell)
             place = np.flatnonzero(ids == cluster)
@@ -139,16 +156,21 @@ class TwoStageIndex:
                 )
             vectors[place[0]] = vector
 
-    def _list(self, cell: int) -> tuple[Rows, NDArray[np.float32]]:
+    def _list(self, cell: int) -> tuple[Rows, NDArray[np.floating]]:
         """Return ids, (n,), and vectors, (n, D), of a cell's list: views of its memory."""
         import faiss
 
         lists, size = self._ivf.invlists, int(self._list_sizes[cell])
         if size == 0:
-            return np.zeros(0, np.int64), np.zeros((0, self.dim), np.float32)
+            return np.zeros(0, np.int64), np.zeros((0, self.dim), self.entries)
         ids: Rows = faiss.rev_swig_ptr(lists.get_ids(cell), size)
         codes: NDArray[np.uint8] = faiss.rev_swig_ptr(lists.get_codes(cell), size * lists.code_size)
-        return ids, codes.view(np.float32).reshape(size, self.dim)
+        return ids, codes.view(self.entries).reshape(size, self.dim)
+
+    @property
+    def entries(self) -> np.dtype[Any]:
+        """How the geo-embeddings of clusters are stored: float32 or float16."""
+        return np.dtype(np.float16 if self._ivf.code_size < 4 * self.dim else np.float32)
 
     @property
     def n_cells(self) -> int:
@@ -165,17 +187,14 @@ class TwoStageIndex:
         """Length of an embedding."""
         return int(self._ivf.d)
 
-    def cell_scores(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the inner product of each query, (Q, D), with every cell, (Q, C)."""
-        return np.asarray(queries @ self._cells.T)
-
     def clusters_in(
         self, queries: NDArray[np.float32], cells: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Return every cluster in the given cells of each query, (Q, k), by falling score.
+        """Return every cluster in the given cells of each query, (Q, k), cell by cell by falling score.
 
         Returns:
-            Clusters and their inner products, (Q, K); K is the longest row, others end in `NO_CLUSTER`.
+            Clusters and their inner products, (Q, k, W); W is the longest list, others end in `NO_CLUSTER`, and so
+            does all of a `NO_CELL`.
 
         Raises:
             ValueError: if a cell is not 0..C-1.
@@ -183,69 +202,57 @@ class TwoStageIndex:
         """
         import faiss
 
-        if cells.size and not (cells.min() >= 0 and cells.max() < self.n_cells):
+        if cells.size and not (cells.min() >= NO_CELL and cells.max() < self.n_cells):
             raise ValueError(f"cells must be 0..{self.n_cells - 1}")
-        queries, cells = np.ascontiguousarray(queries, np.float32), np.ascontiguousarray(cells, np.int64)
         if self._bytes is not None:
             self._bytes.check(cells)
         count, probes = cells.shape
-        width = int(self._list_sizes[cells].sum(axis=1).max(initial=0))
-        coarse = np.zeros(cells.shape, np.float32)
-        scores, clusters = np.empty((count, width), np.float32), np.empty((count, width), np.int64)
-        parameters: Any = faiss.SearchParametersIVF
-        if count and width:
+        width = int(self._list_sizes[cells].max(initial=0))
+        scores, clusters = np.empty((count, probes, width), np.float32), np.empty((count, probes, width), np.int64)
+        if clusters.size:
+            # each list as a search of its own: FAISS sorts what it finds, and short lists are sorted sooner
+            each = np.repeat(np.ascontiguousarray(queries, np.float32), probes, axis=0)
+            lists, coarse = np.ascontiguousarray(cells, np.int64), np.zeros(cells.shape, np.float32)
             self._ivf.search_preassigned_c(
-                count, faiss.swig_ptr(queries), width, faiss.swig_ptr(cells), faiss.swig_ptr(coarse),
-                faiss.swig_ptr(scores), faiss.swig_ptr(clusters), False, parameters(nprobe=probes),
+                count * probes, faiss.swig_ptr(each), width, faiss.swig_ptr(lists), faiss.swig_ptr(coarse),
+                faiss.swig_ptr(scores), faiss.swig_ptr(clusters), False, self._one_list,
             )  # fmt: skip
         return clusters, scores
 
     def search(self, queries: NDArray[np.float32], top_cells: int) -> Hits:
         """Find the best cells for each query, (Q, D), and every cluster in them."""
-        cell_scores = self.cell_scores(queries)
+        cell_scores = self.cells.exact(queries)
         cells = top_columns(cell_scores, top_cells)
         clusters, scores = self.clusters_in(queries, cells)
-        return Hits(cell_scores, cells, clusters, scores)
+        clusters, scores = clusters.reshape(len(queries), -1), scores.reshape(len(queries), -1)
+        order = top_columns(scores, int((clusters != NO_CLUSTER).sum(axis=1).max(initial=0)))
+        row = np.arange(len(queries))[:, None]
+        return Hits(cell_scores, cells, clusters[row, order], scores[row, order])
 
 
-class _ListBytes:
-    """Where the lists of an index lie in its file: one after the other at its end, each codes and then ids."""
+def _empty_lists(quantizer: Any, count: int, entries: np.dtype[Any]) -> Any:
+    """Return an index of `count` cells and no clusters."""
+    import faiss
 
-    def __init__(self, ivf: Any, file: CheckedFile) -> None:
-        import faiss
-
-        entry = ivf.code_size + ID_BYTES
-        sizes = np.array([ivf.invlists.list_size(c) for c in range(ivf.nlist)], np.int64)
-        self.file, self._stops = file, len(file) - int(sizes.sum()) * entry + np.cumsum(sizes) * entry
-        self._starts = self._stops - sizes * entry
-        first = int(np.argmax(sizes > 0))
-        # an index without any vector has no codes either, and is refused for its counts
-        codes = faiss.rev_swig_ptr(ivf.invlists.get_codes(first), int(sizes[first]) * ivf.code_size)
-        start = int(self._starts[first])
-        if start < 0 or file.data[start : start + len(codes)] != codes.tobytes():
-            file.check_all()  # written by a FAISS with another order
-
-    def check(self, cells: NDArray[np.int64]) -> None:
-        """Check the lists of some cells."""
-        if self.file.sound:
-            return
-        for cell in np.unique(cells).tolist():
-            self.file.check(int(self._starts[cell]), int(self._stops[cell]))
-
-
-def _start_of_lists(file: CheckedFile) -> int:
-    """Return where the lists begin, from what the start of the file says of their length."""
-    file.check(0, HEAD.size)
-    _, dim, count = HEAD.unpack_from(file.data)
-    start = len(file) - count * (NUMBER_BYTES * dim + ID_BYTES)
-    return start if start > 0 else len(file)
+    ivf: Any
+    dim, metric = quantizer.d, faiss.METRIC_INNER_PRODUCT
+    if entries == np.float32:
+        ivf = faiss.IndexIVFFlat(quantizer, dim, count, metric)
+    else:  # whole vectors, not their differences to the cell's; so there is nothing to train
+        ivf = faiss.IndexIVFScalarQuantizer(quantizer, dim, count, faiss.ScalarQuantizer.QT_fp16, metric, False)
+    ivf.is_trained = True
+    return ivf
 
 
 def _two_stages(ivf: Any) -> bool:
-    """Tell whether an index is of the kind that `build` makes."""
+    """Tell whether an index is of a kind that `build` makes."""
     import faiss
 
-    if not isinstance(ivf, faiss.IndexIVFFlat):
+    if isinstance(ivf, faiss.IndexIVFScalarQuantizer):
+        whole = ivf.sq.qtype == faiss.ScalarQuantizer.QT_fp16 and not ivf.by_residual
+    else:
+        whole = isinstance(ivf, faiss.IndexIVFFlat)
+    if not whole:
         return False
     quantizer: Any = faiss.downcast_index(ivf.quantizer)
     flat = isinstance(quantizer, faiss.IndexFlat) and (quantizer.ntotal, quantizer.d) == (ivf.nlist, ivf.d)

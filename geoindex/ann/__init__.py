@@ -1,0 +1,5 @@
+"""The two-stage index: cells first, then every cluster in the best of them."""
+
+from geoindex.ann.two_stage import NO_CELL, NO_CLUSTER, Hits, TwoStageIndex, top_columns
+
+__all__ = ["NO_CELL", "NO_CLUSTER", "Hits", "TwoStageIndex", "top_columns"]
