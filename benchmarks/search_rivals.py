@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from time import perf_counter
 from typing import Any
 
@@ -171,6 +172,6 @@ def _perceptron(sizes: tuple[int, ...]) -> Any:
     import torch
 
     layers: list[Any] = []
-    for wide, narrow in zip(sizes[:-1], sizes[1:], strict=True):
+    for wide, narrow in pairwise(sizes):
         layers += [torch.nn.Linear(wide, narrow), torch.nn.ReLU()]
     return torch.nn.Sequential(*layers[:-1]).eval()

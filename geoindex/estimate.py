@@ -75,8 +75,10 @@ def score_point(posterior: Posterior) -> tuple[float, float]:
 
 def _best_point(posterior: Posterior, gain: Callable[[Floats], Floats]) -> tuple[float, float]:
     lat, lon, probability = posterior.heaviest(MAX_WITNESSES)
-    distance_km = pairwise_km(lat[:MAX_ANSWERS], lon[:MAX_ANSWERS], lat, lon)
-    best = int(np.argmax(gain(distance_km) @ probability))
+    blocks = pairwise_km(lat[:MAX_ANSWERS], lon[:MAX_ANSWERS], lat, lon)
+    # not with BLAS, for the reason that pairwise_km gives
+    expected = np.concatenate([np.einsum("aw,w->a", gain(distance_km), probability) for distance_km in blocks])
+    best = int(np.argmax(expected))
     return float(lat[best]), float(lon[best])
 
 
@@ -103,11 +105,10 @@ def estimate_point(posterior: Posterior, rule: str) -> tuple[float, float]:
     return RULES[rule](posterior)
 
 
-def mass_radius_km(posterior: Posterior, lat: float, lon: float, share: float = 0.5) -> float:
-    """Return the radius around a point that holds `share` of the probability."""
-    distance_km = haversine_km(lat, lon, posterior.lat, posterior.lon)
+def mass_radius_km(distance_km: Floats, probability: Floats, share: float = 0.5) -> float:
+    """Return the radius that holds `share` of the probability of points at these distances, each (P,)."""
     order = np.argsort(distance_km)
-    held = np.cumsum(posterior.probability[order])
+    held = np.cumsum(probability[order])
     row = min(int(np.searchsorted(held, share * held[-1])), len(order) - 1)
     return float(distance_km[order[row]])
 

@@ -5,6 +5,7 @@ broadcast, and results are float64. Formulas: haversine (paper section 3.2, in i
 """
 
 import math
+from collections.abc import Iterator
 from typing import TypeAlias
 
 import numpy as np
@@ -17,6 +18,9 @@ EARTH_RADIUS_KM = 6371.0088
 
 EARTH_AREA_KM2 = 4.0 * math.pi * EARTH_RADIUS_KM**2
 HALF_CIRCUMFERENCE_KM = math.pi * EARTH_RADIUS_KM
+
+BLOCK_DISTANCES = 12_000
+"""Distances that `pairwise_km` computes at a time; larger arrays would be fresh pages of the system each time."""
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -63,14 +67,19 @@ def haversine_km(lat1: ArrayLike, lon1: ArrayLike, lat2: ArrayLike, lon2: ArrayL
     return np.asarray(2.0 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.clip(a, 0.0, 1.0))))
 
 
-def pairwise_km(lat1: ArrayLike, lon1: ArrayLike, lat2: ArrayLike, lon2: ArrayLike) -> Floats:
-    """Return great-circle distances between N and M positions, (N, M), right to about a metre.
+def pairwise_km(lat1: ArrayLike, lon1: ArrayLike, lat2: ArrayLike, lon2: ArrayLike) -> Iterator[Floats]:
+    """Yield great-circle distances between N and M positions, right to about a metre, in blocks of rows (n, M).
 
-    Twice as fast as `haversine_km` on a grid, since all but one sine comes out of a matrix product.
+    Several times as fast as `haversine_km`: all but one sine comes out of a product, and a block stays in the cache.
+    The product is not left to BLAS, whose threads would wait for those of an encoder that has just finished.
     """
-    cosine = to_unit(lat1, lon1).reshape(-1, 3) @ to_unit(lat2, lon2).reshape(-1, 3).T
-    half_chord = np.sqrt(np.clip(0.5 - 0.5 * cosine, 0.0, 1.0))
-    return np.asarray(2.0 * EARTH_RADIUS_KM * np.arcsin(half_chord))
+    one, other = (np.ascontiguousarray(to_unit(*at).reshape(-1, 3).T) for at in ((lat1, lon1), (lat2, lon2)))
+    rows = max(1, BLOCK_DISTANCES // max(1, other.shape[1]))
+    for start in range(0, one.shape[1], rows):
+        grid: Floats = np.einsum("kn,km->nm", one[:, start : start + rows], other)  # cosines, in the end distances
+        np.arccos(np.clip(grid, -1.0, 1.0, out=grid), out=grid)
+        grid *= EARTH_RADIUS_KM
+        yield grid
 
 
 def chord_to_km(chord: ArrayLike) -> Floats:

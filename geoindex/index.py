@@ -1,12 +1,11 @@
 """An open index: images in, predictions out.
 
-image -> images.load_image -> encoder -> search -> estimate -> Prediction; no LanceDB read on the way.
+image -> querying -> search -> estimate -> Prediction; no LanceDB read on the way.
 """
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import islice
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
@@ -14,13 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from geoindex.encoder.projection import Projection, check_units, mean_direction
+from geoindex.encoder.projection import Projection, check_units
 from geoindex.errors import ConfigError, ModelMismatchError, UnreadableImageError
-from geoindex.images import ImageInput, load_image
+from geoindex.images import ImageInput
 from geoindex.live import LiveSnapshot
 from geoindex.prediction import Prediction
 from geoindex.progress import Stages
-from geoindex.search.answer import QueryKeywords, QueryOptions, query_options
+from geoindex.querying import answer_images, answer_views
+from geoindex.search.answer import QueryKeywords, query_options
 from geoindex.search.searcher import Searcher
 from geoindex.snapshot import Snapshot
 from geoindex.store.generations import IndexFolder
@@ -38,7 +38,6 @@ Report = TypeVar("Report")
 
 DEFAULT_INDEX_VARIABLE = "GEOINDEX_HOME"
 DEFAULT_INDEX = "indexes/default"
-BATCH_IMAGES = 32
 
 
 class GeoIndex:
@@ -145,16 +144,7 @@ class GeoIndex:
             UnreadableImageError: if one cannot be decoded.
             ConfigError: if there is no image, or an option cannot be meant.
         """
-        views, chosen = _checked_views(images), query_options(options)
-        snapshot, stages = self._live.get(), Stages()
-        encoder = snapshot.encoder.get()
-        with stages("decode"):
-            pixels = np.stack([_pixels(image, encoder) for image in views])
-        with stages("encode"):
-            parts = [encoder.features(pixels[i : i + BATCH_IMAGES]) for i in range(0, len(views), BATCH_IMAGES)]
-        with stages("project"):
-            embedding = mean_direction(snapshot.projection.apply(np.concatenate(parts)))
-        return snapshot.answer(embedding[None], chosen, stages)[0]
+        return answer_views(self._live, images, query_options(options))
 
     def query_images(
         self,
@@ -163,16 +153,16 @@ class GeoIndex:
         on_error: Literal["raise", "return"] = "raise",
         **options: Unpack[QueryKeywords],
     ) -> Iterator[Prediction | UnreadableImageError]:
-        """Say where each photo was taken, in order, in batches; a batch is answered by one generation.
+        """Say where each photo was taken, in order, in batches of 32; a batch is answered by one generation.
+
+        While one batch is encoded the next two are decoded, so up to 64 images are read ahead of the answers.
 
         Args:
-            images: any number of images.
-            on_error: raise at the first unreadable image, or yield its error in its place.
+            images: any number of images; read as answers are asked for.
+            on_error: raise at the first unreadable image, after the answers before it; or yield its error in its place.
             options: fields of `QueryOptions`.
         """
-        chosen, todo = query_options(options), iter(images)
-        while batch := list(islice(todo, BATCH_IMAGES)):
-            yield from _answer_batch(self._live.get(), batch, chosen, on_error)
+        yield from answer_images(self._live, images, query_options(options), on_error)
 
     def query_embeddings(self, embeddings: NDArray[np.float32], **options: Unpack[QueryKeywords]) -> list[Prediction]:
         """Answer queries that are embeddings already, (Q, dim) unit vectors.
@@ -243,43 +233,6 @@ class GeoIndex:
     def __repr__(self) -> str:
         counts = self.manifest.counts
         return f"GeoIndex({str(self.path)!r}, {counts['gallery']} images, {counts['clusters']} clusters)"
-
-
-def _answer_batch(
-    snapshot: Snapshot, batch: list[ImageInput], options: QueryOptions, on_error: str
-) -> list[Prediction | UnreadableImageError]:
-    encoder, stages = snapshot.encoder.get(), Stages()
-    with stages("decode"):
-        prepared = [_prepare(image, encoder, on_error) for image in batch]
-    pixels = [p for p in prepared if isinstance(p, np.ndarray)]
-    answers: Iterator[Prediction] = iter(())
-    if pixels:
-        with stages("encode"):
-            features = encoder.features(np.stack(pixels))
-        with stages("project"):
-            embeddings = snapshot.projection.apply(features)
-        answers = iter(snapshot.answer(embeddings, options, stages))
-    return [p if isinstance(p, UnreadableImageError) else next(answers) for p in prepared]
-
-
-def _prepare(image: ImageInput, encoder: "Encoder", on_error: str) -> NDArray[np.uint8] | UnreadableImageError:
-    try:
-        return _pixels(image, encoder)
-    except UnreadableImageError as error:
-        if on_error == "raise":
-            raise
-        return error
-
-
-def _pixels(image: ImageInput, encoder: "Encoder") -> NDArray[np.uint8]:
-    return encoder.prepare(load_image(image, min_side=encoder.min_side))
-
-
-def _checked_views(images: Sequence[ImageInput]) -> list[ImageInput]:
-    views = [] if isinstance(images, str | bytes) else list(images)
-    if not views:
-        raise ConfigError("query_views needs one or more images of one place, as a list; for one photo, take [photo].")
-    return views
 
 
 def open_index(

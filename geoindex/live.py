@@ -52,6 +52,16 @@ class LiveSnapshot:
             self._bury()
         return self.open
 
+    def following(self, before: Snapshot) -> Snapshot:
+        """Return what answers a query whose pixels were prepared for `before`.
+
+        It is the present generation if the same encoder built it, else `before`; what was removed since is in neither.
+        """
+        now = self.get()
+        if now.encoder.fingerprint == before.encoder.fingerprint:
+            return now
+        return before.without(self.index.tombstones())
+
     def reload(self) -> bool:
         """Move on to the live generation; tell whether it is another one.
 

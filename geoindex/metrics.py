@@ -17,7 +17,8 @@ GEOSCORE_SCALE_KM = 1492.7
 
 def geoscore(distance_km: ArrayLike) -> NDArray[np.float64]:
     """Return the GeoScore of each distance: 5000 exp(-d / 1492.7)."""
-    return np.asarray(GEOSCORE_MAX * np.exp(-np.asarray(distance_km, float) / GEOSCORE_SCALE_KM))
+    score = np.asarray(distance_km, float) / -GEOSCORE_SCALE_KM
+    return np.asarray(GEOSCORE_MAX * np.exp(score))
 
 
 def accuracy(distance_km: ArrayLike, radius_km: float) -> float:

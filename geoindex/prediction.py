@@ -75,7 +75,8 @@ class Prediction:
         rule: the rule of estimation that chose the point.
         candidates: clusters by falling probability.
         evidence: stored images nearest to the query inside the best clusters.
-        timings_ms: time of each step of the query.
+        timings_ms: time of each step: decode, prepare, encode, project, search, answer. Of a batch each has its share;
+            photos of a batch are decoded side by side, and beside another batch, so less time may have passed.
         generation: generation of the index that answered.
         encoder: fingerprint of the encoder.
         max_precision_km: the answer was rounded to this; None: not rounded.

@@ -71,6 +71,11 @@ class Stages:
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - started
 
+    def add(self, other: "Stages") -> None:
+        """Count the times of another as well."""
+        for name, seconds in other.seconds.items():
+            self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+
     def rounded(self) -> dict[str, float]:
         """Return the times in seconds, to the millisecond."""
         return {name: round(seconds, 3) for name, seconds in self.seconds.items()}

@@ -1,15 +1,22 @@
 """Images -> features in bulk: order, failures, resumption."""
 
+import errno
+import os
+import threading
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 from tiles import save_tile, world_rows, write_table, write_world
 
 import geoindex.embed
+import geoindex.shards
 from geoindex.embed import embed_samples
-from geoindex.errors import EmptyDatasetError, EncoderError, UnreadableImageError
+from geoindex.errors import EmptyDatasetError, EncoderError, StorageError, UnreadableImageError
 from geoindex.images import content_hash
 from geoindex.sources import open_source
+from geoindex.store.durable import waiting
 from geoindex.types import Samples
 
 
@@ -252,3 +259,102 @@ def test_a_prepared_image_is_read_again_only_for_the_hash_of_its_file(tmp_path, 
     hashed = embed_samples(filed, samples, tiny_encoder, work / "2").content.tolist()
     assert hashed == [content_hash(b"what stands in the file")]
     assert (drawn.reads, filed.reads) == (0, 1)
+
+
+class Events:
+    """An encoder and a source that tell when they encode and read, and what is written meanwhile."""
+
+    fingerprint, dim, batch_size, min_side = "events", 2, 4, 8
+
+    def __init__(self, source):
+        self.source, self.events, self.read_next = source, [], threading.Event()
+        self.uri, self.file_of, self.scan = source.uri, source.file_of, source.scan
+
+    def read(self, image):
+        self.events.append(f"read {image[:2]}")
+        if image.startswith("us"):
+            self.read_next.set()
+        return self.source.read(image)
+
+    def prepare(self, image):
+        return np.zeros((3, 1, 1), np.uint8)
+
+    def features(self, batch):
+        self.events.append("encode")
+        return np.ones((len(batch), 2), np.float32)
+
+
+def test_the_next_shard_is_read_while_one_is_encoded(world, tmp_path, monkeypatch):
+    monkeypatch.setattr(geoindex.embed, "SHARD_SAMPLES", 12)  # one of each hub
+    both = Events(open_source(world))
+    encode = both.features
+
+    def features(batch):
+        if both.events.count("encode") == 2:  # the last batch of the first shard
+            assert both.read_next.wait(10)
+        return encode(batch)
+
+    both.features = features
+    embed_samples(both, both.scan().samples, both, tmp_path)
+    assert both.events.count("encode") == 24
+
+
+def test_a_shard_is_written_while_the_next_is_encoded(world, tiny_encoder, tmp_path, monkeypatch):
+    monkeypatch.setattr(geoindex.embed, "SHARD_SAMPLES", 32)
+    encoded, written, write = threading.Event(), [], geoindex.shards.write_durably
+    features = tiny_encoder.features
+
+    def slow(path, data):
+        if not written:
+            assert encoded.wait(10)
+        written.append(path.name)
+        write(path, data)
+
+    monkeypatch.setattr("geoindex.shards.write_durably", slow)
+    count = iter(range(10))
+    monkeypatch.setattr(tiny_encoder, "features", lambda batch: (next(count) and encoded.set(), features(batch))[1])
+    source = open_source(world)
+    embedded = embed_samples(source, source.scan().samples, tiny_encoder, tmp_path)
+    assert written == [f"shard-{number:06d}.npz" for number in range(3)]
+    assert len(all_features(embedded)) == 96
+
+
+def test_a_disk_that_refuses_a_shard_is_told(world, tiny_encoder, tmp_path, small_shards, monkeypatch):
+    def full(path, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("geoindex.shards.write_durably", full)
+    source = open_source(world)
+    with pytest.raises(StorageError, match="is full"):
+        embed_samples(source, source.scan().samples, tiny_encoder, tmp_path)
+    one = source.scan().samples.take(np.arange(3))
+    with pytest.raises(StorageError, match="is full"):
+        embed_samples(source, one, tiny_encoder, tmp_path)  # the last shard is no exception
+
+
+@pytest.mark.parametrize("durability", ["durable", "fast"])
+def test_shards_wait_for_the_disk_only_if_they_are_to(tmp_path, monkeypatch, durability):
+    synced = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    source = open_source("planted:50?dim=8")
+    with waiting(durability):
+        embed_samples(source, source.scan().samples, None, tmp_path)
+    assert bool(synced) == (durability == "durable")
+
+
+def test_no_thread_is_left(world, tiny_encoder, tmp_path, small_shards):
+    before = set(threading.enumerate())
+    source = open_source(world)
+    with pytest.raises(KeyboardInterrupt):
+        embed_samples(Counting(source, stop_after=40), source.scan().samples, tiny_encoder, tmp_path)
+    embed_samples(source, source.scan().samples, tiny_encoder, tmp_path)
+    assert set(threading.enumerate()) <= before
+
+
+def test_an_image_file_is_opened_once(world, tiny_encoder, tmp_path, monkeypatch):
+    opened, open_path = [], Path.open
+    monkeypatch.setattr(Path, "open", lambda self, *a, **k: (opened.append(self.name), open_path(self, *a, **k))[1])
+    source = open_source(world)
+    samples = source.scan().samples.take(np.arange(5))
+    embed_samples(source, samples, tiny_encoder, tmp_path)
+    assert [opened.count(Path(image).name) for image in samples.images] == [1] * 5

@@ -48,8 +48,9 @@ def test_the_distance_rule_minimises_expected_km():
 
 def test_the_radius_holds_half_of_the_mass():
     p = posterior([(0.0, 0.0), (0.0, 1.0), (0.0, 90.0)], [0.4, 0.2, 0.4])
-    assert mass_radius_km(p, 0.0, 0.0) == pytest.approx(111.195, abs=0.01)
-    assert mass_radius_km(p, 0.0, 0.0, share=0.9) == pytest.approx(10007.5, abs=0.1)
+    distance_km = haversine_km(0.0, 0.0, p.lat, p.lon)
+    assert mass_radius_km(distance_km, p.probability) == pytest.approx(111.195, abs=0.01)
+    assert mass_radius_km(distance_km, p.probability, share=0.9) == pytest.approx(10007.5, abs=0.1)
 
 
 def test_an_unknown_rule_lists_the_known():

@@ -75,14 +75,15 @@ def answer(
         ConfigError: if there is no such rule.
     """
     lat, lon = estimate_point(ranking.posterior, rule)
-    fact = _nearest_fact(searcher, ranking, lat, lon)
+    distance_km = haversine_km(lat, lon, ranking.posterior.lat, ranking.posterior.lon)
+    fact = _nearest_fact(searcher, ranking, distance_km)
     prediction = Prediction(
         lat=lat,
         lon=lon,
         place=fact["place"],
         confidence=None,
         # a cluster that holds half of the probability is itself no point
-        radius_km=max(mass_radius_km(ranking.posterior, lat, lon), fact["radius_km"]),
+        radius_km=max(mass_radius_km(distance_km, ranking.posterior.probability), fact["radius_km"]),
         rule=rule,
         candidates=tuple(_candidates(searcher, ranking, options.top_k)),
         evidence=tuple(_evidence(searcher, searcher.neighbours(ranking, query, options.evidence), lat, lon)),
@@ -90,9 +91,9 @@ def answer(
     return prediction if options.max_precision_km is None else blur(prediction, options.max_precision_km)
 
 
-def _nearest_fact(searcher: Searcher, ranking: Ranking, lat: float, lon: float) -> dict[str, Any]:
-    """Return the facts of the cluster or cell whose centroid is nearest to the answer."""
-    row = int(np.argmin(haversine_km(lat, lon, ranking.posterior.lat, ranking.posterior.lon)))
+def _nearest_fact(searcher: Searcher, ranking: Ranking, distance_km: NDArray[np.float64]) -> dict[str, Any]:
+    """Return the facts of the cluster or cell whose centroid is nearest to the answer, by the distance of each."""
+    row = int(np.argmin(distance_km))
     table, rows = searcher.sidecar.clusters, ranking.clusters
     if row >= len(rows):
         row -= len(rows)

@@ -208,6 +208,7 @@ class CheckedTable:
         _check_messages(file, buffer)
         self._file, self._base = file, buffer.address
         self._table = pa.ipc.open_file(pa.BufferReader(buffer)).read_all()
+        self._columns = list(zip(self._table.column_names, self._table.columns, strict=True))
         self._batches = self._table.to_batches()
         self._stops = np.cumsum([batch.num_rows for batch in self._batches])
 
@@ -253,8 +254,8 @@ class CheckedTable:
         if not self._file.sound:
             for row in indices:
                 self._check_row(int(row))
-        rows: list[dict[str, Any]] = self._table.take(np.asarray(indices, np.int64)).to_pylist()
-        return rows
+        # value by value: Arrow's take costs a third of a millisecond where it was not called just before
+        return [{name: column[int(row)].as_py() for name, column in self._columns} for row in indices]
 
     def _check_row(self, row: int) -> None:
         number = int(np.searchsorted(self._stops, row, side="right"))

@@ -40,7 +40,7 @@ def test_a_prediction_names_its_origin_and_reasons(built, index):
     assert (answer.generation, answer.encoder) == ("000001", index.manifest.encoder["fingerprint"])
     assert answer.place.endswith("India")
     assert answer.confidence is None
-    assert set(answer.timings_ms) == {"decode", "encode", "project", "search", "answer"}
+    assert set(answer.timings_ms) == {"decode", "prepare", "encode", "project", "search", "answer"}
     assert [c.rank for c in answer.candidates] == [1, 2, 3]
     probability = [c.probability for c in answer.candidates]
     assert probability == sorted(probability, reverse=True)

@@ -29,7 +29,7 @@ def test_views_are_answered_by_the_mean_of_their_embeddings(index, tiny_encoder)
     assert error_km(answer, (LAT, LON)) < 500
     assert (answer.lat, answer.lon) == pytest.approx((wanted.lat, wanted.lon))
     assert [c.cluster for c in answer.candidates] == [c.cluster for c in wanted.candidates]
-    assert set(answer.timings_ms) == {"decode", "encode", "project", "search", "answer"}
+    assert set(answer.timings_ms) == {"decode", "prepare", "encode", "project", "search", "answer"}
 
 
 def test_more_views_than_a_batch_count_alike(index):
