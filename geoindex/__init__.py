@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from geoindex.prediction import Prediction as Prediction
     from geoindex.rebuilding import rebuild_index as rebuild_index
     from geoindex.recipe import Recipe as Recipe
-    from geoindex.search.answer import QueryOptions as QueryOptions
+    from geoindex.search.options import QueryOptions as QueryOptions
     from geoindex.survey import survey_positions as survey_positions
     from geoindex.transfer import clone_index as clone_index
     from geoindex.transfer import export_index as export_index

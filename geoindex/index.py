@@ -20,7 +20,7 @@ from geoindex.live import LiveSnapshot
 from geoindex.prediction import Prediction
 from geoindex.progress import Stages
 from geoindex.querying import answer_images, answer_views
-from geoindex.search.answer import QueryKeywords, query_options
+from geoindex.search.options import QueryKeywords, query_options
 from geoindex.search.searcher import Searcher
 from geoindex.snapshot import Snapshot
 from geoindex.store.generations import IndexFolder

@@ -15,7 +15,7 @@ from geoindex.live import LiveSnapshot
 from geoindex.lookahead import work_ahead
 from geoindex.prediction import Prediction
 from geoindex.progress import Stages
-from geoindex.search.answer import QueryOptions
+from geoindex.search.options import QueryOptions
 from geoindex.snapshot import Snapshot
 
 if TYPE_CHECKING:

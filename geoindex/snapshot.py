@@ -17,7 +17,8 @@ from geoindex.prediction import Prediction
 from geoindex.progress import Stages
 from geoindex.recipe import EncoderRecipe
 from geoindex.recipe_files import recipe_from_dict
-from geoindex.search.answer import QueryOptions, answer
+from geoindex.search.answer import answer
+from geoindex.search.options import QueryOptions
 from geoindex.search.posterior import Breadth
 from geoindex.search.searcher import Searcher
 from geoindex.store.durable import reading_errors
@@ -116,7 +117,7 @@ class Snapshot:
         top_cells = options.top_cells or int(self.manifest.recipe["search"]["top_cells"])
         rule = options.rule or str(self.manifest.rule["name"])
         with stages("search"):
-            rankings = self.searcher.rank(embeddings, Breadth(top_cells))
+            rankings = self.searcher.rank(embeddings, Breadth(top_cells, options.top_p), options.within)
         with stages("answer"):
             answers = [
                 answer(self.searcher, ranking, query, rule, options)

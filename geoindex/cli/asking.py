@@ -22,6 +22,9 @@ def query(
     index: Path | None = None,
     top_k: int = 5,
     top_cells: int | None = None,
+    top_p: float = 1.0,
+    within: str | None = None,
+    refine: Literal["images"] | None = None,
     rule: Literal["nearest", "posterior", "distance", "score"] | None = None,
     evidence: int = 5,
     max_precision_km: float | None = None,
@@ -34,7 +37,11 @@ def query(
         images: Photos, folders, patterns such as 'trip/*.jpg', or - for a photo on stdin.
         index: Folder of the index; without one $GEOINDEX_HOME, else indexes/default.
         top_k: Candidates to name.
-        top_cells: Cells that are probed; without it the index's own number.
+        top_cells: Most cells that are probed; without it the index's own number.
+        top_p: Probe fewer cells once they hold this share of the probability.
+        within: Answer only in a box south,west,north,east in degrees, a country by name or two letters, cells:1,2,3, or
+            the polygons of a GeoJSON file. For a box that starts with a minus write --within=-10,...
+        refine: Move the best candidates towards their stored images that are most like the photo.
         rule: Rule of estimation; without it the index's own.
         evidence: Stored images to name.
         max_precision_km: Round every point to this, for uses that must not pinpoint.
@@ -50,7 +57,8 @@ def query(
     inputs = expand_inputs(images)
     answers = opened.query_images(
         (item.image for item in inputs), on_error="return",
-        top_k=top_k, top_cells=top_cells, rule=rule, evidence=evidence, max_precision_km=max_precision_km,
+        top_k=top_k, top_cells=top_cells, top_p=top_p, within=within, refine=refine, rule=rule, evidence=evidence,
+        max_precision_km=max_precision_km,
     )  # fmt: skip
     failed: list[str] = []
     for text in FORMATS[format](_outcomes([item.name for item in inputs], answers, failed)):

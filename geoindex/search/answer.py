@@ -1,69 +1,20 @@
 """Ranked candidates -> a Prediction: the point, the radius, named candidates, evidence."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
-from typing import Any, TypedDict
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoindex.errors import ConfigError
-from geoindex.estimate import estimate_point, mass_radius_km
+from geoindex.estimate import Posterior, estimate_point, mass_radius_km
 from geoindex.geo import coarsen, haversine_km
 from geoindex.places import place_names
 from geoindex.prediction import WITHHELD, Candidate, Evidence, Prediction
+from geoindex.search.options import QueryOptions
 from geoindex.search.posterior import Ranking
+from geoindex.search.refinement import refined_posterior
 from geoindex.search.searcher import Neighbour, Searcher
-
-
-@dataclass(frozen=True, slots=True)
-class QueryOptions:
-    """How to answer.
-
-    Attributes:
-        top_k: candidates to name.
-        top_cells: cells that are probed; None: the index's own number.
-        rule: rule of estimation; None: the index's own.
-        evidence: stored images to name.
-        max_precision_km: round every point to this and name no evidence closer than it; None: do not round.
-    """
-
-    top_k: int = 5
-    top_cells: int | None = None
-    rule: str | None = None
-    evidence: int = 5
-    max_precision_km: float | None = None
-
-    def __post_init__(self) -> None:
-        for name, least in (("top_k", 1), ("top_cells", 1), ("evidence", 0)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ConfigError(f"{name} is {value}; it must be at least {least}.")
-        if self.max_precision_km is not None and not self.max_precision_km > 0:
-            raise ConfigError(f"max_precision_km is {self.max_precision_km}; it must be positive.")
-
-
-class QueryKeywords(TypedDict, total=False):
-    """Keywords of every query: the fields of `QueryOptions`."""
-
-    top_k: int
-    top_cells: int | None
-    rule: str | None
-    evidence: int
-    max_precision_km: float | None
-
-
-def query_options(options: QueryKeywords) -> QueryOptions:
-    """Build query options from keywords.
-
-    Raises:
-        ConfigError: if there is no such option, or it cannot be meant.
-    """
-    known = [f.name for f in fields(QueryOptions)]
-    for name in options:
-        if name not in known:
-            raise ConfigError(f"No query option '{name}'; known options: {', '.join(known)}.")
-    return QueryOptions(**options)
 
 
 def answer(
@@ -74,8 +25,10 @@ def answer(
     Raises:
         ConfigError: if there is no such rule.
     """
-    lat, lon = estimate_point(ranking.posterior, rule)
-    distance_km = haversine_km(lat, lon, ranking.posterior.lat, ranking.posterior.lon)
+    refines = options.refine == "images"
+    posterior = refined_posterior(searcher, ranking, query) if refines else ranking.posterior
+    lat, lon = estimate_point(posterior, rule)
+    distance_km = haversine_km(lat, lon, posterior.lat, posterior.lon)
     fact = _nearest_fact(searcher, ranking, distance_km)
     prediction = Prediction(
         lat=lat,
@@ -83,9 +36,9 @@ def answer(
         place=fact["place"],
         confidence=None,
         # a cluster that holds half of the probability is itself no point
-        radius_km=max(mass_radius_km(distance_km, ranking.posterior.probability), fact["radius_km"]),
+        radius_km=max(mass_radius_km(distance_km, posterior.probability), fact["radius_km"]),
         rule=rule,
-        candidates=tuple(_candidates(searcher, ranking, options.top_k)),
+        candidates=tuple(_candidates(searcher, ranking, posterior, options.top_k)),
         evidence=tuple(_evidence(searcher, searcher.neighbours(ranking, query, options.evidence), lat, lon)),
     )
     return prediction if options.max_precision_km is None else blur(prediction, options.max_precision_km)
@@ -96,18 +49,21 @@ def _nearest_fact(searcher: Searcher, ranking: Ranking, distance_km: NDArray[np.
     row = int(np.argmin(distance_km))
     table, rows = searcher.sidecar.clusters, ranking.clusters
     if row >= len(rows):
-        row -= len(rows)
-        table, rows = searcher.sidecar.cells, ranking.unprobed
+        row, rows, stand_in = row - len(rows), ranking.unprobed, ranking.geography.stand_in
+        if stand_in is None or stand_in[rows[row]] < 0:
+            table = searcher.sidecar.cells
+        else:
+            rows = stand_in[rows]
     return table.rows(rows[row : row + 1])[0]
 
 
-def _candidates(searcher: Searcher, ranking: Ranking, count: int) -> list[Candidate]:
+def _candidates(searcher: Searcher, ranking: Ranking, posterior: Posterior, count: int) -> list[Candidate]:
     rows = ranking.clusters[:count]
     return [
         Candidate(
-            rank=rank + 1, lat=fact["lat"], lon=fact["lon"], probability=float(ranking.probability[rank]),
-            score=float(ranking.scores[rank]), cell=fact["cell"], cluster=fact["cluster"],
-            n_images=fact["n_images"], radius_km=fact["radius_km"], place=fact["place"],
+            rank=rank + 1, lat=float(posterior.lat[rank]), lon=float(posterior.lon[rank]),
+            probability=float(ranking.probability[rank]), score=float(ranking.scores[rank]), cell=fact["cell"],
+            cluster=fact["cluster"], n_images=fact["n_images"], radius_km=fact["radius_km"], place=fact["place"],
         )
         for rank, fact in enumerate(searcher.sidecar.clusters.rows(rows))
     ]  # fmt: skip

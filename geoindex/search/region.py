@@ -37,7 +37,8 @@ class Box:
     east: float
 
     def __post_init__(self) -> None:
-        if not (-90 <= self.south < self.north <= 90 and -180 <= min(self.west, self.east) < 180 >= self.east):
+        apart = self.west != self.east and max(abs(self.west), abs(self.east)) <= 180
+        if not (-90 <= self.south < self.north <= 90 and apart):
             raise ConfigError(
                 f"within={self.south},{self.west},{self.north},{self.east} is no box; give south,west,north,east in "
                 "degrees, with south below north."

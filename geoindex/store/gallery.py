@@ -91,6 +91,13 @@ class Gallery:
             out[inside] = segment.embeddings[rows]
         return out
 
+    def places(self, images: Rows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return latitudes and longitudes of some images in degrees, each (n,)."""
+        lat, lon = np.empty(len(images)), np.empty(len(images))
+        for segment, inside, rows in self._by_segment(images):
+            lat[inside], lon[inside] = (segment.facts[name].to_numpy()[rows] for name in ("lat", "lon"))
+        return lat, lon
+
     def facts(self, images: Rows) -> list[dict[str, Any]]:
         """Return the facts of some images."""
         out: list[dict[str, Any]] = [{}] * len(images)
