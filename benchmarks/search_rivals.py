@@ -1,5 +1,6 @@
 """What one would search with instead: each rival is built on the same cluster vectors and gives nearest clusters."""
 
+import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -74,7 +75,7 @@ def inverted_lists(vectors: Vectors, lists: int, probes: tuple[int, ...]) -> lis
     quantizer = faiss.IndexFlatIP(vectors.shape[1])
     index = faiss.IndexIVFFlat(quantizer, vectors.shape[1], lists, faiss.METRIC_INNER_PRODUCT)
     index.cp.niter, index.cp.max_points_per_centroid = 6, 64
-    faiss.omp_set_num_threads(faiss.omp_get_num_procs())
+    faiss.omp_set_num_threads(os.cpu_count() or 1)
     _, seconds = timed(lambda: (index.train(vectors), index.add(vectors)))
     faiss.omp_set_num_threads(1)
 

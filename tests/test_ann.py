@@ -82,7 +82,7 @@ def test_many_cells_are_estimated_within_the_stated_bound():
     assert (off <= bound[:, None] + 1e-6).all()
     assert (bound < 0.05 * np.linalg.norm(queries, axis=1)).all()
     assert off.max() > 0  # they are estimates
-    rows, cells = np.array([0, 3, 29]), np.array([5, 1023, 7])
+    rows, cells = np.array([0, 3, 29]), np.array([5, PACKED_CELLS - 1, 7])
     np.testing.assert_allclose(scan.some(queries, rows, cells), (queries @ scan.vectors.T)[rows, cells], rtol=1e-5)
 
 

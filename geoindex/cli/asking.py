@@ -122,3 +122,19 @@ def info(index: Path, /, *, format: ReportFormat = "table") -> int:
     report = inspect_index(index)
     print_report(report, format)
     return 0
+
+
+@app.command
+def bench(index: Path, /, *, queries: int = 200, device: str = "auto", format: ReportFormat = "table") -> int:
+    """Measure how fast an index answers on this machine: opening, each step of a query, and batches.
+
+    Args:
+        index: Folder of the index.
+        queries: Calls of each step that are timed.
+        device: auto, cpu, cuda, mps.
+        format: How to print it.
+    """
+    from geoindex.bench import bench_index
+
+    print_report(bench_index(index, queries=queries, device=device), format)
+    return 0

@@ -115,7 +115,7 @@ def test_fewer_cells_are_probed_where_they_hold_the_mass(index):
     assert {c.cell for c in few.candidates} < {c.cell for c in every.candidates}
     assert few.candidates[0] == every.candidates[0]
     for wrong in (0, 1.5, -1):
-        with pytest.raises(ConfigError, match="top_p is .*; it must be above 0 and at most 1"):
+        with pytest.raises(ConfigError, match=r"top_p is .*; it must be above 0 and at most 1"):
             index.query_image(PHOTOS[0], top_p=wrong)
 
 
