@@ -21,7 +21,7 @@ from latency_figure import draw_latency
 from latency_opening import OPENINGS, measure_opening
 from machine import describe_machine, shared_folder
 from planted_levels import Levels, Queries, planted_levels, planted_queries
-from search_rivals import GeoClipStyle, Rival, brute_force, flat, inverted_lists, lance_index, usearch_graph
+from search_rivals import GALLERY, GeoClipStyle, Rival, brute_force, flat, inverted_lists, lance_index, usearch_graph
 from threadpoolctl import threadpool_limits
 
 from geoindex.ann import TwoStageIndex
@@ -40,9 +40,9 @@ KINDS = {"plain": 0.0, "ambiguous": 1.0}
 """Share of ambiguous queries by kind."""
 
 
-def milliseconds(call: Callable[[int], Any], count: int) -> dict[str, float]:
+def milliseconds(call: Callable[[int], Any], count: int, warm_up: bool = True) -> dict[str, float]:
     """Return percentiles of a call's time over `count` calls; one round before it warms memory and caches."""
-    for i in range(min(count, 200)):
+    for i in range(min(count, 200) if warm_up else 0):
         call(i)
     times = []
     for i in range(count):
@@ -152,7 +152,7 @@ def measure_rivals(folder: Path, positions: Path | None, size: tuple[int, int], 
     lists = 4096 if size[1] > 500_000 else 1024 if size[1] > 60_000 else 128
     rivals = [truth, *inverted_lists(vectors, lists, (16, 64))]
     if size[1] <= 100_000:
-        rivals += [brute_force(vectors), lance_index(vectors), *GeoClipStyle().rivals()]
+        rivals += [brute_force(vectors), lance_index(vectors)]
     if size[1] <= USEARCH_CLUSTERS:
         rivals += usearch_graph(vectors, (64, 256))
     own = [_own_search(ranker, k) for k in (DEFAULT_CELLS, *(k for k in TOP_CELLS if k != DEFAULT_CELLS))]
@@ -174,22 +174,19 @@ def _measure_rival(
 ) -> dict[str, Any]:
     plain = kinds["plain"].embeddings
     row = {"name": rival.name, "size": [len(levels.cells), len(levels.clusters)], "build_s": rival.build_s}
-    calls = min(count, rival.queries)
-    if calls < count:  # too slow to warm up
-        started = perf_counter()
-        for i in range(calls):
-            rival.find(plain[i : i + 1], NEAREST)
-        ms = 1000 * (perf_counter() - started) / calls
-        return row | {"p50_ms": ms, "p95_ms": ms, "p99_ms": ms, "count": calls}
-    row |= milliseconds(lambda i: rival.find(plain[i : i + 1], NEAREST), calls)
-    if "gallery" in rival.name:
-        return row
+    row |= milliseconds(lambda i: rival.find(plain[i : i + 1], NEAREST), count)
     for kind, queries in kinds.items():
         found = np.concatenate([rival.find(query[None], NEAREST) for query in queries.embeddings])
         pairs = zip(found, nearest[kind], strict=True)
         row[f"recall_{kind}"] = float(np.mean([len(np.intersect1d(*pair)) / NEAREST for pair in pairs]))
         row[f"geoscore_{kind}"] = score(levels, queries, found[:, 0].tolist())
     return row
+
+
+def _measure_gallery(rival: Rival) -> dict[str, Any]:
+    queries = np.random.default_rng(0).standard_normal((200, 768)).astype(np.float32)
+    times = milliseconds(lambda i: rival.find(queries[i : i + 1], NEAREST), rival.queries, rival.queries > 1)
+    return {"name": rival.name, "size": [0, GALLERY], "build_s": rival.build_s, **times}
 
 
 def search_table(rows: list[dict[str, Any]], speed: float) -> str:
@@ -261,6 +258,7 @@ def main() -> None:
         if "rivals" in arguments.part:
             at = sizes if arguments.quick else (sizes[1], (4000, USEARCH_CLUSTERS), sizes[2])
             parts = [measure_rivals(arguments.folder, positions, size, min(count, 200)) for size in at]
+            parts.append([_measure_gallery(rival) for rival in GeoClipStyle().rivals()])
             result["rivals"] = [row for part in parts for row in part]
             print(rivals_table(result["rivals"]), end="\n\n")
     if "opening" in arguments.part:

@@ -19,7 +19,8 @@ from geoindex.recipe import EncoderRecipe
 from geoindex.recipe_files import recipe_from_dict
 from geoindex.search.answer import answer
 from geoindex.search.options import QueryOptions
-from geoindex.search.posterior import Breadth
+from geoindex.search.posterior import Breadth, Ranking
+from geoindex.search.region import Region
 from geoindex.search.searcher import Searcher
 from geoindex.store.durable import reading_errors
 from geoindex.store.generations import Generation, IndexFolder
@@ -51,6 +52,11 @@ class OwnEncoder:
     def fingerprint(self) -> str:
         """Hash of the encoder that built the generation."""
         return str(self._manifest.encoder["fingerprint"])
+
+    @property
+    def device(self) -> str:
+        """Where it computes, such as cpu or cuda:0; empty as long as it is not loaded."""
+        return self._loaded.device if self._loaded is not None else ""
 
     def get(self) -> "Encoder":
         """Return it; the first caller loads it.
@@ -117,7 +123,7 @@ class Snapshot:
         top_cells = options.top_cells or int(self.manifest.recipe["search"]["top_cells"])
         rule = options.rule or str(self.manifest.rule["name"])
         with stages("search"):
-            rankings = self.searcher.rank(embeddings, Breadth(top_cells, options.top_p), options.within)
+            rankings = self._rank(embeddings, Breadth(top_cells, options.top_p), options.within)
         with stages("answer"):
             answers = [
                 answer(self.searcher, ranking, query, rule, options)
@@ -126,6 +132,13 @@ class Snapshot:
         timings = {step: round(ms / max(len(answers), 1), 3) for step, ms in stages.milliseconds().items()}
         name, fingerprint = self.manifest.generation, self.encoder.fingerprint
         return [replace(a, timings_ms=timings, generation=name, encoder=fingerprint) for a in answers]
+
+    def _rank(self, embeddings: NDArray[np.float32], breadth: Breadth, region: Region | None) -> list[Ranking]:
+        """Rank where the encoder computes; what is asked of a region is ranked by the processor."""
+        device = self.encoder.device
+        if region is None and device.startswith("cuda"):
+            return self.searcher.rank_on(device, embeddings, breadth)
+        return self.searcher.rank(embeddings, breadth, region)
 
 
 def open_snapshot(

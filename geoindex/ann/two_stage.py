@@ -167,6 +167,18 @@ class TwoStageIndex:
         codes: NDArray[np.uint8] = faiss.rev_swig_ptr(lists.get_codes(cell), size * lists.code_size)
         return ids, codes.view(self.entries).reshape(size, self.dim)
 
+    def contents(self) -> tuple[Rows, NDArray[np.floating], Rows]:
+        """Return all clusters list by list, (M,), their geo-embeddings, (M, D), and the size of each list, (C,).
+
+        Raises:
+            IndexDamagedError: if they are not what was written.
+        """
+        if self._bytes is not None:
+            self._bytes.file.check_all()
+        lists = [self._list(cell) for cell in range(self.n_cells)]
+        ids, vectors = (np.concatenate(parts) for parts in zip(*lists, strict=True))
+        return ids, vectors, self._list_sizes
+
     @property
     def entries(self) -> np.dtype[Any]:
         """How the geo-embeddings of clusters are stored: float32 or float16."""

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from geoindex.ann import TwoStageIndex
 from geoindex.errors import ConfigError, IndexDamagedError
+from geoindex.search.device_ranker import DeviceRanker
 from geoindex.search.posterior import Breadth, Geography, Ranker, Ranking, Scales
 from geoindex.search.region import Region
 from geoindex.store.checked import CheckedTable
@@ -44,11 +45,13 @@ class Searcher:
         sidecar: facts of cells, clusters and images.
         ranker: geo-embeddings of cells and clusters, where they lie, and how scores become probabilities.
         inside: rankers that answer inside a region, the last ones that were asked for.
+        devices: rankers that compute on a GPU, by device.
     """
 
     sidecar: Sidecar
     ranker: Ranker
     inside: dict[Region, Ranker] = field(default_factory=dict, compare=False, repr=False)
+    devices: dict[str, DeviceRanker] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def open(cls, generation: Generation) -> "Searcher":
@@ -110,6 +113,12 @@ class Searcher:
             ConfigError: if nothing of the index lies inside.
         """
         return (self.ranker if region is None else self._within(region)).rank(queries, breadth)
+
+    def rank_on(self, device: str, queries: NDArray[np.float32], breadth: Breadth) -> list[Ranking]:
+        """Rank as `rank` does, on a GPU, where the geo-embeddings are copied to at the first call."""
+        if device not in self.devices:
+            self.devices[device] = DeviceRanker(self.ranker, device)
+        return self.devices[device].rank(queries, breadth)
 
     def _within(self, region: Region) -> Ranker:
         ranker = self.inside.get(region)
