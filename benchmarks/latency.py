@@ -189,6 +189,18 @@ def _measure_gallery(rival: Rival) -> dict[str, Any]:
     return {"name": rival.name, "size": [0, GALLERY], "build_s": rival.build_s, **times}
 
 
+def storage_recall(positions: Path | None) -> dict[str, float]:
+    """Return the share of the ten nearest of 20,000 clusters by float32 that float16 gives too."""
+    clusters, queries = (
+        planted_queries(positions, n, 0.0, skip).embeddings for n, skip in ((20_000, 0), (200, 20_000))
+    )
+    halves = clusters.astype(np.float16).astype(np.float32)
+    exact, found = (flat(vectors).find(queries, NEAREST) for vectors in (clusters, halves))
+    same = [len(np.intersect1d(*pair)) / NEAREST for pair in zip(exact, found, strict=True)]
+    first = float((exact[:, 0] == found[:, 0]).mean())
+    return {"nearest_ten": float(np.mean(same)), "nearest": first}
+
+
 def search_table(rows: list[dict[str, Any]], speed: float) -> str:
     """Return our figures as Markdown."""
     lines = [
@@ -255,6 +267,11 @@ def main() -> None:
         if "search" in arguments.part:
             result["search"] = [measure_search(arguments.folder, positions, size, count) for size in sizes]
             print(search_table(result["search"], speed), end="\n\n")
+            result["float16"] = storage_recall(positions)
+            kept = (
+                "float16 keeps {nearest_ten:.4f} of the ten nearest clusters of float32, {nearest:.4f} of the nearest"
+            )
+            print(kept.format(**result["float16"]), end="\n\n")
         if "rivals" in arguments.part:
             at = sizes if arguments.quick else (sizes[1], (4000, USEARCH_CLUSTERS), sizes[2])
             parts = [measure_rivals(arguments.folder, positions, size, min(count, 200)) for size in at]

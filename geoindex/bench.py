@@ -50,6 +50,7 @@ class Bench:
     Attributes:
         index, generation: what answered.
         images, cells, clusters: what it holds.
+        entries: how the geo-embeddings of clusters are stored.
         threads: cores that batches share; single queries take one.
         open_ms: opening, without the encoder.
         encoder_ms: loading the encoder; None without one.
@@ -64,6 +65,7 @@ class Bench:
     images: int
     cells: int
     clusters: int
+    entries: str
     threads: int
     open_ms: float
     encoder_ms: float | None
@@ -81,7 +83,7 @@ class Bench:
         encoder = "" if self.encoder_ms is None else f", its encoder ({self.backend}) in {self.encoder_ms:,.0f} ms"
         lines = [
             f"{self.index}: generation {self.generation}, {self.images:,} images in {self.cells:,} cells and "
-            f"{self.clusters:,} clusters",
+            f"{self.clusters:,} clusters ({self.entries})",
             f"opened in {self.open_ms:,.0f} ms{encoder}",
             f"{100 * self.cell_recall:.2f} % of the exact best {self.top_cells} cells are probed",
             "",
@@ -117,7 +119,7 @@ def bench_index(path: str | os.PathLike[str], *, queries: int = 200, device: str
     timings.append(_timing("answer to an embedding", 1, queries, lambda i: index.query_embeddings(_part(asked, i, 1))))
     return Bench(
         index=str(Path(path)), generation=index.manifest.generation, images=counts["gallery"], cells=counts["cells"],
-        clusters=counts["clusters"], threads=os.cpu_count() or 1, open_ms=open_ms, encoder_ms=encoder_ms,
+        clusters=counts["clusters"], entries=str(searcher.ann.entries), threads=os.cpu_count() or 1, open_ms=open_ms, encoder_ms=encoder_ms,
         backend=None if encoder_ms is None else index.encoder.device, top_cells=top_cells,
         cell_recall=_cell_recall(index, asked[:queries], top_cells), timings=(*timings, *whole),
     )  # fmt: skip
