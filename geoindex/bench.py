@@ -119,8 +119,8 @@ def bench_index(path: str | os.PathLike[str], *, queries: int = 200, device: str
     timings.append(_timing("answer to an embedding", 1, queries, lambda i: index.query_embeddings(_part(asked, i, 1))))
     return Bench(
         index=str(Path(path)), generation=index.manifest.generation, images=counts["gallery"], cells=counts["cells"],
-        clusters=counts["clusters"], entries=str(searcher.ann.entries), threads=os.cpu_count() or 1, open_ms=open_ms, encoder_ms=encoder_ms,
-        backend=None if encoder_ms is None else index.encoder.device, top_cells=top_cells,
+        clusters=counts["clusters"], entries=str(searcher.ann.entries), threads=os.cpu_count() or 1, open_ms=open_ms,
+        encoder_ms=encoder_ms, backend=None if encoder_ms is None else index.encoder.device, top_cells=top_cells,
         cell_recall=_cell_recall(index, asked[:queries], top_cells), timings=(*timings, *whole),
     )  # fmt: skip
 
