@@ -50,7 +50,13 @@ class GeoIndex:
     """
 
     def __init__(
-        self, folder: IndexFolder, *, encoder: "Encoder | None" = None, device: str = "auto", follow: bool = False
+        self,
+        folder: IndexFolder,
+        *,
+        encoder: "Encoder | None" = None,
+        device: str = "auto",
+        follow: bool = False,
+        backend: str = "auto",
     ) -> None:
         """Open the live generation.
 
@@ -58,7 +64,7 @@ class GeoIndex:
             StoreError: if there is no index, or it is damaged.
             ModelMismatchError: if `encoder` is not the one that built the index.
         """
-        self._live = LiveSnapshot(folder, device, encoder, follow)
+        self._live = LiveSnapshot(folder, device, encoder, follow, backend)
 
     def reload(self) -> bool:
         """Move on to the live generation; tell whether it is another one.
@@ -79,7 +85,7 @@ class GeoIndex:
                 f"The index at '{self.path}' was opened with encoder=..., which cannot travel to another process; "
                 "open the index there."
             )
-        return _reopen, (self.path.absolute(), self._live.device, self._live.follow)
+        return _reopen, (self.path.absolute(), self._live.device, self._live.follow, self._live.backend)
 
     @property
     def path(self) -> Path:
@@ -241,6 +247,7 @@ def open_index(
     encoder: "Encoder | None" = None,
     device: str = "auto",
     follow: bool = False,
+    backend: str = "auto",
 ) -> GeoIndex:
     """Open an index for queries, from any number of threads.
 
@@ -253,17 +260,20 @@ def open_index(
         device: where the encoder computes: auto, cpu, cuda, mps.
         follow: before each query, move on to the live generation if there is another. If it cannot be opened, the old
             one goes on answering, with one warning.
+        backend: what computes in the index's own encoder: torch, openvino, onnx, onnx-int8; auto: the fastest.
+            The first image has it exported, once, and compared with torch.
 
     Raises:
+        ConfigError: if there is no such backend, or it is not installed (MissingExtraError).
         StoreError: if there is no index, or it is damaged.
         ModelMismatchError: if `encoder` is not the one that built the index.
     """
     folder = Path(path or os.environ.get(DEFAULT_INDEX_VARIABLE) or DEFAULT_INDEX)
-    return GeoIndex(IndexFolder(folder), encoder=encoder, device=device, follow=follow)
+    return GeoIndex(IndexFolder(folder), encoder=encoder, device=device, follow=follow, backend=backend)
 
 
-def _reopen(path: Path, device: str, follow: bool) -> GeoIndex:
-    return open_index(path, device=device, follow=follow)
+def _reopen(path: Path, device: str, follow: bool, backend: str) -> GeoIndex:
+    return open_index(path, device=device, follow=follow, backend=backend)
 
 
 @lru_cache(maxsize=2)

@@ -22,21 +22,26 @@ class LiveSnapshot:
         index: folder of the index.
         device: where its encoder computes.
         given: an encoder that was loaded already; None: the index's own.
+        backend: what computes in the encoder.
         follow: whether `get` looks for another generation first.
         open: the snapshot, as it was last moved to.
     """
 
-    def __init__(self, index: IndexFolder, device: str, given: "Encoder | None", follow: bool) -> None:
+    def __init__(
+        self, index: IndexFolder, device: str, given: "Encoder | None", follow: bool, backend: str = "torch"
+    ) -> None:
         """Open the live generation.
 
         Raises:
+            ConfigError: if there is no such backend.
+            MissingExtraError: if it is not installed.
             StoreError: if there is no index, or it is damaged.
             ModelMismatchError: if `given` is not the encoder that built it.
         """
-        self.index, self.device, self.given, self.follow = index, device, given, follow
+        self.index, self.device, self.given, self.follow, self.backend = index, device, given, follow, backend
         self._process, self._moving = os.getpid(), threading.Lock()
         self._seen, self._buried = index.stamp(), index.tombstones_stamp()
-        self.open: Snapshot = open_snapshot(index, device, given)
+        self.open = self._opened(None)
 
     def get(self) -> Snapshot:
         """Return what the next query works on, to its end.
@@ -72,8 +77,11 @@ class LiveSnapshot:
         self.check_process()
         with self._moving:
             before = self.open
-            self.open = open_snapshot(self.index, self.device, self.given, before)
+            self.open = self._opened(before)
             return self.open.manifest.generation != before.manifest.generation
+
+    def _opened(self, before: Snapshot | None) -> Snapshot:
+        return open_snapshot(self.index, self.device, self.given, before, self.backend)
 
     def _catch_up(self) -> None:
         """Move on to what `CURRENT` names now; a generation that cannot be opened is told once and passed over."""
@@ -83,7 +91,7 @@ class LiveSnapshot:
                 return  # another thread did it
             try:
                 if self.index.current().manifest != before.manifest:
-                    self.open = open_snapshot(self.index, self.device, self.given, before)
+                    self.open = self._opened(before)
             except GeoindexError as error:
                 if self.index.stamp() != stamp:
                     return  # it was replaced meanwhile, and perhaps collected: the next query looks again

@@ -262,10 +262,12 @@ def keep_encoder(index: IndexFolder, encoder: "Encoder", origin: str | Path) -> 
         encoder: which made the features.
         origin: where it was loaded from.
     """
+    from geoindex.encoder.encoder import CONFIG_FILE
+
     kept = not encoder.published
     if kept:
         folder = index.encoder_folder(encoder.fingerprint)
-        if not folder.exists():
+        if not (folder / CONFIG_FILE).exists():  # the folder alone may hold an export
             encoder.save(folder)
         heads = read_heads(origin)
         if heads is not None:

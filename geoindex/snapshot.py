@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from geoindex.encoder.backends import check_backend
 from geoindex.encoder.projection import Projection
 from geoindex.errors import GeoindexError, ModelMismatchError
 from geoindex.prediction import Prediction
@@ -37,13 +38,23 @@ _LOADING = threading.Lock()
 class OwnEncoder:
     """The encoder that built a generation, loaded when the first image asks for it. Safe in threads."""
 
-    def __init__(self, index: IndexFolder, manifest: Manifest, device: str, given: "Encoder | None" = None) -> None:
-        """Remember what to load.
+    def __init__(
+        self,
+        index: IndexFolder,
+        manifest: Manifest,
+        device: str,
+        given: "Encoder | None" = None,
+        backend: str = "torch",
+    ) -> None:
+        """Remember what to load, and what shall compute.
 
         Raises:
+            ConfigError: if there is no such backend.
+            MissingExtraError: if it is not installed.
             ModelMismatchError: if `given` is not the one that built the index.
         """
-        self._index, self._manifest, self._device = index, manifest, device
+        check_backend(backend, device)
+        self._index, self._manifest, self._device, self._backend = index, manifest, device, backend
         if given is not None:
             self._check(given)
         self._loaded = given
@@ -74,7 +85,7 @@ class OwnEncoder:
         return self._loaded
 
     def _load(self) -> "Encoder":
-        from geoindex.encoder import load_encoder
+        from geoindex.encoder import open_encoder
 
         entry = self._manifest.encoder
         if not entry["spec"]:
@@ -83,11 +94,11 @@ class OwnEncoder:
                 "use query_embeddings, or open it with encoder=..."
             )
         recipe = recipe_from_dict(self._manifest.recipe).encoding
-        if entry["kept"]:
-            folder = self._index.encoder_folder(self.fingerprint)
-            return load_encoder(str(folder), recipe=EncoderRecipe(device=self._device, dtype=recipe.dtype))
-        values = {name: getattr(recipe, name) for name in ("image_size", "mean", "std", "dtype")}
-        return load_encoder(entry["spec"], recipe=EncoderRecipe(**values, device=self._device))
+        folder = self._index.encoder_folder(self.fingerprint)
+        wanted = ("dtype",) if entry["kept"] else ("image_size", "mean", "std", "dtype")
+        values = EncoderRecipe(**{name: getattr(recipe, name) for name in wanted}, device=self._device)
+        spec = str(folder) if entry["kept"] else entry["spec"]
+        return open_encoder(spec, values, self.fingerprint, backend=self._backend, kept=folder)
 
     def _check(self, encoder: "Encoder") -> None:
         if encoder.fingerprint != self.fingerprint:
@@ -142,7 +153,11 @@ class Snapshot:
 
 
 def open_snapshot(
-    index: IndexFolder, device: str, given: "Encoder | None" = None, before: Snapshot | None = None
+    index: IndexFolder,
+    device: str,
+    given: "Encoder | None" = None,
+    before: Snapshot | None = None,
+    backend: str = "torch",
 ) -> Snapshot:
     """Open the live generation, or the next one if it is replaced and collected while it is being opened.
 
@@ -151,8 +166,11 @@ def open_snapshot(
         device: where its encoder computes.
         given: an encoder that is loaded already.
         before: the one that is open; its encoder goes on if it built this one too.
+        backend: what computes in its encoder.
 
     Raises:
+        ConfigError: if there is no such backend.
+        MissingExtraError: if it is not installed.
         StoreError: if there is no index, or it is damaged.
         ModelMismatchError: if `given` is not the encoder that built it.
     """
@@ -160,17 +178,18 @@ def open_snapshot(
         stamp = index.stamp()
         try:
             with reading_errors(index.root):
-                return _open(index, index.current(), device, given, before)
+                return _open(index, index.current(), device, backend, given, before)
         except (GeoindexError, OSError):
             if index.stamp() == stamp:
                 raise
 
 
 def _open(
-    index: IndexFolder, generation: Generation, device: str, given: "Encoder | None", before: Snapshot | None
-) -> Snapshot:
+    index: IndexFolder, generation: Generation, device: str, backend: str, given: "Encoder | None",
+    before: Snapshot | None,
+) -> Snapshot:  # fmt: skip
     manifest = generation.manifest
-    encoder = OwnEncoder(index, manifest, device, given)
+    encoder = OwnEncoder(index, manifest, device, given, backend)
     if before is not None and before.encoder.fingerprint == encoder.fingerprint:
         encoder = before.encoder
     projection = Projection.load(generation.whole("projection.safetensors"))

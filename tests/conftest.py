@@ -13,6 +13,14 @@ import geoindex
 from geoindex.cli import main
 
 
+@pytest.fixture(scope="session", autouse=True)
+def plain_backend():
+    """Let torch compute where no backend is named: an export of every small encoder would take longer than its test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("geoindex.encoder.backends.FASTEST", ())
+        yield
+
+
 @pytest.fixture(scope="session")
 def world(tmp_path_factory):
     """The metadata.csv of 96 tiles around 8 hubs; nobody writes to it."""

@@ -30,6 +30,7 @@ def query(
     max_precision_km: float | None = None,
     format: Format = "table",
     device: str = "auto",
+    backend: str = "auto",
 ) -> int:
     """Say where photos were taken. GPS in their EXIF is never used.
 
@@ -47,13 +48,14 @@ def query(
         max_precision_km: Round every point to this, for uses that must not pinpoint.
         format: How to print the answers.
         device: auto, cpu, cuda, mps.
+        backend: What computes in the encoder: auto (the fastest that is installed), torch, openvino, onnx, onnx-int8.
     """
     from geoindex.index import GeoIndex, open_index
     from geoindex.inputs import expand_inputs
     from geoindex.presentation import FORMATS
     from geoindex.progress import write
 
-    opened: GeoIndex = open_index(index, device=device)
+    opened: GeoIndex = open_index(index, device=device, backend=backend)
     inputs = expand_inputs(images)
     answers = opened.query_images(
         (item.image for item in inputs), on_error="return",
@@ -90,6 +92,7 @@ def eval_(
     source: str | None = None,
     column: tuple[str, ...] = (),
     seed: int = 0,
+    backend: str = "auto",
     format: ReportFormat = "table",
 ) -> int:
     """Measure an index, beside random pairing, the best constant point and 1-NN over the same embeddings.
@@ -100,11 +103,13 @@ def eval_(
         source: Other photos with known positions: a folder, a table, or a URI.
         column: Columns of a table by meaning, each with a flag of its own, as lat=NAME.
         seed: Seed of the random floors.
+        backend: What computes in the encoder, as for query.
         format: How to print the report.
     """
     from geoindex.evaluation.protocol import evaluate
 
-    report = evaluate(index, split=split, source=source, columns=Recipe(column=column).columns, seed=seed)
+    columns = Recipe(column=column).columns
+    report = evaluate(index, split=split, source=source, columns=columns, seed=seed, backend=backend)
     print_report(report, format)
     return SOME_FAILED if report.unreadable else 0
 

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from geoindex.encoder.preprocessing import Preprocessing
 from geoindex.encoder.spec import EncoderSpec
 from geoindex.errors import EncoderError
@@ -56,6 +59,17 @@ class RemoteWeights:
     files: tuple[str, ...]
     revision: str | None = None
     url: str = ""
+
+
+class Backbone(Protocol):
+    """What computes the forward pass."""
+
+    device: Any
+    dtype: Any
+    dim: int
+
+    def features(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the features of pixels (B, 3, S, S) as (B, dim)."""
 
 
 class ModelLibrary(Protocol):

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoindex.encoder.backbone import Architecture
+from geoindex.encoder.backbone import Architecture, Backbone
+from geoindex.encoder.backends import TORCH
 from geoindex.encoder.device import choose_device, choose_dtype
 from geoindex.encoder.fingerprint import fingerprint_of
 from geoindex.encoder.preprocessing import Preprocessing
@@ -43,7 +44,10 @@ class Encoder:
         preprocessing: what it wants of its pixels.
         fingerprint: hash of weights, architecture and preprocessing; equal fingerprints mean equal features.
         batch_size: images of a forward pass of `encode`.
+        backend: what computes.
     """
+
+    backend = TORCH
 
     def __init__(
         self,
@@ -59,8 +63,8 @@ class Encoder:
         self.architecture, self.preprocessing = architecture, preprocessing
         self.batch_size = recipe.batch_size
         self.fingerprint = fingerprint_of(architecture, preprocessing, module.state_dict())
-        device = choose_device(recipe.device)
-        self._backbone = TorchBackbone(module, preprocessing, device, choose_dtype(recipe.dtype, device))
+        self._module, device = module, choose_device(recipe.device)
+        self._backbone: Backbone = TorchBackbone(module, preprocessing, device, choose_dtype(recipe.dtype, device))
 
     @property
     def published(self) -> bool:
@@ -104,7 +108,7 @@ class Encoder:
     @property
     def module(self) -> "torch.nn.Module":
         """The model itself, in evaluation mode and frozen."""
-        return self._backbone.module
+        return self._module
 
     def prepare(self, image: "Image") -> NDArray[np.uint8]:
         """Return the pixels that the model sees, (3, image_size, image_size), of an upright RGB image."""

@@ -22,3 +22,10 @@ def check_process() -> None:
             "This process was forked from one that has used an encoder, and torch would wait for threads that stayed "
             "behind; start processes with the method 'spawn'."
         )
+
+
+def thread_count() -> int:
+    """Return how many threads compute: one for each core of this process, or fewer if OMP_NUM_THREADS says so."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return min(cores, int(wanted)) if wanted.isdigit() and int(wanted) else cores

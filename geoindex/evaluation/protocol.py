@@ -49,7 +49,7 @@ class Queries:
 
 def evaluate(
     index: GeoIndex | str | PathLike[str], *, split: str = "test", source: str | None = None,
-    columns: dict[str, str] | None = None, seed: int = 0,
+    columns: dict[str, str] | None = None, seed: int = 0, backend: str = "auto",
 ) -> Report:  # fmt: skip
     """Measure an index on its own held-out split, or on another source.
 
@@ -59,6 +59,7 @@ def evaluate(
         source: where other queries come from; their positions are used for measuring alone.
         columns: columns of a table by meaning.
         seed: of the random floors.
+        backend: what computes in the encoder, where the index is opened here; see `open_index`.
 
     Raises:
         EmptyDatasetError: if there are no queries.
@@ -66,7 +67,7 @@ def evaluate(
     """
     if seed < 0:
         raise ConfigError(f"Seed {seed} cannot be used; it must be 0 or more.")
-    opened = index if isinstance(index, GeoIndex) else open_index(index)
+    opened = index if isinstance(index, GeoIndex) else open_index(index, backend=backend)
     queries = queries_from(opened, source, columns or {}) if source else split_queries(opened, split)
     return _report(opened, queries, seed)
 

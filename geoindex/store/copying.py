@@ -94,8 +94,12 @@ def parts_of(index: IndexFolder, generation: Generation) -> tuple[Part, ...]:
 
 
 def _files_below(folder: Path) -> list[Path]:
-    """Return the files below a folder, but what a killed write left; the folder itself where there are none."""
-    return sorted(path for path in folder.rglob("[!.]*") if path.is_file()) or [folder]
+    """Return the files below a folder; the folder itself where there are none.
+
+    What is hidden stays: what a killed write left, and exports of an encoder, which are made again.
+    """
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return sorted(p for p in found if not any(part[0] == "." for part in p.relative_to(folder).parts)) or [folder]
 
 
 def _recorded(name: str, record: FileRecord, root: Path) -> Part:

@@ -149,8 +149,8 @@ def test_photos_never_meet_the_encoder_or_the_length_of_another_generation(index
 def test_one_encoder_is_loaded_for_all_threads(built, monkeypatch):
     import geoindex.encoder
 
-    loads, load = [], geoindex.encoder.load_encoder
-    monkeypatch.setattr(geoindex.encoder, "load_encoder", lambda *a, **k: (loads.append(a), load(*a, **k))[1])
+    loads, load = [], geoindex.encoder.open_encoder
+    monkeypatch.setattr(geoindex.encoder, "open_encoder", lambda *a, **k: (loads.append(a), load(*a, **k))[1])
     index = geoindex.open_index(built.path, device="cpu")
     with ThreadPoolExecutor(4) as pool:
         assert len({id(each) for each in pool.map(lambda _: index.encoder, range(8))}) == 1

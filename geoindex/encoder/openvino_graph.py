@@ -1,0 +1,53 @@
+"""A model for OpenVINO: converted from torch, computed in one pool of threads."""
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoindex.encoder.backends import Compute
+from geoindex.encoder.process import thread_count
+
+if TYPE_CHECKING:
+    import torch
+
+FILE = "model.xml"
+PRECISIONS = {"auto": "f32", "float32": "f32", "bfloat16": "bf16"}
+"""What OpenVINO calls the arithmetic; left to itself it rounds to bfloat16 where the processor has that."""
+
+
+def write(program: "torch.export.ExportedProgram", pixels: "torch.Tensor", folder: Path) -> None:
+    """Write the model as model.xml and model.bin."""
+    import openvino
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
+
+    # openvino.convert_model would do the same, and tell its makers over the network
+    frontend = FrontEndManager().load_by_framework("pytorch")
+    decoder = TorchFXPythonDecoder.from_exported_program(program)  # asked until the model is converted
+    model = frontend.convert(frontend.load(decoder))
+    model.reshape([-1, *pixels.shape[1:]])
+    openvino.save_model(model, folder / FILE, compress_to_fp16=False)
+
+
+def load(folder: Path, dtype: str) -> Compute:
+    """Open the model, set up for the shortest time of a single call."""
+    import openvino
+
+    options = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": PRECISIONS[dtype],
+        "INFERENCE_NUM_THREADS": thread_count(),
+        "ENABLE_CPU_PINNING": False,  # processes beside each other would all sit on the first cores
+    }
+    request = openvino.Core().compile_model(folder / FILE, "CPU", options).create_infer_request()
+    one_at_a_time = threading.Lock()
+
+    def compute(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        with one_at_a_time:
+            features: NDArray[np.float32] = request.infer([pixels], share_inputs=True)[0]
+        return features
+
+    return compute
