@@ -1,7 +1,6 @@
 """The files of a generation, opened for queries: search index, geography and gallery, memory-mapped."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +10,6 @@ from geoindex.errors import ConfigError, IndexDamagedError
 from geoindex.search.device_ranker import DeviceRanker
 from geoindex.search.posterior import Breadth, Geography, Ranker, Ranking, Scales
 from geoindex.search.region import Region
-from geoindex.store.checked import CheckedTable
 from geoindex.store.generations import Generation
 from geoindex.store.manifest import check_parts
 from geoindex.store.sidecar import Sidecar, open_sidecar
@@ -145,14 +143,8 @@ class Searcher:
 
 def geography_of(sidecar: Sidecar) -> Geography:
     """Return where the cells and clusters of a sidecar lie."""
-    cells, clusters = sidecar.cells, sidecar.clusters
-
-    def column(table: CheckedTable, name: str) -> NDArray[Any]:
-        values: NDArray[Any] = table.column(name).to_numpy()
-        return values
-
+    cells, clusters = sidecar.cells.numbers, sidecar.clusters.numbers
     return Geography(
-        column(cells, "lat"), column(cells, "lon"), column(cells, "n_images"),
-        column(clusters, "lat"), column(clusters, "lon"), column(clusters, "n_images"),
-        column(clusters, "cell").astype(np.int64),
+        cells("lat"), cells("lon"), cells("n_images"), clusters("lat"), clusters("lon"), clusters("n_images"),
+        sidecar.cell_of_cluster,
     )  # fmt: skip

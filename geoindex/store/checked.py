@@ -35,6 +35,9 @@ MAGIC, FOOTER_LENGTH = 8, 10
 
 TEXT_OFFSETS = {"string": np.int32, "binary": np.int32, "large_string": np.int64, "large_binary": np.int64}
 
+NUMBERS = {"float": "float32", "double": "float64"}
+"""Arrow's names of types of numbers that NumPy calls otherwise."""
+
 
 class CheckedFile:
     """A memory-mapped file with the digests of its blocks."""
@@ -236,6 +239,17 @@ class CheckedTable:
     def __getitem__(self, name: str) -> "pa.ChunkedArray":
         return self.column(name)
 
+    def numbers(self, name: str) -> NDArray[Any]:
+        """Return a column of numbers without nulls as it is mapped, (N,).
+
+        Not by Arrow's own conversion, which imports pandas where that is installed: 0.2 s of the first query.
+
+        Raises:
+            IndexDamagedError: if it is not what was written.
+        """
+        parts = [_numbers(chunk) for chunk in self.column(name).chunks]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else np.zeros(0)
+
     def whole(self) -> "pa.Table":
         """Return all of it.
 
@@ -288,6 +302,12 @@ def _check_messages(file: CheckedFile, buffer: "pa.Buffer") -> None:
         message = pa.ipc.read_message(pa.BufferReader(buffer.slice(start)))
         body = 0 if message.body is None else message.body.size
         start += MAGIC + head + body
+
+
+def _numbers(array: "pa.Array") -> NDArray[Any]:
+    kind = np.dtype(NUMBERS.get(str(array.type), str(array.type)))
+    values = np.frombuffer(array.buffers()[1], kind) if len(array) else np.zeros(0, kind)
+    return values[array.offset : array.offset + len(array)]
 
 
 def _whole(buffers: "list[pa.Buffer | None]") -> Iterator[tuple[int, int]]:

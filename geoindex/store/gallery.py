@@ -82,7 +82,7 @@ class Gallery:
 
     def column(self, name: str) -> NDArray[Any]:
         """Return a column of all images, (N,), the dead among them."""
-        return np.concatenate([segment.facts[name].to_numpy() for segment in self.segments])
+        return np.concatenate([segment.facts.numbers(name) for segment in self.segments])
 
     def vectors(self, images: Rows) -> NDArray[np.float16]:
         """Return the embeddings of some images, (n, D)."""
@@ -95,7 +95,7 @@ class Gallery:
         """Return latitudes and longitudes of some images in degrees, each (n,)."""
         lat, lon = np.empty(len(images)), np.empty(len(images))
         for segment, inside, rows in self._by_segment(images):
-            lat[inside], lon[inside] = (segment.facts[name].to_numpy()[rows] for name in ("lat", "lon"))
+            lat[inside], lon[inside] = (segment.facts.numbers(name)[rows] for name in ("lat", "lon"))
         return lat, lon
 
     def facts(self, images: Rows) -> list[dict[str, Any]]:

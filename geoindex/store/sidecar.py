@@ -40,7 +40,7 @@ class Sidecar:
     @property
     def cell_of_cluster(self) -> Rows:
         """Cell of each cluster, (M,)."""
-        cells: NDArray[np.int32] = self.clusters["cell"].to_numpy()
+        cells: NDArray[np.int32] = self.clusters.numbers("cell")
         return cells.astype(np.int64)
 
 
@@ -63,10 +63,10 @@ def open_sidecar(generation: Generation) -> Sidecar:
 def _open_gallery(generation: Generation, clusters: CheckedTable) -> Gallery:
     files = generation.manifest.files
     facts, embeddings = _segment_files(generation, BASE)
-    segments = [Segment(facts, embeddings, np.append(clusters["first"].to_numpy(), len(embeddings)))]
+    segments = [Segment(facts, embeddings, np.append(clusters.numbers("first"), len(embeddings)))]
     if f"{ADDED}.npy" in files:
         facts, embeddings = _segment_files(generation, ADDED)
-        segments.append(Segment(facts, embeddings, firsts(facts["cluster"].to_numpy(), len(clusters))))
+        segments.append(Segment(facts, embeddings, firsts(facts.numbers("cluster"), len(clusters))))
     dead = np.load(generation.whole(DEAD)) if DEAD in files else np.zeros(0, np.int64)
     return Gallery(tuple(segments), dead)
 
