@@ -222,7 +222,9 @@ class Ranker:
             logits[rows, near] = scan.some(scaled, rows, near) + self.weights.cell[near]
         probed = _first_of_rows(rows, near, logits[rows, near], (len(queries), count))
         highest = np.take_along_axis(logits, probed[:, :1], axis=1)
-        log_total = highest[:, 0] + np.log(np.exp(logits - highest).sum(axis=1)).astype(np.float64)
+        likelihood = np.subtract(logits, highest)
+        np.exp(likelihood, out=likelihood)
+        log_total = highest[:, 0] + np.log(likelihood.sum(axis=1)).astype(np.float64)
         return _Cells(logits, log_total, _within_mass(probed, logits, log_total, breadth.top_p))
 
     def _log_within(self, clusters: NDArray[np.int64], scores: NDArray[np.float32]) -> Floats:
