@@ -1,6 +1,6 @@
 """How near does the forward pass of an encoder come to what this machine can multiply, and what does each backend cost?
 
-    python benchmarks/encoder.py [--quick] [--rounds 12] [--photos 1000] [--json FILE]
+    python benchmarks/encoder.py [--quick] [--rounds 12] [--photos 1000] [--part speed photos] [--json FILE]
 
 The limit comes first: the multiplications of ViT-B/32 at the rate that the best library here has for matrices of the
 model's own shapes. Each shape is measured with as many different weights as the model has layers, because those do not
@@ -242,6 +242,11 @@ def _nearest(queries: NDArray[np.float32], gallery: NDArray[np.float32]) -> NDAr
 
 def report(results: dict[str, Any]) -> str:
     """Return the figures as Markdown."""
+    lines = _speed_lines(results) if "limit" in results else []
+    return "\n".join([*lines, *(_photo_lines(results["photos"]) if "photos" in results else [])])
+
+
+def _speed_lines(results: dict[str, Any]) -> list[str]:
     limit = results["limit"]
     lines = [
         f"ViT-B/32, one image: {limit['gflop']:.2f} GFLOP. Limit at the best rate of each shape: "
@@ -262,8 +267,7 @@ def report(results: dict[str, Any]) -> str:
             f"| {name} | {row['one_ms']:.1f} ({row['one_p90_ms']:.1f}) | {row['one_ms'] / limit['limit_ms']:.2f} "
             f"| {row['images_per_s']:.1f} | {row['cosine_min']:.6f} | {begun['open_s']:.2f} | {begun['first_s']:.2f} |"
         )
-    lines += _photo_lines(results["photos"])
-    return "\n".join(lines)
+    return lines
 
 
 def _photo_lines(photos: dict[str, dict[str, float]]) -> list[str]:
@@ -287,16 +291,19 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="6 rounds and 200 photos")
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--photos", type=int, default=1000)
+    parser.add_argument("--part", nargs="+", choices=("speed", "photos"), default=("speed", "photos"))
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     rounds, photos = (6, 200) if options.quick else (options.rounds, options.photos)
     shared, results = shared_folder(), {"machine": describe_machine()}
     results["machine"]["packages"] |= {name: version(name) for name in ("openvino", "onnxruntime")}
-    results["limit"] = measure_limit(rounds)
     with tempfile.TemporaryDirectory() as folder:
-        results["backends"] = compare_speed(rounds, Path(folder, "large"))
-        results["starts"] = measure_starts(1 if options.quick else 3, Path(folder, "large"))
-        results["photos"] = compare_photos(photos, shared, Path(folder, "real")) if shared else {}
+        if "speed" in options.part:
+            results["limit"] = measure_limit(rounds)
+            results["backends"] = compare_speed(rounds, Path(folder, "large"))
+            results["starts"] = measure_starts(1 if options.quick else 3, Path(folder, "large"))
+        if "photos" in options.part:
+            results["photos"] = compare_photos(photos, shared, Path(folder, "real")) if shared else {}
     print(report(results))
     if options.json:
         options.json.write_text(json.dumps(results, indent=1) + "\n")

@@ -1,9 +1,6 @@
 """A model for OpenVINO: converted from torch, computed in one pool of threads."""
 
-import logging
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +9,7 @@ from numpy.typing import NDArray
 
 from geoindex.encoder.backends import Compute
 from geoindex.encoder.process import thread_count
+from geoindex.encoder.quiet import unheard
 
 if TYPE_CHECKING:
     import torch
@@ -29,29 +27,12 @@ def write(program: "torch.export.ExportedProgram", pixels: "torch.Tensor", folde
 
     # openvino.convert_model would do the same, and tell its makers over the network
     frontend = FrontEndManager().load_by_framework("pytorch")
-    with _unheard():
+    with unheard("openvino"):  # it has operations in mind that this torch does not have
         decoder = TorchFXPythonDecoder.from_exported_program(program)
     # the decoder is asked until the model is converted
     model = frontend.convert(frontend.load(decoder))
     model.reshape([-1, *pixels.shape[1:]])
     openvino.save_model(model, folder / FILE, compress_to_fp16=False)
-
-
-@contextmanager
-def _unheard() -> Iterator[None]:
-    """Keep back what the decoder tells the root logger, with tracebacks: operations that this torch does not have."""
-    root, silent = logging.getLogger(), logging.NullHandler()
-    root.addHandler(silent)  # without any, a message to the root logger would set up logging
-    root.addFilter(_not_of_decoder)
-    try:
-        yield
-    finally:
-        root.removeFilter(_not_of_decoder)
-        root.removeHandler(silent)
-
-
-def _not_of_decoder(record: logging.LogRecord) -> bool:
-    return record.module != "fx_decoder"
 
 
 def load(folder: Path, dtype: str) -> Compute:
