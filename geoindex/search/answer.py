@@ -71,8 +71,8 @@ def _candidates(searcher: Searcher, ranking: Ranking, posterior: Posterior, coun
 
 def _evidence(searcher: Searcher, neighbours: list[Neighbour], lat: float, lon: float) -> Iterator[Evidence]:
     facts = searcher.sidecar.gallery.facts(np.array([neighbour.row for neighbour in neighbours], np.int64))
-    for neighbour, fact in zip(neighbours, facts, strict=True):
-        distance_km = float(haversine_km(lat, lon, fact["lat"], fact["lon"]))
+    distances_km = haversine_km(lat, lon, [fact["lat"] for fact in facts], [fact["lon"] for fact in facts]).tolist()
+    for neighbour, fact, distance_km in zip(neighbours, facts, distances_km, strict=True):
         yield Evidence(fact["id"], fact["image"], fact["lat"], fact["lon"], neighbour.similarity, distance_km)
 
 

@@ -1,0 +1,328 @@
+"""What does a query cost beside decoding and the model, and how near do bulk runs come to what limits them?
+
+    python benchmarks/query.py [--quick] [--only decoding stages pipeline bulk] [--folder DIR] [--json FILE]
+
+*decoding*: one photo to the scale that the encoder wants, with `load_image` and with other libraries where they are
+installed (`pip install simplejpeg opencv-python-headless PyTurboJPEG`), in turns.
+*stages*: `query_image` with an untrained ViT-B/32 on an index of planted embeddings. The forward pass is timed inside
+each query; what is neither that nor decoding is set against it.
+*pipeline*: `query_images` against the same steps one after the other in one thread.
+*bulk*: embedding as a build does it, against the model alone at the same batch (limit of the model) and against
+decoding alone on all cores (limit of decoding), in turns.
+
+An encoder that *waits beside* stands for a model on a device that leaves the cores of this machine alone: it sleeps.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
+from io import BytesIO
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from machine import apart, describe_machine, shared_folder
+from PIL import Image
+
+import geoindex
+from geoindex.embed import embed_samples
+from geoindex.encoder import Encoder, load_encoder
+from geoindex.errors import IndexNotFoundError
+from geoindex.images import content_hash, load_image, read_file
+from geoindex.lookahead import available_cores
+from geoindex.pipeline import build_from, merge_recipe
+from geoindex.recipe import EncoderRecipe, Recipe
+from geoindex.sources import open_source
+from geoindex.sources.planted import PlantedEmbeddings
+from geoindex.store.generations import IndexFolder
+
+MODEL = "open_clip:ViT-B-32/random"
+TINY = "timm:vit_tiny_patch16_224/random?depth=1&embed_dim=96&num_heads=3"
+SIDE = 224
+BATCH = 32
+Figures = dict[str, Any]
+Decoder = Callable[[bytes], Any]
+
+
+def make_photo(width: int, height: int, seed: int = 0) -> Image.Image:
+    """Return a real photo brought to a size, else smooth noise, with the noise of a sensor."""
+    shared, rng = shared_folder(), np.random.default_rng(seed)
+    photos = sorted((shared / "data" / "street" / "images").glob("*.jpg")) if shared else []
+    if photos:
+        small = Image.open(photos[seed % len(photos)]).convert("RGB")
+    else:
+        small = Image.fromarray(rng.integers(0, 256, (48, 64, 3), np.uint8))
+    pixels = np.asarray(small.resize((width, height), Image.Resampling.LANCZOS), np.float32)
+    pixels = pixels + rng.normal(0, 4, (height, width, 1)) + rng.normal(0, 2, (height, width, 3))
+    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+
+
+def encoded(photo: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
+    """Return a photo as a file: a JPEG of quality 90 with colour at half the resolution, or another kind."""
+    buffer = BytesIO()
+    photo.save(buffer, kind, **({"quality": 90, "subsampling": "4:2:0"} if kind == "JPEG" else {}), **options)
+    return buffer.getvalue()
+
+
+def phone_exif() -> Image.Exif:
+    """Return the EXIF of a photo that was taken upright: turned, with 40 kB of the maker's notes."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif.get_ifd(0x8769)[0x927C] = bytes(40_000)
+    return exif
+
+
+def decoders() -> dict[str, Decoder | None]:
+    """Return each library's way to the scale of the encoder; None where it is not installed."""
+    found: dict[str, Decoder | None] = {"geoindex": lambda data: load_image(data, min_side=SIDE), "Pillow": _pillow}
+    found |= dict.fromkeys(("simplejpeg", "PyTurboJPEG", "OpenCV"))
+    if find_spec("simplejpeg"):
+        import simplejpeg
+
+        found["simplejpeg"] = lambda data: simplejpeg.decode_jpeg(data, min_height=SIDE, min_width=SIDE, min_factor=1)
+    if find_spec("turbojpeg"):
+        import turbojpeg
+
+        try:
+            jpeg = turbojpeg.TurboJPEG()
+            found["PyTurboJPEG"] = lambda data: jpeg.decode(data, scaling_factor=(1, 8))
+        except RuntimeError:  # it brings no library of its own
+            pass
+    if find_spec("cv2"):
+        import cv2
+
+        cv2.setNumThreads(1)
+        found["OpenCV"] = lambda data: cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_COLOR_8)
+    return found
+
+
+def _pillow(data: bytes) -> Image.Image:
+    image = Image.open(BytesIO(data))
+    image.draft("RGB", (SIDE, SIDE))
+    image.load()
+    return image
+
+
+def measure_decoding(quick: bool) -> Figures:
+    """Time every decoder on every photo, in turns; the others only where the scale is the same: an eighth."""
+    large, small = make_photo(4000, 3000), make_photo(640, 480)
+    photos = {
+        "12 MP JPEG": encoded(large),
+        "12 MP JPEG, progressive": encoded(large, progressive=True),
+        "12 MP JPEG, turned, 40 kB EXIF": encoded(large, exif=phone_exif()),
+        "0.3 MP JPEG": encoded(small),
+        "12 MP WebP": encoded(large, "WEBP", quality=90),
+        "12 MP PNG": encoded(large, "PNG", compress_level=1),
+        "0.3 MP PNG": encoded(small, "PNG"),
+    }
+    rows: Figures = {}
+    for name, data in photos.items():
+        ways = decoders() if name.startswith("12 MP JPEG") else {"geoindex": decoders()["geoindex"]}
+        repeats = (5 if quick else 25) if "JPEG" in name else (2 if quick else 5)
+        times = in_turns({way: _on(decode, data) for way, decode in ways.items() if decode}, repeats)
+        rows[name] = {"MB": len(data) / 1e6}
+        rows[name] |= {way: 1000 * median(times[way]) if way in times else "absent" for way in ways}
+    return rows
+
+
+def _on(decode: Decoder, data: bytes) -> Callable[[], Any]:
+    return lambda: decode(data)
+
+
+def in_turns(works: dict[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
+    """Return the seconds of each work; every round does each once, after a round that is not counted."""
+    seconds: dict[str, list[float]] = {name: [] for name in works}
+    for turn in range(repeats + 1):
+        for name, work in works.items():
+            started = time.perf_counter()
+            work()
+            if turn:
+                seconds[name].append(time.perf_counter() - started)
+    return seconds
+
+
+class ForwardPass:
+    """Times the forward pass of a model from inside; `seconds` holds each."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.seconds: list[float] = []
+        encoder.module.register_forward_pre_hook(self._start)
+        encoder.module.register_forward_hook(self._stop)
+
+    def _start(self, *_: Any) -> None:
+        self._started = time.perf_counter()
+
+    def _stop(self, *_: Any) -> None:
+        self.seconds.append(time.perf_counter() - self._started)
+
+
+def measure_stages(path: Path, quick: bool) -> Figures:
+    """Time the steps of `query_image`, in ms."""
+    encoder = load_encoder(MODEL, EncoderRecipe(device="cpu"))
+    index, forward = geoindex.open_index(path, encoder=encoder), ForwardPass(encoder)
+    photos = {"12 MP": encoded(make_photo(4000, 3000)), "0.3 MP": encoded(make_photo(640, 480))}
+    rows: Figures = {"index": repr(index)}
+    for name, data in photos.items():
+        steps = []
+        for _ in range(3 + (10 if quick else 60)):
+            started = time.perf_counter()
+            answer = index.query_image(data)
+            whole_ms, forward_ms = 1000 * (time.perf_counter() - started), 1000 * forward.seconds[-1]
+            beside_ms = whole_ms - answer.timings_ms["decode"] - forward_ms
+            steps.append(answer.timings_ms | {"forward pass": forward_ms, "whole": whole_ms, "beside": beside_ms})
+        rows[name] = {step: median(each[step] for each in steps[3:]) for step in steps[0]}
+        rows[name]["beside, % of forward"] = 100 * rows[name]["beside"] / rows[name]["forward pass"]
+    return rows
+
+
+class WaitsBeside:
+    """An encoder whose model leaves the cores alone: it sleeps for some milliseconds an image."""
+
+    def __init__(self, encoder: Encoder, ms: float) -> None:
+        self._encoder, self._ms = encoder, ms
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._encoder, name)
+
+    def features(self, batch: np.ndarray) -> np.ndarray:
+        """Wait, and return features that are all alike."""
+        time.sleep(self._ms / 1000 * len(batch))
+        return np.ones((len(batch), self._encoder.dim), np.float32)
+
+
+def measure_pipeline(path: Path, quick: bool) -> Figures:
+    """Time `query_images` on photos of 12 megapixels against its steps one after the other."""
+    encoder = load_encoder(MODEL, EncoderRecipe(device="cpu"))
+    photos = [encoded(make_photo(4000, 3000, seed)) for seed in range(4)] * (BATCH // 2)
+    rows: Figures = {}
+    for name, model in {"ViT-B/32 on these cores": encoder, "waits beside, 15 ms": WaitsBeside(encoder, 15.0)}.items():
+        index = geoindex.open_index(path, encoder=model)  # type: ignore[arg-type]
+        ways = {
+            "after_each_other": lambda model=model, index=index: one_after_the_other(index, model, photos),
+            "query_images": lambda index=index: list(index.query_images(photos)),
+        }
+        times = in_turns(ways, 1 if quick else 3)
+        rows[name] = {way: 1000 * median(seconds) / len(photos) for way, seconds in times.items()}
+    return rows
+
+
+def one_after_the_other(index: geoindex.GeoIndex, encoder: Any, photos: Sequence[bytes]) -> None:
+    """Do what `query_images` does, in one thread."""
+    for start in range(0, len(photos), BATCH):
+        decoded = [load_image(photo, min_side=encoder.min_side) for photo in photos[start : start + BATCH]]
+        features = encoder.features(np.stack([encoder.prepare(image) for image in decoded]))
+        index.query_embeddings(index.projection.apply(features))
+
+
+def measure_bulk(folder: Path, quick: bool) -> Figures:
+    """Time the embedding of a build against the model and against decoding, each alone."""
+    small, large = (64, 32) if quick else (128, 64)
+    few = write_photos(folder / "small", small, make_photo(448, 336))
+    many = write_photos(folder / "large", large, make_photo(4000, 3000))
+    model, tiny = load_encoder(MODEL, EncoderRecipe(device="cpu")), load_encoder(TINY, EncoderRecipe(device="cpu"))
+    repeats = 2 if quick else 4
+    return {
+        "0.15 MP JPEGs, ViT-B/32 on these cores": against_limits(few, model, folder, repeats),
+        "0.15 MP JPEGs, waits beside, 3 ms": against_limits(few, WaitsBeside(model, 3.0), folder, repeats),
+        "12 MP JPEGs, ViT of one block on these cores": against_limits(many, tiny, folder, repeats),
+    }
+
+
+def write_photos(folder: Path, count: int, photo: Image.Image) -> Path:
+    """Write copies of a photo as JPEG with their table; return that."""
+    folder.mkdir(parents=True)
+    data, lines = encoded(photo), ["file,latitude,longitude"]
+    for number in range(count):
+        (folder / f"{number}.jpg").write_bytes(data)
+        lines.append(f"{number}.jpg,{number % 80},{number % 170}")
+    (folder / "metadata.csv").write_text("\n".join(lines))
+    return folder / "metadata.csv"
+
+
+def against_limits(table: Path, encoder: Any, folder: Path, repeats: int) -> Figures:
+    """Return images a second of the embedding, of the model alone and of decoding alone, and what limits it."""
+    source = open_source(table)
+    samples = source.scan().samples
+    batch = np.stack([encoder.prepare(load_image(source.read(image))) for image in samples.images[:BATCH]])
+
+    def decode(image: str) -> None:
+        file = read_file(source.read(image))
+        encoder.prepare(load_image(file, min_side=encoder.min_side))
+        content_hash(file)
+
+    def decode_all() -> None:
+        with ThreadPoolExecutor(available_cores()) as pool:
+            list(pool.map(decode, samples.images))
+
+    def embed() -> None:
+        with TemporaryDirectory(dir=folder) as work:
+            embed_samples(source, samples, encoder, Path(work))
+
+    works = {
+        "embedding": embed,
+        "model alone": lambda: [encoder.features(batch) for _ in range(len(samples) // BATCH)],
+        "decoding alone": decode_all,
+    }
+    seconds = in_turns(works, repeats)
+    rates: Figures = {name: len(samples) / median(times) for name, times in seconds.items()}
+    bound = min(("model alone", "decoding alone"), key=lambda name: rates[name])
+    shares = [100 * limit / took for took, limit in zip(seconds["embedding"], seconds[bound], strict=True)]
+    return rates | {"bound": bound, "% of bound": median(shares), "least": min(shares), "most": max(shares)}
+
+
+def build_planted(path: Path, images: int) -> None:
+    """Build an index of planted embeddings that takes the features of the model for its own, or find it."""
+    try:
+        IndexFolder(path).current()
+        return
+    except IndexNotFoundError:
+        pass
+    encoder = load_encoder(MODEL, EncoderRecipe(device="cpu"))
+    source = PlantedEmbeddings(images, dim=encoder.dim)
+    source.fingerprint = encoder.fingerprint
+    keys = {"training": {"method": "none"}, "split_by": "none"}
+    build_from(source, merge_recipe(Recipe(source=source.uri), keys), path)
+
+
+def show(name: str, rows: Figures) -> None:
+    """Print the figures of one part as Markdown."""
+    print(f"\n### {name}\n")
+    for row, values in rows.items():
+        pairs = values.items() if isinstance(values, dict) else [("", values)]
+        cells = (f"{key} {value:.2f}" if isinstance(value, float) else f"{key} {value}".strip() for key, value in pairs)
+        print(f"- {row}: " + ", ".join(cells), flush=True)
+
+
+def main() -> None:
+    """Measure what is asked for, and print it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="fewer repeats, and an index of 10,000 images")
+    parser.add_argument("--only", nargs="+", default=["decoding", "stages", "pipeline", "bulk"])
+    parser.add_argument("--folder", type=Path, help="folder of the planted index, which is kept there and found again")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    figures: Figures = {"machine": describe_machine()}
+    with TemporaryDirectory() as temporary:
+        path = options.folder or Path(temporary) / "index"
+        if {"stages", "pipeline"} & {*options.only}:
+            apart(build_planted, path, 10_000 if options.quick else 100_000)
+        parts = {
+            "decoding": lambda: measure_decoding(options.quick),
+            "stages": lambda: measure_stages(path, options.quick),
+            "pipeline": lambda: measure_pipeline(path, options.quick),
+            "bulk": lambda: measure_bulk(Path(temporary), options.quick),
+        }
+        for name in options.only:
+            figures[name] = parts[name]()
+            show(name, figures[name])
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
