@@ -16,11 +16,14 @@ CHUNK_QUERIES = 512
 Floats = NDArray[np.float64]
 
 
-def random_pairing_km(lat: Floats, lon: Floats, gallery_lat: Floats, gallery_lon: Floats, seed: int) -> Floats:
+def random_pairing_km(
+    lat: Floats, lon: Floats, gallery_lat: Floats, gallery_lon: Floats, seed: int,
+    distance_km: Callable[..., Floats] = haversine_km,
+) -> Floats:  # fmt: skip
     """Return distances when each query gets the position of a random gallery image, (10 Q,)."""
     rng = np.random.default_rng(seed)
     rows = rng.integers(0, len(gallery_lat), (RANDOM_PAIRINGS, len(lat)))
-    return haversine_km(lat, lon, gallery_lat[rows], gallery_lon[rows]).ravel()
+    return distance_km(lat, lon, gallery_lat[rows], gallery_lon[rows]).ravel()
 
 
 def best_constant(
