@@ -9,6 +9,7 @@ from geoindex.cli.application import SOME_FAILED, Format, ReportFormat, app, com
 from geoindex.errors import UnreadableImageError
 from geoindex.recipe import Recipe
 
+Benchmark = Literal["im2gps3k", "im2gps", "yfcc4k", "yfcc26k", "osv5m", "gws15k-like"]
 Convention = Literal["geoindex", "osv5m", "pigeon", "geoclip"]
 
 if TYPE_CHECKING:
@@ -90,6 +91,8 @@ def eval_(
     *,
     split: Literal["test", "val", "train"] = "test",
     source: str | None = None,
+    benchmark: Benchmark | None = None,
+    root: Path | None = None,
     column: tuple[str, ...] = (),
     seed: int = 0,
     convention: Convention = "geoindex",
@@ -105,6 +108,8 @@ def eval_(
         index: Folder of the index.
         split: Which of its own images ask; ignored with --source.
         source: Other photos with known positions: a folder, a table, or a URI.
+        benchmark: Ask a benchmark, whose photos and table lie anywhere in --root; what is missing is said.
+        root: Folder of the benchmark.
         column: Columns of a table by meaning, each with a flag of its own, as lat=NAME.
         seed: Seed of the random floors and of the resampling.
         convention: Take and count distances as these authors do, to match published numbers.
@@ -117,8 +122,8 @@ def eval_(
     from geoindex.evaluation.protocol import evaluate
 
     report = evaluate(
-        index, split=split, source=source, columns=Recipe(column=column).columns, seed=seed, convention=convention,
-        places=places, polygons=polygons, predictions=predictions,
+        index, split=split, source=source, benchmark=benchmark, root=root, columns=Recipe(column=column).columns,
+        seed=seed, convention=convention, places=places, polygons=polygons, predictions=predictions,
     )  # fmt: skip
     print_report(report, format)
     if by is not None and format == "table":

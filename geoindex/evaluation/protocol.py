@@ -1,17 +1,19 @@
 """Queries with known positions -> a report: the index's own rules beside the floors, over the same embeddings."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.errors import ConfigError
 from geoindex.estimate import RULES, estimate_point
+from geoindex.evaluation.benchmarks import open_benchmark
 from geoindex.evaluation.breakdown import Origins, parts_of
 from geoindex.evaluation.intervals import estimate_mean, spread_of
 from geoindex.evaluation.predictions import Predictions
-from geoindex.evaluation.queries import Queries, queries_from, split_queries
+from geoindex.evaluation.queries import Queries, embedded_queries, queries_from, split_queries
 from geoindex.evaluation.regions import Gazetteer, Polygons
 from geoindex.evaluation.report import Detail, Report, Row
 from geoindex.evaluation.rivals import best_constant, nearest_image, random_pairing_km
@@ -60,6 +62,7 @@ class Yardstick:
 
 def evaluate(
     index: GeoIndex | str | PathLike[str], *, split: str = "test", source: str | None = None,
+    benchmark: str | None = None, root: str | PathLike[str] | None = None,
     columns: dict[str, str] | None = None, seed: int = 0, convention: str = GEOINDEX.name,
     places: str | PathLike[str] | None = None, polygons: str | PathLike[str] | None = None,
     predictions: str | PathLike[str] | None = None,
@@ -70,6 +73,8 @@ def evaluate(
         index: an open index or its folder.
         split: val or test (train tells how well it remembers); ignored with a source.
         source: where other queries come from; their positions are used for measuring alone.
+        benchmark: name of a benchmark that is asked instead, such as im2gps3k; see `BENCHMARKS`.
+        root: folder of its copy.
         columns: columns of a table by meaning.
         seed: of the random floors and the resampling.
         convention: how distances are taken and counted: geoindex, osv5m, pigeon or geoclip.
@@ -83,12 +88,24 @@ def evaluate(
     """
     yardstick = Yardstick.of(convention, places, polygons, seed)
     opened = index if isinstance(index, GeoIndex) else open_index(index)
-    queries = queries_from(opened, source, columns or {}) if source else split_queries(opened, split)
+    queries = _queries(opened, split, source, columns or {}, benchmark, root)
     rankings = rank_queries(opened, queries)
     points = rule_points(rankings)
     if predictions is not None:
         own_predictions(opened, queries, points, yardstick.convention).write(predictions)
     return _report(opened, queries, rankings, points, yardstick)
+
+
+def _queries(
+    index: GeoIndex, split: str, source: str | None, columns: dict[str, str],
+    benchmark: str | None, root: str | PathLike[str] | None,
+) -> Queries:  # fmt: skip
+    if (benchmark is None) != (root is None) or (benchmark and source):
+        raise ConfigError("A benchmark needs its folder (--benchmark NAME --root DIR), and no --source beside it.")
+    if benchmark is not None and root is not None:
+        found = open_benchmark(benchmark, Path(root), index.manifest.encoder["fingerprint"])
+        return replace(embedded_queries(index, found), name=f"{benchmark} in {root}")
+    return queries_from(index, source, columns) if source else split_queries(index, split)
 
 
 def rank_queries(index: GeoIndex, queries: Queries) -> list[Ranking]:

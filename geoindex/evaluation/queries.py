@@ -11,7 +11,7 @@ from geoindex.embed import embed_samples
 from geoindex.errors import ConfigError, EmptyDatasetError, ModelMismatchError
 from geoindex.index import GeoIndex
 from geoindex.sources import open_source
-from geoindex.sources.source import EmbeddedSource, Source
+from geoindex.sources.source import EmbeddedSource, Source, broken_of
 from geoindex.store.generations import IndexFolder
 from geoindex.store.images import stored_images
 
@@ -29,7 +29,7 @@ class Queries:
         ids: of the images, (Q,).
         lat, lon: true positions in degrees, (Q,).
         embeddings: unit vectors, (Q, D).
-        unreadable: images that could not be read.
+        unreadable: images that are missing or could not be read, and rows without a position.
         labels: what is known of each, (Q,) by name: author, sequence, and content, the hash of its file.
     """
 
@@ -89,7 +89,8 @@ def embedded_queries(index: GeoIndex, source: Source) -> Queries:
             f"The features of '{source.uri}' are not of the kind that '{index.path}' was built from; "
             "name a source with the same options as the index's own."
         )
-    samples = source.scan().samples
+    scan = source.scan()
+    samples = scan.samples
     with tempfile.TemporaryDirectory() as folder:
         embedded = embed_samples(source, samples, encoder, Path(folder))
         features = np.concatenate(list(embedded.features())).astype(np.float32)
@@ -97,4 +98,5 @@ def embedded_queries(index: GeoIndex, source: Source) -> Queries:
     labels = {name: kept.label(name) for name in ("author", "sequence")}
     labels["content"] = [content or None for content in embedded.content.tolist()]
     vectors = index.projection.apply(features)
-    return Queries(source.uri, kept.ids, kept.lat, kept.lon, vectors, embedded.left_out.total, labels)
+    unreadable = broken_of(scan.left_out.to_dict()) + embedded.left_out.total
+    return Queries(source.uri, kept.ids, kept.lat, kept.lon, vectors, unreadable, labels)

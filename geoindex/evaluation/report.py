@@ -58,7 +58,7 @@ class Report:
         index, generation, encoder: what was measured.
         queries: where the queries come from.
         count: queries that were answered.
-        unreadable: images of the source that could not be read.
+        unreadable: images of the source that are missing or could not be read, and rows without a position.
         gallery, cells, clusters: what the index holds.
         rule: rule by which the index answers by default.
         in_gallery: queries whose id is also in the gallery; above 0 the figures flatter.
@@ -110,16 +110,22 @@ class Report:
     def _detail_lines(self) -> list[str]:
         if self.detail is None:
             return []
-        shares = [f"{_level(level)} {_range(share)}" for level, share in self.detail.regions.items()]
+        named = {level: _range(share) for level, share in self.detail.regions.items()}
+        by_shape = [
+            f"% in the right one of the {level} {named.pop(level)}" for level in list(named) if "polyg" in level
+        ]
+        shares = [f"{level.replace('_', '-')} {text}" for level, text in named.items()]
         bits = self.detail.information_bits
         told = [] if bits is None else [f"a photo tells {_range(bits, 2)} bits of its cell beyond the gallery's shares"]
-        return ["", f"% in the right {', '.join(shares)}", *told]
+        return ["", f"% in the right {', '.join(shares)}", *by_shape, *told]
 
     def _title(self) -> str:
         title = (
             f"{self.count} queries ({self.queries}) against {self.gallery} images, {self.cells} cells, "
             f"{self.clusters} clusters; encoder {self.encoder or 'none'}"
         )
+        if self.unreadable:
+            title += f"\nWarning: {self.unreadable} of its photos are missing or cannot be read."
         if self.convention != GEOINDEX.name:
             title += f"\nMeasured as {self.convention} does."
         if self.queries == "split val":
@@ -147,10 +153,6 @@ def _table(corner: str, lines: list[tuple[str, Metrics]]) -> list[str]:
     cells = [[name, *_cells(metrics)] for name, metrics in lines]
     widths = [max(len(line[i]) for line in [header, *cells]) for i in range(len(header))]
     return [_line(header, widths), "-" * len(_line(header, widths)), *(_line(line, widths) for line in cells)]
-
-
-def _level(level: str) -> str:
-    return level.replace("_", "-")
 
 
 def _range(share: Estimate, digits: int = 1) -> str:
