@@ -100,6 +100,9 @@ def eval_(
     polygons: Path | None = None,
     by: Literal["country", "continent"] | None = None,
     predictions: Path | None = None,
+    leaks: bool = False,
+    leak_km: float = 1.0,
+    leak_cosine: float = 0.99,
     format: ReportFormat = "table",
 ) -> int:
     """Measure an index, beside random pairing, the best constant point and 1-NN over the same embeddings.
@@ -117,6 +120,10 @@ def eval_(
         polygons: GeoJSON file of regions, such as countries, for the share of answers inside the right one.
         by: Show a table by country or continent as well; in JSON both are always there.
         predictions: File for the answer to every query; 'geoindex compare' reads it.
+        leaks: Say what queries share with the gallery (id, author, sequence, file, place, likeness), and measure
+            without those that do.
+        leak_km: Queries closer than this to a photo of the gallery leak.
+        leak_cosine: And those with an embedding at least this similar to one of the gallery.
         format: How to print the report.
     """
     from geoindex.evaluation.protocol import evaluate
@@ -124,6 +131,7 @@ def eval_(
     report = evaluate(
         index, split=split, source=source, benchmark=benchmark, root=root, columns=Recipe(column=column).columns,
         seed=seed, convention=convention, places=places, polygons=polygons, predictions=predictions,
+        leaks=leaks, leak_km=leak_km, leak_cosine=leak_cosine,
     )  # fmt: skip
     print_report(report, format)
     if by is not None and format == "table":

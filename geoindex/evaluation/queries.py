@@ -16,6 +16,8 @@ from geoindex.store.generations import IndexFolder
 from geoindex.store.images import stored_images
 
 SPLITS = ("train", "val", "test")
+LEAK_LABELS = {"author": "same author", "sequence": "same sequence", "content": "same file"}
+"""What may tell that a query and a photo of the gallery belong together, and what it says."""
 
 Floats = NDArray[np.float64]
 
@@ -61,7 +63,7 @@ def split_queries(index: GeoIndex, split: str) -> Queries:
     order = np.argsort(rows)
     rows = rows[order]
     ids = images.facts["id"].take(rows).to_pylist()
-    known = {name: images.label(name) for name in ("author", "sequence", "content")}
+    known = {name: images.label(name) for name in LEAK_LABELS}
     labels = {name: [values[row] for row in rows.tolist()] for name, values in known.items()}
     return Queries(f"split {split}", ids, images.lat[rows], images.lon[rows], vectors[order], labels=labels)
 

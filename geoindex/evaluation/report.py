@@ -5,6 +5,7 @@ from typing import Any
 
 from geoindex.evaluation.breakdown import Part
 from geoindex.evaluation.intervals import Estimate, Spread
+from geoindex.evaluation.leakage import Leak
 from geoindex.metrics import CONVENTIONS, GEOINDEX, Metrics
 
 NOTE = """\
@@ -65,6 +66,7 @@ class Report:
         rows: floors first, then the rules.
         convention: how distances are taken and counted.
         detail: more about the answers that the index gives by default.
+        leaks: what queries share with the gallery, and the default answers' metrics without them; if it was asked.
     """
 
     index: str
@@ -81,6 +83,7 @@ class Report:
     rows: tuple[Row, ...]
     convention: str = GEOINDEX.name
     detail: Detail | None = None
+    leaks: tuple[Leak, ...] = ()
 
     @property
     def own(self) -> Metrics:
@@ -99,13 +102,25 @@ class Report:
     def to_text(self) -> str:
         """Return a table for a terminal of 100 columns."""
         lines = [line for row in self.rows for line in _row_lines(row)]
-        return "\n".join([self._title(), "", *_table("", lines), *self._detail_lines(), "", NOTE])
+        return "\n".join([self._title(), "", *_table("", lines), *self._detail_lines(), *self._leak_lines(), "", NOTE])
 
     def parts_text(self, by: str) -> str:
         """Return a table with a line a country or continent, the most queries first."""
         detail = self.detail
         parts = () if detail is None else detail.countries if by == "country" else detail.continents
         return "\n".join(_table(f"queries of a {by}", [(f"{p.name} ({p.metrics.count})", p.metrics) for p in parts]))
+
+    def _leak_lines(self) -> list[str]:
+        """Return a line a kind of leak: the queries that share something, and the metrics of all the others."""
+        if not self.leaks:
+            return []
+        lines = [(f"{leak.kind} ({leak.queries})", leak.without) for leak in self.leaks if leak.without and leak.known]
+        table = _table("without queries that leak", [(name, metrics) for name, metrics in lines if metrics])
+        hidden = [leak.kind for leak in self.leaks if not leak.known]
+        every = [leak.kind for leak in self.leaks if leak.known and leak.without is None]
+        notes = [f"not known of queries or gallery: {', '.join(hidden)}"] * bool(hidden)
+        notes += [f"shared by all queries: {', '.join(every)}"] * bool(every)
+        return ["", *table, *notes]
 
     def _detail_lines(self) -> list[str]:
         if self.detail is None:
