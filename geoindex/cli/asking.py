@@ -100,6 +100,7 @@ def eval_(
     polygons: Path | None = None,
     by: Literal["country", "continent"] | None = None,
     predictions: Path | None = None,
+    crops: Literal["centre", "three", "five", "ten"] = "centre",
     leaks: bool = False,
     leak_km: float = 1.0,
     leak_cosine: float = 0.99,
@@ -120,6 +121,8 @@ def eval_(
         polygons: GeoJSON file of regions, such as countries, for the share of answers inside the right one.
         by: Show a table by country or continent as well; in JSON both are always there.
         predictions: File for the answer to every query; 'geoindex compare' reads it.
+        crops: Look at a photo of --source or --benchmark so often and ask with the mean: three along its longer side,
+            ten as GeoCLIP does, five are those without mirror images.
         leaks: Say what queries share with the gallery (id, author, sequence, file, place, likeness), and measure
             without those that do.
         leak_km: Queries closer than this to a photo of the gallery leak.
@@ -131,7 +134,7 @@ def eval_(
     report = evaluate(
         index, split=split, source=source, benchmark=benchmark, root=root, columns=Recipe(column=column).columns,
         seed=seed, convention=convention, places=places, polygons=polygons, predictions=predictions,
-        leaks=leaks, leak_km=leak_km, leak_cosine=leak_cosine,
+        crops=crops, leaks=leaks, leak_km=leak_km, leak_cosine=leak_cosine,
     )  # fmt: skip
     print_report(report, format)
     if by is not None and format == "table":

