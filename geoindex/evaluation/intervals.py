@@ -85,6 +85,14 @@ def spread_of(
     return Spread(*(Metrics.of(distances.size, value) for value in values))
 
 
+def interval_of(distance_km: Floats, seed: int, convention: Convention = GEOINDEX) -> tuple[Metrics, Metrics]:
+    """Return the ends of the interval of each metric of distances, (Q,)."""
+    distances = finite_distances(distance_km)
+    drawn = [summaries(distances, counts, convention) for counts in resampled(len(distances), seed)]
+    low, high = ends(np.concatenate(drawn))
+    return Metrics.of(distances.size, low), Metrics.of(distances.size, high)
+
+
 def estimate_mean(values: Floats, countries: NDArray[Any], seed: int, draws: int | None = None) -> Estimate | None:
     """Return the mean of what queries have, (Q,), NaN where one has nothing; None if none has anything."""
     known = np.isfinite(values)

@@ -217,8 +217,8 @@ def _detail(
         places=yardstick.gazetteer.name,
         regions={level: share for level, share in shares.items() if share is not None},
         information_bits=estimate_mean(bits, origins.country, yardstick.seed),
-        countries=parts_of(distance_km, origins.country, yardstick.convention),
-        continents=parts_of(distance_km, origins.continent, yardstick.convention),
+        countries=parts_of(distance_km, origins.country, yardstick.convention, yardstick.seed),
+        continents=parts_of(distance_km, origins.continent, yardstick.convention, yardstick.seed),
     )
 
 
