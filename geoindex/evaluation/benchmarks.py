@@ -33,19 +33,19 @@ class Benchmark:
 BENCHMARKS: Mapping[str, Benchmark] = {
     "im2gps": Benchmark(
         "Im2GPS", 237, ("im2gps_places365.csv", "info.json"),
-        "the images are gps_query_imgs.zip of CMU's Im2GPS page (graphics.cs.cmu.edu/projects/im2gps), the table "
+        "the images are gps_query_imgs.zip of CMU's Im2GPS project, the table "
         "im2gps_places365.csv is in TransLocator's resources (ShramanPramanick/Transformer_Based_Geo-localization)",
     ),
     "im2gps3k": Benchmark(
         "Im2GPS3k", 2997, ("im2gps3k_places365.csv",),
-        "the images are im2gps3ktest.zip (mediafire.com, 7ht7sn78q27o9we, linked by lugiavn/revisiting-im2gps), the "
+        "the images are im2gps3ktest.zip (mediafire.com, file 7ht7sn78q27o9we), the "
         "table im2gps3k_places365.csv is in TransLocator's resources "
         "(ShramanPramanick/Transformer_Based_Geo-localization)",
     ),
     "yfcc4k": Benchmark(
         "YFCC4k", 4536, ("yfcc4k_places365.csv", "info.txt"),
-        "the images are yfcc4k.zip (mediafire.com, 3og8y3o6c9de3ye, linked by lugiavn/revisiting-im2gps) with "
-        "info.txt, the table yfcc4k_places365.csv is on Hugging Face (Jia-py/G3-checkpoint)",
+        "the images are yfcc4k.zip (mediafire.com, file 3og8y3o6c9de3ye) with info.txt, "
+        "the table yfcc4k_places365.csv is on Hugging Face (Jia-py/G3-checkpoint)",
     ),
     "yfcc26k": Benchmark(
         "YFCC26k", 25600, ("yfcc25600_places365.csv",),

@@ -55,16 +55,16 @@ class Leak:
         kind: what is shared.
         known: queries of which it can be told; 0: nothing is known of queries or gallery.
         queries: those that share it.
-        leaking: metrics of their answers; None if there are none.
-        without: metrics of the answers to the others; None if there are none.
-        spread: how sure the metrics of the others are.
+        leaking: metrics of every system on them, by its name; empty if there are none.
+        without: metrics of every system on the others; empty if there are none.
+        spread: how sure those of the default answers to the others are; None if there are none.
     """
 
     kind: str
     known: int
     queries: int
-    leaking: Metrics | None
-    without: Metrics | None
+    leaking: dict[str, Metrics]
+    without: dict[str, Metrics]
     spread: Spread | None
 
 
@@ -78,31 +78,36 @@ def find_leaks(index: GeoIndex, queries: Queries, limits: Limits) -> dict[str, t
         shared[kind] = _shared(queries.labels.get(label, []), _label(images, label, rows), len(queries.ids))
     similar = _nearest_cosine(queries.embeddings, gallery.live_embeddings()) >= limits.near_cosine
     close = nearest(*gallery.positions(), queries.lat, queries.lon)[1] < limits.near_km
-    shared[f"embedding with a cosine of {limits.near_cosine:g} or more"] = len(similar), similar
+    shared[f"look-alike, cosine {limits.near_cosine:g} or more"] = len(similar), similar
     shared[f"closer than {limits.near_km:g} km"] = len(close), close
     every = np.logical_or.reduce([flags for _, flags in shared.values()])
     return shared | {ANY: (len(every), every)}
 
 
 def audit_leaks(
-    leaks: dict[str, tuple[int, Flags]], distance_km: Floats, countries: NDArray[np.str_], seed: int,
-    convention: Convention,
+    leaks: dict[str, tuple[int, Flags]], errors_km: dict[str, Floats], own: str, countries: NDArray[np.str_],
+    seed: int, convention: Convention,
 ) -> tuple[Leak, ...]:  # fmt: skip
-    """Measure answers with and without the queries that leak.
+    """Measure every system with and without the queries that leak.
 
     Args:
         leaks: what `find_leaks` found.
-        distance_km: of the answers, (Q,).
+        errors_km: of the answers of every system by name, (Q,), or (R Q,) for R answers to each query.
+        own: the system that answers by default.
         countries: of the queries, (Q,).
         seed: of the resampling.
         convention: how distances are counted.
     """
 
+    def measured(part: Flags) -> dict[str, Metrics]:
+        if not part.any():
+            return {}
+        return {name: measure(km[np.tile(part, len(km) // len(part))], convention) for name, km in errors_km.items()}
+
     def audited(kind: str, known: int, flags: Flags) -> Leak:
         kept = ~flags
-        spread = spread_of(distance_km[kept], countries[kept], seed, convention) if kept.any() else None
-        measured = [measure(distance_km[part], convention) if part.any() else None for part in (flags, kept)]
-        return Leak(kind, known, int(flags.sum()), measured[0], measured[1], spread)
+        spread = spread_of(errors_km[own][kept], countries[kept], seed, convention) if kept.any() else None
+        return Leak(kind, known, int(flags.sum()), measured(flags), measured(kept), spread)
 
     return tuple(audited(kind, known, flags) for kind, (known, flags) in leaks.items())
 

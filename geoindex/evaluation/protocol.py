@@ -173,33 +173,30 @@ def _report(
     index: GeoIndex, queries: Queries, rankings: list[Ranking], points: dict[str, Floats], yardstick: Yardstick
 ) -> Report:
     gallery = index.searcher.sidecar.gallery
-    own = str(index.manifest.rule["name"])
-    origins = Origins.of(queries.lat, queries.lon)
+    rule = str(index.manifest.rule["name"])
+    own, origins = _system(rule), Origins.of(queries.lat, queries.lon)
+    floors = floor_errors(index, queries, yardstick.seed, yardstick.convention)
+    rules = {_system(name): _errors_km(queries, answers, yardstick.convention) for name, answers in points.items()}
+    rows = [_row(name, km, "floor", origins, yardstick) for name, km in floors.items()]
+    rows += [_row(name, km, "own" if name == own else "other rule", origins, yardstick) for name, km in rules.items()]
     return Report(
         index=str(index.path), generation=index.manifest.generation, encoder=index.manifest.encoder["spec"],
         queries=queries.name, count=len(queries.lat), unreadable=queries.unreadable,
         gallery=index.manifest.counts["gallery"], cells=index.searcher.ann.n_cells,
-        clusters=index.searcher.ann.n_clusters, rule=own,
-        in_gallery=len(gallery.find(frozenset(queries.ids))),
-        rows=tuple(_rows(index, queries, points, origins, yardstick)), convention=yardstick.convention.name,
-        detail=_detail(queries, rankings, points[own], origins, yardstick),
-        leaks=_leaks(index, queries, points[own], origins, yardstick),
+        clusters=index.searcher.ann.n_clusters, rule=rule,
+        in_gallery=len(gallery.find(frozenset(queries.ids))), rows=tuple(rows),
+        convention=yardstick.convention.name, detail=_detail(queries, rankings, points[rule], origins, yardstick),
+        leaks=_leaks(index, queries, floors | rules, own, origins, yardstick),
     )  # fmt: skip
 
 
-def _rows(
-    index: GeoIndex, queries: Queries, points: dict[str, Floats], origins: Origins, yardstick: Yardstick
-) -> list[Row]:
-    """Return a row a system: the floors, then the rules."""
-    convention, seed, own = yardstick.convention, yardstick.seed, str(index.manifest.rule["name"])
-    systems = [(name, km, "floor") for name, km in floor_errors(index, queries, seed, convention).items()]
-    for rule, answers in points.items():
-        kind = "own" if rule == own else "other rule"
-        systems.append((f"geoindex, {rule}", _errors_km(queries, answers, convention), kind))
-    return [
-        Row(name, measure(km, convention), kind, spread_of(km, origins.country, seed, convention))
-        for name, km, kind in systems
-    ]
+def _system(rule: str) -> str:
+    return f"geoindex, {rule}"
+
+
+def _row(name: str, distance_km: Floats, kind: str, origins: Origins, yardstick: Yardstick) -> Row:
+    spread = spread_of(distance_km, origins.country, yardstick.seed, yardstick.convention)
+    return Row(name, measure(distance_km, yardstick.convention), kind, spread)
 
 
 def _detail(
@@ -223,10 +220,9 @@ def _detail(
 
 
 def _leaks(
-    index: GeoIndex, queries: Queries, answers: Floats, origins: Origins, yardstick: Yardstick
+    index: GeoIndex, queries: Queries, errors_km: dict[str, Floats], own: str, origins: Origins, yardstick: Yardstick
 ) -> tuple[Leak, ...]:
     if yardstick.limits is None:
         return ()
     found = find_leaks(index, queries, yardstick.limits)
-    distance_km = _errors_km(queries, answers, yardstick.convention)
-    return audit_leaks(found, distance_km, origins.country, yardstick.seed, yardstick.convention)
+    return audit_leaks(found, errors_km, own, origins.country, yardstick.seed, yardstick.convention)

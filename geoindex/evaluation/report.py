@@ -66,7 +66,7 @@ class Report:
         rows: floors first, then the rules.
         convention: how distances are taken and counted.
         detail: more about the answers that the index gives by default.
-        leaks: what queries share with the gallery, and the default answers' metrics without them; if it was asked.
+        leaks: what queries share with the gallery, and the metrics of every row without them; if it was asked.
     """
 
     index: str
@@ -114,13 +114,15 @@ class Report:
         """Return a line a kind of leak: the queries that share something, and the metrics of all the others."""
         if not self.leaks:
             return []
-        lines = [(f"{leak.kind} ({leak.queries})", leak.without) for leak in self.leaks if leak.without and leak.known]
-        table = _table("without queries that leak", [(name, metrics) for name, metrics in lines if metrics])
+        own, near = (next(r.name for r in self.rows if test(r)) for test in (_is_own, _is_nearest))
+        told = [leak for leak in self.leaks if leak.known and leak.without]
+        lines = [(f"{leak.kind} ({leak.queries})", leak.without[own]) for leak in told]
+        lines += [("  1-NN, same embeddings", leak.without[near]) for leak in told[-1:]]
         hidden = [leak.kind for leak in self.leaks if not leak.known]
-        every = [leak.kind for leak in self.leaks if leak.known and leak.without is None]
+        every = [leak.kind for leak in self.leaks if leak.known and not leak.without]
         notes = [f"not known of queries or gallery: {', '.join(hidden)}"] * bool(hidden)
         notes += [f"shared by all queries: {', '.join(every)}"] * bool(every)
-        return ["", *table, *notes]
+        return ["", *_table("* without those that share", lines), *notes]
 
     def _detail_lines(self) -> list[str]:
         if self.detail is None:
@@ -150,6 +152,14 @@ class Report:
                 f"\nWarning: {self.in_gallery} of the queries are in the gallery themselves; these figures flatter."
             )
         return title
+
+
+def _is_own(row: Row) -> bool:
+    return row.kind == "own"
+
+
+def _is_nearest(row: Row) -> bool:
+    return row.name.startswith("1-NN")
 
 
 def _row_lines(row: Row) -> list[tuple[str, Metrics]]:
