@@ -1,13 +1,16 @@
 """Benchmarks in made-up copies of their official layout."""
 
 import json
+from typing import get_args
 
 import pytest
 from tiles import HUBS, save_tile
 
+from geoindex.cli import asking
 from geoindex.errors import ConfigError, DatasetNotFoundError, TableError
 from geoindex.evaluation.benchmarks import BENCHMARKS, open_benchmark
 from geoindex.evaluation.protocol import evaluate
+from geoindex.metrics import CONVENTIONS
 from geoindex.sources import open_source
 from geoindex.sources.listed import NO_FILE, ListedSource
 
@@ -131,3 +134,8 @@ def test_the_command_asks_a_benchmark(im2gps3k, index_folder, run):
     assert code == 3
     assert "3 queries (im2gps3k in" in out
     assert "Warning: 1 of its photos are missing or cannot be read." in out
+
+
+def test_the_command_knows_every_benchmark_and_convention():
+    assert set(get_args(asking.Benchmark)) == set(BENCHMARKS)
+    assert set(get_args(asking.Convention)) == set(CONVENTIONS)
