@@ -174,12 +174,16 @@ def weighted_medians(values: Floats, weights: Floats) -> Floats:
     """Return the median of values, (N,), under each of several weightings, (B, N); halfway between two that tie."""
     order = np.argsort(values, kind="stable")
     ranked = values[order]
-    share = np.cumsum(weights[:, order], axis=1)
-    half = share[:, -1:] / 2.0
+    middles = [_middle(np.cumsum(row[order])) for row in weights]
+    return np.array([(ranked[lower] + ranked[upper]) / 2.0 for lower, upper in middles])
+
+
+def _middle(share: Floats) -> tuple[int, int]:
+    """Return the places where running sums, (N,), reach half of the last and where they pass it."""
+    half = share[-1] / 2.0
     slack = 1e-12 * half  # running sums of equal weights miss the half by rounding
-    lower = np.minimum((share < half - slack).sum(axis=1), len(values) - 1)
-    upper = np.minimum((share <= half + slack).sum(axis=1), len(values) - 1)
-    return np.asarray((ranked[lower] + ranked[upper]) / 2.0)
+    lower, upper = np.searchsorted(share, half - slack), np.searchsorted(share, half + slack, side="right")
+    return int(min(lower, len(share) - 1)), int(min(upper, len(share) - 1))
 
 
 def information_gain_bits(p_true: ArrayLike, prior_true: ArrayLike) -> Floats:

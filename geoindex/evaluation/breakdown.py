@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.evaluation.continents import CONTINENTS
+from geoindex.evaluation.intervals import interval_of
 from geoindex.metrics import Convention, Metrics, measure
 from geoindex.places import nearest_labels
 
@@ -24,10 +25,13 @@ class Part:
     Attributes:
         name: of the country or continent.
         metrics: of the answers to its queries.
+        low, high: ends of the 95 % interval of each; of a few queries they say little.
     """
 
     name: str
     metrics: Metrics
+    low: Metrics
+    high: Metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +49,12 @@ class Origins:
         return cls(np.array(nearest_labels(lat, lon, "country")), np.array(continent))
 
 
-def parts_of(distance_km: Floats, groups: NDArray[Any], convention: Convention) -> tuple[Part, ...]:
+def parts_of(distance_km: Floats, groups: NDArray[Any], convention: Convention, seed: int = 0) -> tuple[Part, ...]:
     """Return the metrics of each group of queries, (Q,), the largest group first."""
+
+    def part(name: str, km: Floats) -> Part:
+        return Part(name, measure(km, convention), *interval_of(km, seed, convention))
+
     names, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     order: Sequence[int] = np.argsort(-sizes, kind="stable").tolist()
-    return tuple(Part(str(names[k]), measure(distance_km[group == k], convention)) for k in order)
+    return tuple(part(str(names[k]), distance_km[group == k]) for k in order)

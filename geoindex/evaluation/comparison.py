@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.errors import ConfigError
-from geoindex.evaluation.intervals import DRAWS, ends, resampled
+from geoindex.evaluation.intervals import ends, resampled
 from geoindex.evaluation.predictions import Predictions
 from geoindex.metrics import MEASURES, RADII_KM, Convention, convention_of, summaries
 
@@ -94,14 +94,14 @@ class Comparison:
         ]
 
 
-def compare_predictions(first: Predictions, second: Predictions, seed: int = 0, draws: int = DRAWS) -> Comparison:
+def compare_predictions(first: Predictions, second: Predictions, seed: int = 0, draws: int | None = None) -> Comparison:
     """Compare two systems on the photos that both answered.
 
     Args:
         first: what one answered.
         second: what the other answered.
         seed: of the resampling.
-        draws: resamples.
+        draws: resamples; None: as many as are usual for so many photos.
 
     Raises:
         ConfigError: if they share no photo, or measured distances in different ways.
@@ -141,7 +141,7 @@ def _nearer(first: Floats, second: Floats) -> tuple[int, int, int]:
 
 
 def _differences(
-    first: Floats, second: Floats, convention: Convention, seed: int, draws: int
+    first: Floats, second: Floats, convention: Convention, seed: int, draws: int | None
 ) -> tuple[Difference, ...]:
     once = np.ones((1, len(first)))
     a, b = (summaries(km, once, convention)[0] for km in (first, second))

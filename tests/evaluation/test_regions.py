@@ -91,7 +91,7 @@ def test_parts_are_ordered_by_their_queries():
     origins = Origins.of(*positions(NEW_YORK, PARIS, LYON, FIJI))
     parts = parts_of(np.array([1.0, 10, 30, 100]), origins.country, GEOINDEX)
     assert (parts[0].name, parts[0].metrics.count) == ("France", 2)
-    assert parts[0].metrics.mean_km == 20
+    assert (parts[0].low.mean_km, parts[0].metrics.mean_km, parts[0].high.mean_km) == (10, 20, 30)
     assert {part.name for part in parts_of(np.ones(4), origins.continent, GEOINDEX)} == {
         "Europe", "North America", "Oceania",
     }  # fmt: skip
