@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.ann import TwoStageIndex
+from geoindex.calibration import Calibration
 from geoindex.errors import ConfigError, IndexDamagedError
 from geoindex.search.device_ranker import DeviceRanker
 from geoindex.search.posterior import Breadth, Geography, Ranker, Ranking, Scales
@@ -44,12 +45,14 @@ class Searcher:
     Attributes:
         sidecar: facts of cells, clusters and images.
         ranker: geo-embeddings of cells and clusters, where they lie, and how scores become probabilities.
+        calibration: how sure its answers are; None if never calibrated.
         inside: rankers that answer inside a region, the last ones that were asked for.
         devices: rankers that compute on a GPU, by device.
     """
 
     sidecar: Sidecar
     ranker: Ranker
+    calibration: Calibration | None = None
     inside: dict[Region, Ranker] = field(default_factory=dict, compare=False, repr=False)
     devices: dict[str, DeviceRanker] = field(default_factory=dict, compare=False, repr=False)
 
@@ -65,7 +68,9 @@ class Searcher:
         sidecar = open_sidecar(generation)
         posterior = generation.manifest.posterior
         scales = Scales(posterior["cell_scale"], posterior["cluster_scale"], posterior["prior"])
-        searcher = cls(sidecar, Ranker.of(ann, geography_of(sidecar), scales))
+        learned = generation.manifest.calibration
+        calibration = None if learned is None else Calibration.from_dict(learned)
+        searcher = cls(sidecar, Ranker.of(ann, geography_of(sidecar), scales), calibration)
         searcher._check_counts(generation)
         return searcher
 
@@ -94,7 +99,7 @@ class Searcher:
         images = self.geography.images - np.bincount(cluster, minlength=len(self.geography.images))
         cell_images = np.bincount(self.geography.cell, weights=images, minlength=self.ann.n_cells).astype(np.int64)
         geography = replace(self.geography, images=images, cell_images=cell_images)
-        return Searcher(sidecar, Ranker.of(self.ann, geography, self.ranker.scales))
+        return Searcher(sidecar, Ranker.of(self.ann, geography, self.ranker.scales), self.calibration)
 
     @property
     def ann(self) -> TwoStageIndex:

@@ -9,7 +9,18 @@ from typing import Any
 
 from geoindex.errors import IndexDamagedError, IndexVersionError
 from geoindex.store.durable import Durability, FileRecord
-from geoindex.store.kinds import first_odd, fits, is_count, is_file_name, is_flag, is_scale, is_text, is_word
+from geoindex.store.kinds import (
+    between,
+    first_odd,
+    fits,
+    is_count,
+    is_file_name,
+    is_flag,
+    is_scale,
+    is_text,
+    is_word,
+    list_of,
+)
 
 FORMAT_VERSION = 2
 """Version of the layout on disk; raised when older code could misread it. Earlier ones are read as well."""
@@ -25,6 +36,14 @@ PARTS = {
     "rule.name": is_word, "recipe.search.top_cells": is_scale, "left_out.*.count": is_count,
 }  # fmt: skip
 """What the parts of a manifest must hold that answers and lists are made of."""
+
+CALIBRATION = {
+    "rule": is_word, "photos": is_count, "groups": is_count, "reach_km": list_of(between(0.0, 1e5)),
+    **{f"within.{km}.intercept": between(-1e3, 1e3) for km in (25, 200, 750)},
+    **{f"within.{km}.slope": between(0.0, 1e3) for km in (25, 200, 750)},
+    "shares.50": between(0.0, 1.0), "shares.90": between(0.0, 1.0),
+}  # fmt: skip
+"""The same of a calibration, where there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +67,7 @@ class Manifest:
         left_out: samples that were not taken, by reason.
         timings_s: time of each step of the build.
         training: the epochs that geo-embeddings were learned in, and which was kept; None for prototypes.
-        calibration: fitted confidence; None if never calibrated.
+        calibration: how sure its answers are, as `Calibration` has it; None if never calibrated.
         drift: what was added and removed since the last build or rebuild, as `Drift` has it; None if nothing was.
         durability: whether what it stands on was waited for and has checksums.
         files: size and sha256 by file name.
@@ -140,6 +159,8 @@ def check_parts(manifest: Manifest, folder: Path) -> Manifest:
         IndexDamagedError: if a part of a part is missing or of another kind.
     """
     odd = first_odd({f.name: getattr(manifest, f.name) for f in fields(Manifest)}, PARTS)
+    if not odd and manifest.calibration is not None:
+        odd = first_odd({"calibration": manifest.calibration}, {f"calibration.{k}": v for k, v in CALIBRATION.items()})
     if odd:
         raise _damaged(folder / MANIFEST_NAME, f"has no '{odd}' that can be meant")
     return manifest
