@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from geoindex.embed import embed_samples
 from geoindex.errors import ConfigError, EmptyDatasetError, ModelMismatchError
 from geoindex.estimate import RULES, estimate_point
+from geoindex.evaluation.confidence import ConfidenceReport, Sureness
 from geoindex.evaluation.report import Report, Row
 from geoindex.evaluation.rivals import best_constant, nearest_image, random_pairing_km
 from geoindex.geo import haversine_km
@@ -145,7 +146,26 @@ def _report(index: GeoIndex, queries: Queries, seed: int) -> Report:
         gallery=index.manifest.counts["gallery"], cells=index.searcher.ann.n_cells,
         clusters=index.searcher.ann.n_clusters, rule=own,
         in_gallery=len(gallery.find(frozenset(queries.ids))), rows=tuple(rows),
+        confidence=confidence_report(index, queries, seed),
     )  # fmt: skip
+
+
+def confidence_report(index: GeoIndex, queries: Queries, seed: int) -> ConfidenceReport | None:
+    """Compare how sure the answers are with how far off they are; None if the index was never calibrated."""
+    sureness = sureness_of(index, queries, seed)
+    return None if sureness is None else ConfidenceReport.measure(sureness)
+
+
+def sureness_of(index: GeoIndex, queries: Queries, seed: int) -> Sureness | None:
+    """Return how sure the answers are, and how far off; None if the index was never calibrated."""
+    calibration = index.searcher.calibration
+    if calibration is None:
+        return None
+    rankings = index.searcher.rank(queries.embeddings, Breadth(int(index.manifest.recipe["search"]["top_cells"])))
+    lat, lon = index.searcher.sidecar.gallery.positions()
+    constant_km = haversine_km(*best_constant(lat, lon, seed), lat, lon)
+    posteriors = [ranking.posterior for ranking in rankings]
+    return Sureness.of(calibration, posteriors, queries.lat, queries.lon, constant_km)
 
 
 def rule_errors(index: GeoIndex, queries: Queries) -> dict[str, Floats]:

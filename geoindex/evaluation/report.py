@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from geoindex.evaluation.confidence import ConfidenceReport
 from geoindex.geo import EARTH_RADIUS_KM
 from geoindex.metrics import Metrics
 
@@ -39,6 +40,7 @@ class Report:
         rule: rule by which the index answers by default.
         in_gallery: queries whose id is also in the gallery; above 0 the figures flatter.
         rows: floors first, then the rules.
+        confidence: how well the index knows how good its answers are; None if it was never calibrated.
     """
 
     index: str
@@ -53,6 +55,7 @@ class Report:
     rule: str
     in_gallery: int
     rows: tuple[Row, ...]
+    confidence: ConfidenceReport | None = None
 
     @property
     def own(self) -> Metrics:
@@ -74,7 +77,8 @@ class Report:
         lines = [[_mark(row) + row.name, *_cells(row.metrics)] for row in self.rows]
         widths = [max(len(line[i]) for line in [header, *lines]) for i in range(len(header))]
         text = [_line(header, widths), "-" * len(_line(header, widths)), *(_line(line, widths) for line in lines)]
-        return "\n".join([self._title(), "", *text, "", NOTE])
+        sure = [] if self.confidence is None else ["", self.confidence.to_text()]
+        return "\n".join([self._title(), "", *text, "", NOTE, *sure])
 
     def _title(self) -> str:
         title = (
