@@ -23,12 +23,15 @@ from geoindex.prototypes import Groups
 from geoindex.recipe import Recipe
 from geoindex.recipe_files import recipe_to_dict
 from geoindex.search.fitting import Fitted, fit_posterior
+from geoindex.search.imagery import OrderedImages
+from geoindex.search.levels import Parts
 from geoindex.search.posterior import Geography
 from geoindex.search.searcher import Searcher
 from geoindex.search.validation import Validation
 from geoindex.splits import tile_of
 from geoindex.store.durable import storage_errors
 from geoindex.store.finished import FinishedSteps
+from geoindex.store.gallery import firsts
 from geoindex.store.generations import Generation, IndexFolder
 from geoindex.store.images import StoredImages, stored_images
 from geoindex.store.manifest import Manifest
@@ -113,7 +116,10 @@ def _draft(
         ann.save(folder / "index.faiss")
     with stages("validation"):
         validation = validation_set(images, division, projection, recipe)
-        fitted = fit_posterior(ann, _geography(cells, clusters, division), validation, recipe.search)
+        first = firsts(division.cluster_of, len(division.clusters))
+        stored = OrderedImages(embeddings, images.lat[division.order], images.lon[division.order], first)
+        parts = Parts(ann, _geography(cells, clusters, division), stored)
+        fitted = fit_posterior(parts, validation, recipe.search)
     manifest = Manifest(
         generation=name, parent=origin.parent, created=datetime.now(UTC).isoformat(timespec="seconds"),
         recipe=recipe_to_dict(recipe), source=origin.source, encoder=origin.encoder, dim=projection.dim,

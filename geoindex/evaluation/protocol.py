@@ -164,7 +164,7 @@ def sureness_of(index: GeoIndex, queries: Queries, seed: int) -> Sureness | None
     rankings = index.searcher.rank(queries.embeddings, Breadth(int(index.manifest.recipe["search"]["top_cells"])))
     lat, lon = index.searcher.sidecar.gallery.positions()
     constant_km = haversine_km(*best_constant(lat, lon, seed), lat, lon)
-    posteriors = [ranking.posterior for ranking in rankings]
+    posteriors = [index.searcher.posterior(*each) for each in zip(rankings, queries.embeddings, strict=True)]
     return Sureness.of(calibration, posteriors, queries.lat, queries.lon, constant_km)
 
 
@@ -173,8 +173,10 @@ def rule_errors(index: GeoIndex, queries: Queries) -> dict[str, Floats]:
     top_cells = int(index.manifest.recipe["search"]["top_cells"])
     rankings = index.searcher.rank(queries.embeddings, Breadth(top_cells))
 
+    posteriors = [index.searcher.posterior(*each) for each in zip(rankings, queries.embeddings, strict=True)]
+
     def error_km(rule: str) -> Floats:
-        points = np.array([estimate_point(ranking.posterior, rule) for ranking in rankings])
+        points = np.array([estimate_point(posterior, rule) for posterior in posteriors])
         return haversine_km(points[:, 0], points[:, 1], queries.lat, queries.lon)
 
     return {rule: error_km(rule) for rule in RULES}

@@ -26,11 +26,11 @@ def answer(
     Raises:
         ConfigError: if there is no such rule.
     """
-    refines = options.refine == "images"
-    posterior = refined_posterior(searcher, ranking, query) if refines else ranking.posterior
-    lat, lon = estimate_point(posterior, rule)
+    posterior = _posterior(searcher, ranking, query, options)
+    # a point between those of a region may lie outside of it
+    lat, lon = estimate_point(posterior, rule, between=options.within is None)
     distance_km = haversine_km(lat, lon, posterior.lat, posterior.lon)
-    fact = _nearest_fact(searcher, ranking, distance_km)
+    fact = _nearest_fact(searcher, ranking, distance_km[: len(ranking.posterior.lat)])
     prediction = Prediction(
         lat=lat,
         lon=lon,
@@ -47,6 +47,13 @@ def answer(
     if calibration is not None and calibration.rule == rule and options.plain:
         prediction = _with_certainty(prediction, calibration.certainty(lat, lon, posterior))
     return prediction if options.max_precision_km is None else blur(prediction, options.max_precision_km)
+
+
+def _posterior(searcher: Searcher, ranking: Ranking, query: NDArray[np.float32], options: QueryOptions) -> Posterior:
+    if options.refine == "images":
+        return refined_posterior(searcher, ranking, query)
+    # an image may lie outside of a region whose clusters it is in
+    return ranking.posterior if options.within is not None else searcher.posterior(ranking, query)
 
 
 def _with_certainty(prediction: Prediction, sure: Certainty) -> Prediction:

@@ -28,6 +28,12 @@ class Validation:
         """Return the images at these rows."""
         return Validation(*(getattr(self, entry.name)[rows] for entry in fields(self)))
 
+    @property
+    def weight(self) -> NDArray[np.float64]:
+        """What each counts, (V,): the images of a group count as one."""
+        _, number, size = np.unique(self.group, return_inverse=True, return_counts=True)
+        return np.asarray(1.0 / size[number])
+
     def spread_evenly(self, count: int) -> "Validation":
         """Return at most so many of them, not the first: tables and folders are often in the order of countries."""
         rows = np.linspace(0, len(self) - 1, min(len(self), count)).astype(np.int64)

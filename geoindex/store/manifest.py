@@ -37,6 +37,9 @@ PARTS = {
 }  # fmt: skip
 """What the parts of a manifest must hold that answers and lists are made of."""
 
+IMAGE_LEVEL = {"weight": between(0.0, 1.0), "scale": between(0.0, 1e3)}
+"""The same of the weight of stored images, where they have one."""
+
 CALIBRATION = {
     "rule": is_word, "photos": is_count, "groups": is_count, "reach_km": list_of(between(0.0, 1e5)),
     **{f"within.{km}.intercept": between(-1e3, 1e3) for km in (25, 200, 750)},
@@ -159,8 +162,13 @@ def check_parts(manifest: Manifest, folder: Path) -> Manifest:
         IndexDamagedError: if a part of a part is missing or of another kind.
     """
     odd = first_odd({f.name: getattr(manifest, f.name) for f in fields(Manifest)}, PARTS)
-    if not odd and manifest.calibration is not None:
-        odd = first_odd({"calibration": manifest.calibration}, {f"calibration.{k}": v for k, v in CALIBRATION.items()})
+    for name, part, checks in (
+        ("posterior.images", manifest.posterior.get("images"), IMAGE_LEVEL),
+        ("calibration", manifest.calibration, CALIBRATION),
+    ):
+        if not odd and part is not None:
+            below = first_odd(part, checks) if isinstance(part, dict) else "*"
+            odd = f"{name}.{below}" if below else ""
     if odd:
         raise _damaged(folder / MANIFEST_NAME, f"has no '{odd}' that can be meant")
     return manifest

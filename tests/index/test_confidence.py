@@ -75,6 +75,17 @@ def test_removing_photos_keeps_it(calibrated, query, tmp_path):
     assert ask(copy, query).confidence == pytest.approx(before, abs=0.05)
 
 
+@pytest.mark.parametrize("rule", ["distance", "score"])
+def test_no_point_between_answers_outside_of_a_region(calibrated, rule):
+    queries = np.random.default_rng(1).standard_normal((20, 16)).astype(np.float32)
+    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+    inside = calibrated.query_embeddings(queries, within="20,-130,60,40", rule=rule)
+    geography = calibrated.searcher.geography
+    places = set(zip(geography.lat.tolist() + geography.cell_lat.tolist(),
+                     geography.lon.tolist() + geography.cell_lon.tolist(), strict=True))  # fmt: skip
+    assert {(answer.lat, answer.lon) for answer in inside} <= places
+
+
 def test_the_report_says_what_it_was_learned_on(calibrated):
     photos = calibrated.manifest.calibration["photos"]
     assert f"calibrated for rule score on {photos} validation photos\n" in inspect_index(calibrated.path).to_text()

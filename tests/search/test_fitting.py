@@ -9,6 +9,7 @@ from geoindex.estimate import DEFAULT_RULE, RULES
 from geoindex.recipe import SearchRecipe
 from geoindex.search.crossfit import crossfit_posteriors, deal_groups
 from geoindex.search.fitting import MIN_VALIDATION, fit_posterior
+from geoindex.search.levels import Parts
 from geoindex.search.posterior import DEFAULT_SCALE, Breadth, Geography, Scales
 from geoindex.search.scaling import fit_scales
 from geoindex.search.validation import Validation
@@ -45,7 +46,7 @@ def validation(clusters, count, noise=0.3, group=None):
 
 def fit(gallery, count, **keys):
     ann, geography, clusters = gallery
-    return fit_posterior(ann, geography, validation(clusters, count), SearchRecipe(**keys))
+    return fit_posterior(Parts(ann, geography), validation(clusters, count), SearchRecipe(**keys))
 
 
 @pytest.mark.parametrize("count", [0, 1, MIN_VALIDATION - 1])
@@ -98,7 +99,7 @@ def test_the_same_validation_decides_the_same(gallery):
 def calibrated(gallery, count, groups, **keys):
     ann, geography, clusters = gallery
     asked = validation(clusters, count, noise=1.0, group=np.arange(count) % groups)
-    return fit_posterior(ann, geography, asked, SearchRecipe(**keys)).calibration
+    return fit_posterior(Parts(ann, geography), asked, SearchRecipe(**keys)).calibration
 
 
 @pytest.mark.parametrize(("count", "groups"), [(MIN_PHOTOS - 1, MIN_PHOTOS - 1), (MIN_PHOTOS, MIN_GROUPS - 1)])
@@ -126,9 +127,9 @@ def test_the_scales_behind_a_photo_never_saw_those_of_its_author(gallery, monkey
         seen.append({query.tobytes() for query in queries})
         return fit_scales(ann, geography, queries, *rest)
 
-    monkeypatch.setattr("geoindex.search.crossfit.fit_scales", spy)
+    monkeypatch.setattr("geoindex.search.levels.fit_scales", spy)
     rows = []
-    for row, _ in crossfit_posteriors(ann, geography, asked, None, Breadth(3)):
+    for row, _ in crossfit_posteriors(Parts(ann, geography), asked, None, Breadth(3)):
         assert not seen[-1] & {query.tobytes() for query in asked.queries[asked.group == asked.group[row]]}
         rows.append(row)
     assert sorted(rows) == list(range(60))
