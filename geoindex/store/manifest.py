@@ -63,7 +63,8 @@ class Manifest:
         dim: length of embeddings.
         counts: images, removed (rows of photos that are no more), gallery, val, test, cells, clusters.
         tables: version of each Lance table.
-        posterior: logit scales and prior, as `Scales` has them, and how they were found.
+        posterior: logit scales and prior, as `Scales` has them, weight and scale of the stored images, as `ImageLevel`
+            has them (None or absent if they do not count), and how all were found.
         rule: the rule of estimation that answers by default, with the scores that chose it.
         geocells: the sweep of settings and the chosen one.
         canaries: embeddings with the clusters that they must find.

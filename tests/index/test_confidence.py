@@ -9,6 +9,7 @@ import pytest
 import geoindex
 from geoindex.errors import IndexDamagedError
 from geoindex.inspection import inspect_index
+from geoindex.search.posterior import Breadth
 from geoindex.store.manifest import check_parts
 
 SURE = ("confidence", "within_km", "radius50_km", "radius90_km")
@@ -87,8 +88,28 @@ def test_no_point_between_answers_outside_of_a_region(calibrated, rule):
 
 
 def test_the_report_says_what_it_was_learned_on(calibrated):
-    photos = calibrated.manifest.calibration["photos"]
-    assert f"calibrated for rule score on {photos} validation photos\n" in inspect_index(calibrated.path).to_text()
+    photos, text = calibrated.manifest.calibration["photos"], inspect_index(calibrated.path).to_text()
+    assert f"calibrated for rule score on {photos} validation photos\n" in text
+    weight = calibrated.manifest.posterior["images"]["weight"]
+    assert f", {weight:.0%} of the probability with stored images\n" in text
+
+
+def test_stored_images_are_among_the_points(calibrated, query):
+    ranking = calibrated.searcher.rank(query, Breadth(16))[0]
+    posterior = calibrated.searcher.posterior(ranking, query[0])
+    weight = calibrated.manifest.posterior["images"]["weight"]
+    assert posterior.probability[len(ranking.posterior.lat) :].sum() == pytest.approx(weight)
+    lat, lon = calibrated.searcher.sidecar.gallery.positions()
+    places = set(zip(lat.tolist(), lon.tolist(), strict=True))
+    assert (posterior.lat[-1], posterior.lon[-1]) in places
+
+
+@pytest.mark.parametrize("images", [3, {}, {"weight": 2.0, "scale": 1.0}, {"weight": 0.1, "scale": None}])
+def test_an_image_level_that_cannot_be_meant_is_damage(calibrated, images):
+    manifest = calibrated.manifest
+    odd = replace(manifest, posterior=manifest.posterior | {"images": images})
+    with pytest.raises(IndexDamagedError, match=r"has no 'posterior\.images\.[a-z*]+' that can be meant; restore it"):
+        check_parts(odd, calibrated.path)
 
 
 @pytest.mark.parametrize(("part", "value"), [
