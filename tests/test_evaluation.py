@@ -41,6 +41,7 @@ def test_rows_are_the_floors_then_every_rule(report, index):
     assert report.own is report.row(f"geoindex, {index.manifest.rule['name']}")
     assert (report.count, report.in_gallery, report.unreadable) == (index.manifest.counts["test"], 0, 0)
     assert report.gallery == index.manifest.counts["gallery"]
+    assert report.confidence is None  # too few validation photos
 
 
 def test_the_index_beats_what_never_looks_at_the_photo(report):

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.errors import ConfigError
-from geoindex.estimate import RULES, estimate_point
+from geoindex.estimate import RULES, Posterior, estimate_point
 from geoindex.evaluation.benchmarks import open_benchmark
 from geoindex.evaluation.breakdown import Origins, parts_of
+from geoindex.evaluation.confidence import ConfidenceReport, Sureness
 from geoindex.evaluation.intervals import estimate_mean, spread_of
 from geoindex.evaluation.leakage import NEAR_COSINE, NEAR_KM, Leak, Limits, audit_leaks, find_leaks
 from geoindex.evaluation.predictions import Predictions
@@ -18,7 +19,7 @@ from geoindex.evaluation.queries import Queries, embedded_queries, queries_from,
 from geoindex.evaluation.regions import Gazetteer, Polygons
 from geoindex.evaluation.report import Detail, Report, Row
 from geoindex.evaluation.rivals import best_constant, nearest_image, random_pairing_km
-from geoindex.geo import nearest
+from geoindex.geo import haversine_km, nearest
 from geoindex.index import GeoIndex, open_index
 from geoindex.metrics import GEOINDEX, Convention, convention_of, information_gain_bits, measure
 from geoindex.search.posterior import Breadth, Ranking
@@ -86,7 +87,7 @@ def evaluate(
     opened = index if isinstance(index, GeoIndex) else open_index(index, backend=backend)
     queries = _queries(opened, split, source, columns or {}, benchmark, root, crops)
     rankings = rank_queries(opened, queries)
-    points = rule_points(rankings)
+    points = rule_points(posteriors_of(opened, queries, rankings))
     if predictions is not None:
         own_predictions(opened, queries, points, yardstick.convention).write(predictions)
     return _report(opened, queries, rankings, points, yardstick)
@@ -113,14 +114,19 @@ def rank_queries(index: GeoIndex, queries: Queries) -> list[Ranking]:
     return index.searcher.rank(queries.embeddings, Breadth(int(index.manifest.recipe["search"]["top_cells"])))
 
 
-def rule_points(rankings: list[Ranking]) -> dict[str, Floats]:
+def posteriors_of(index: GeoIndex, queries: Queries, rankings: list[Ranking]) -> list[Posterior]:
+    """Return where each photo may have been taken, as the index has it: by cells, clusters and stored images."""
+    return [index.searcher.posterior(*each) for each in zip(rankings, queries.embeddings, strict=True)]
+
+
+def rule_points(posteriors: list[Posterior]) -> dict[str, Floats]:
     """Return the answers of every rule of estimation, (Q, 2) degrees each."""
-    return {rule: np.array([estimate_point(r.posterior, rule) for r in rankings]) for rule in RULES}
+    return {rule: np.array([estimate_point(posterior, rule) for posterior in posteriors]) for rule in RULES}
 
 
 def rule_errors(index: GeoIndex, queries: Queries, convention: Convention = GEOINDEX) -> dict[str, Floats]:
     """Return the error of every rule of estimation, (Q,) km each, from one search."""
-    points = rule_points(rank_queries(index, queries))
+    points = rule_points(posteriors_of(index, queries, rank_queries(index, queries)))
     return {rule: _errors_km(queries, answers, convention) for rule, answers in points.items()}
 
 
@@ -188,7 +194,25 @@ def _report(
         in_gallery=len(gallery.find(frozenset(queries.ids))), rows=tuple(rows),
         convention=yardstick.convention.name, detail=_detail(queries, rankings, points[rule], origins, yardstick),
         leaks=_leaks(index, queries, floors | rules, own, origins, yardstick),
+        confidence=confidence_report(index, queries, yardstick.seed),
     )  # fmt: skip
+
+
+def confidence_report(index: GeoIndex, queries: Queries, seed: int) -> ConfidenceReport | None:
+    """Compare how sure the answers are with how far off they are; None if the index was never calibrated."""
+    sureness = sureness_of(index, queries, seed)
+    return None if sureness is None else ConfidenceReport.measure(sureness)
+
+
+def sureness_of(index: GeoIndex, queries: Queries, seed: int) -> Sureness | None:
+    """Return how sure the answers are, and how far off; None if the index was never calibrated."""
+    calibration = index.searcher.calibration
+    if calibration is None:
+        return None
+    lat, lon = index.searcher.sidecar.gallery.positions()
+    constant_km = haversine_km(*best_constant(lat, lon, seed), lat, lon)
+    posteriors = posteriors_of(index, queries, rank_queries(index, queries))
+    return Sureness.of(calibration, posteriors, queries.lat, queries.lon, constant_km)
 
 
 def _system(rule: str) -> str:

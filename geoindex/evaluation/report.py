@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from geoindex.evaluation.breakdown import Part
+from geoindex.evaluation.confidence import ConfidenceReport
 from geoindex.evaluation.intervals import Estimate, Spread
 from geoindex.evaluation.leakage import Leak
 from geoindex.metrics import CONVENTIONS, GEOINDEX, Metrics
@@ -67,6 +68,7 @@ class Report:
         convention: how distances are taken and counted.
         detail: more about the answers that the index gives by default.
         leaks: what queries share with the gallery, and the metrics of every row without them; if it was asked.
+        confidence: how well the index knows how good its answers are; None if it was never calibrated.
     """
 
     index: str
@@ -84,6 +86,7 @@ class Report:
     convention: str = GEOINDEX.name
     detail: Detail | None = None
     leaks: tuple[Leak, ...] = ()
+    confidence: ConfidenceReport | None = None
 
     @property
     def own(self) -> Metrics:
@@ -102,7 +105,9 @@ class Report:
     def to_text(self) -> str:
         """Return a table for a terminal of 100 columns."""
         lines = [line for row in self.rows for line in _row_lines(row)]
-        return "\n".join([self._title(), "", *_table("", lines), *self._detail_lines(), *self._leak_lines(), "", NOTE])
+        sure = [] if self.confidence is None else ["", self.confidence.to_text()]
+        told = [*self._detail_lines(), *self._leak_lines(), "", NOTE, *sure]
+        return "\n".join([self._title(), "", *_table("", lines), *told])
 
     def parts_text(self, by: str) -> str:
         """Return a table with a line a country or continent, the most queries first."""
