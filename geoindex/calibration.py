@@ -9,9 +9,10 @@ known positions tell how far off answers are. Few numbers make the one into the 
 * shares: the radius that holds 90 % of the truths is that of the share of mass within which 90 % of them lay (split
   conformal prediction with the mass as the score; Vovk et al., 2005).
 
-Photos of one author, sequence or block are taken near each other and count as one photo together. What they say is
-weighed against the posterior's own masses, which count as `PRIOR_GROUPS` such groups: twenty authors cannot tell a
-chance of 15 % from one of 5 %, and what they tell without it does worse on others than the masses as they are.
+Photos of one author, sequence or block are taken near each other, so n of them count as n / (1 + (n - 1) r), where r
+is how far their truths lie alike in the mass: as one if r is 1 (Kish, 1965). What they say is weighed against the
+posterior's own masses, which count as `PRIOR_PHOTOS` photos: twenty authors cannot tell a chance of 15 % from one of
+5 %, and what they tell without it does worse on others than the masses as they are.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,8 +39,8 @@ SHARES = (0.5, 0.9)
 MIN_PHOTOS, MIN_GROUPS = 100, 10
 """Photos, and authors, sequences or blocks of them, below which nothing is learned: 100 know 10 % to 6 points."""
 
-PRIOR_GROUPS = 10.0
-"""Groups that the posterior's own masses count as; without others, intercept and slope are known to 0.3."""
+PRIOR_PHOTOS = 10.0
+"""Independent photos that the posterior's own masses count as; by them intercept and slope are known to 0.3."""
 
 REACH_SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)
 MAX_INTERCEPT, MAX_SLOPE = 20.0, 5.0
@@ -143,14 +144,34 @@ def fit_calibration(
         group: number of the author, sequence or block of each, (V,).
     """
     _, number, size = np.unique(group, return_inverse=True, return_counts=True)
-    weight, within = 1.0 / size[number], {}
+    inside = np.array([spread.within(km) for spread, km in zip(spreads, distance_km, strict=True)])
+    weight = np.asarray(1.0 / (1.0 + (size[number] - 1) * likeness(inside, number, size)), np.float64)
+    within = {}
     for radius in WITHIN_KM:
         mass = np.array([spread.within(radius) for spread in spreads])
         intercept, slope = fit_platt(mass, distance_km < radius, weight)
         within[_key(radius)] = {"intercept": intercept, "slope": slope}
-    inside = np.array([spread.within(km) for spread, km in zip(spreads, distance_km, strict=True)])
     shares = {_percent(share): _upper_quantile(inside, weight, share) for share in SHARES}
     return Calibration(rule, len(spreads), len(size), list(reach_km), within, shares)
+
+
+def likeness(values: Floats, number: NDArray[np.int64], size: NDArray[np.int64]) -> float:
+    """Return the intraclass correlation of values, (V,), by analysis of variance (Donner, 1986), from 0 to 1.
+
+    Args:
+        values: of the photos.
+        number: group of each, (V,).
+        size: photos of each group, (G,).
+    """
+    count, groups = len(values), len(size)
+    if groups < 2 or groups == count:
+        return 1.0
+    mean = np.bincount(number, values) / size
+    between = float(size @ (mean - values.mean()) ** 2) / (groups - 1)
+    inside = float(((values - mean[number]) ** 2).sum()) / (count - groups)
+    typical = (count - float(size @ size) / count) / (groups - 1)
+    total = between + (typical - 1.0) * inside
+    return min(max((between - inside) / total, 0.0), 1.0) if total > 0 else 1.0
 
 
 def reach_of(distance_km: Floats) -> list[float]:
@@ -168,8 +189,8 @@ def fit_platt(mass: Floats, hit: NDArray[np.bool_], weight: Floats) -> tuple[flo
     def loss(values: Floats) -> tuple[float, Floats]:
         z, off = values[0] + values[1] * x, values - start
         slack = weight * (expit(z) - hit)
-        nats = weight @ (np.logaddexp(0.0, z) - hit * z) + PRIOR_GROUPS * off @ off / 2
-        return float(nats), np.array([slack.sum(), slack @ x]) + PRIOR_GROUPS * off
+        nats = weight @ (np.logaddexp(0.0, z) - hit * z) + PRIOR_PHOTOS * off @ off / 2
+        return float(nats), np.array([slack.sum(), slack @ x]) + PRIOR_PHOTOS * off
 
     bounds = [(-MAX_INTERCEPT, MAX_INTERCEPT), (0.0, MAX_SLOPE)]
     found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
@@ -197,8 +218,8 @@ def _upper_quantile(inside: Floats, weight: Floats, share: float) -> float:
     order = np.argsort(inside)
     seen = np.concatenate([[0.0], np.cumsum(weight[order])])
     level = np.linspace(0.0, 1.0, LEVELS)
-    held = seen[np.searchsorted(inside[order], level, side="right")] + PRIOR_GROUPS * level
-    enough = np.flatnonzero(held >= share * (seen[-1] + PRIOR_GROUPS + 1.0))
+    held = seen[np.searchsorted(inside[order], level, side="right")] + PRIOR_PHOTOS * level
+    enough = np.flatnonzero(held >= share * (seen[-1] + PRIOR_PHOTOS + 1.0))
     return float(level[enough[0]]) if len(enough) else 1.0
 
 

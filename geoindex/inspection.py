@@ -167,7 +167,7 @@ def _calibrated(learned: dict[str, Any] | None) -> str:
     if learned is None:
         return "never calibrated"
     photos, groups = learned["photos"], learned["groups"]
-    apart = "" if groups == photos else f", which count as {groups:,}, one for each that the split kept together"
+    apart = "" if groups == photos else f", of {groups:,} groups that the split kept together"
     return f"calibrated for rule {learned['rule']} on {photos:,} validation photos{apart}"
 
 

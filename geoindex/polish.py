@@ -16,6 +16,9 @@ from geoindex.geo import EARTH_RADIUS_KM, from_unit, to_unit
 Floats = NDArray[np.float64]
 
 STEPS = 6
+DECIMALS = 3
+"""Of degrees: the last bits of a cosine, which differ between one query and a batch, shall not move the answer."""
+
 HERE_KM = 0.1
 """A witness this near is where the point is."""
 
@@ -60,7 +63,7 @@ def polished(
     if worths[best] - worths[0] < gain.least or best == 0:
         return start
     better_lat, better_lon = from_unit(points[best])
-    return float(better_lat), float(better_lon)
+    return round(float(better_lat), DECIMALS), round(float(better_lon), DECIMALS)
 
 
 def _distance_km(witnesses: Floats, point: Floats) -> Floats:

@@ -3,7 +3,16 @@ import json
 import numpy as np
 import pytest
 
-from geoindex.calibration import GRID_KM, PRIOR_GROUPS, Calibration, Spread, fit_calibration, fit_platt, reach_of
+from geoindex.calibration import (
+    GRID_KM,
+    PRIOR_PHOTOS,
+    Calibration,
+    Spread,
+    fit_calibration,
+    fit_platt,
+    likeness,
+    reach_of,
+)
 from geoindex.estimate import Posterior
 from geoindex.geo import destination
 
@@ -74,21 +83,43 @@ def test_posteriors_that_are_too_sure_are_told_so():
     assert abs(told.mean() - right) < 0.03 < abs(mass.mean() - right)
 
 
-def test_photos_of_one_author_count_as_one():
+def test_photos_count_by_their_weight():
     mass, hit = np.full(400, 0.5), np.arange(400) < 380
     assert fit_platt(mass, hit, np.ones(400))[0] > 2
     assert 0 < fit_platt(mass, hit, np.full(400, 1 / 400))[0] < 0.1
-    spreads, distance_km = draws(200)
-    alone = fit_calibration("score", spreads, 3 * distance_km, [0.0], np.arange(200))
-    together = fit_calibration("score", spreads, 3 * distance_km, [0.0], np.zeros(200))
-    assert (alone.groups, together.groups) == (200, 1)
-    assert abs(together.within["200"]["intercept"]) < 0.2 < abs(alone.within["200"]["intercept"])
+
+
+def test_photos_of_one_author_count_as_one_if_they_are_alike():
+    spreads, distance_km = draws(20)
+    twenty = fit_calibration("score", spreads, 3 * distance_km, [0.0], np.arange(20))
+    copies = fit_calibration("score", spreads * 10, np.tile(3 * distance_km, 10), [0.0], np.tile(np.arange(20), 10))
+    assert copies.groups == 20
+    assert copies.shares == twenty.shares
+    assert copies.within["200"] == pytest.approx(twenty.within["200"], rel=1e-3)
+
+
+def test_photos_of_one_author_count_as_many_if_they_are_not():
+    spreads, distance_km = draws(400)
+    alone, together = (
+        fit_calibration("score", spreads, 3 * distance_km, [0.0], group)
+        for group in (np.arange(400), np.arange(400) % 8)
+    )
+    assert together.within["200"]["intercept"] == pytest.approx(alone.within["200"]["intercept"], rel=0.2)
+
+
+def test_likeness_is_the_share_of_the_variance_that_groups_have():
+    rng = np.random.default_rng(0)
+    number, size = np.repeat(np.arange(500), 4), np.full(500, 4)
+    values = 2.0 * rng.standard_normal(500)[number] + rng.standard_normal(2000)
+    assert likeness(values, number, size) == pytest.approx(0.8, abs=0.03)
+    assert likeness(rng.standard_normal(2000), number, size) < 0.05
+    assert likeness(np.ones(2000), number, size) == 1.0
 
 
 def test_few_groups_move_little_from_the_masses():
     mass, hit = np.linspace(0.01, 0.99, 20), np.zeros(20, bool)
     intercept, slope = fit_platt(mass, hit, np.ones(20))
-    assert -20 / PRIOR_GROUPS < intercept < 0
+    assert -20 / PRIOR_PHOTOS < intercept < 0
     assert 0 <= slope < 2
 
 
