@@ -42,7 +42,7 @@ MIN_PHOTOS, MIN_GROUPS = 100, 10
 PRIOR_PHOTOS = 10.0
 """Independent photos that the posterior's own masses count as; by them intercept and slope are known to 0.3."""
 
-REACH_SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)
+REACH_SHARES = (np.arange(20) + 0.5) / 20
 MAX_INTERCEPT, MAX_SLOPE = 20.0, 5.0
 LEAST_MASS, LEVELS = 1e-6, 10_001
 
