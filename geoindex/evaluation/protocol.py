@@ -1,4 +1,4 @@
-"""Queries with known positions -> a report: the index's own rules beside the floors, over the same embeddings."""
+"""Queries with known positions -> a report: the index's rules beside floors and rivals, over the same embeddings."""
 
 from dataclasses import dataclass
 from os import PathLike
@@ -10,11 +10,12 @@ from geoindex.errors import ConfigError
 from geoindex.estimate import RULES, estimate_point
 from geoindex.evaluation.breakdown import Origins, parts_of
 from geoindex.evaluation.intervals import estimate_mean, spread_of
+from geoindex.evaluation.neighbours import Neighbours, nearest_images
 from geoindex.evaluation.predictions import Predictions
 from geoindex.evaluation.queries import Queries, queries_from, split_queries
 from geoindex.evaluation.regions import Gazetteer, Polygons
-from geoindex.evaluation.report import Detail, Report, Row
-from geoindex.evaluation.rivals import best_constant, nearest_image, random_pairing_km
+from geoindex.evaluation.report import Detail, Report, Row, System
+from geoindex.evaluation.rivals import CONSTANT, NEAREST_IMAGE, RANDOM, best_constant, random_pairing_km, rival_points
 from geoindex.geo import nearest
 from geoindex.index import GeoIndex, open_index
 from geoindex.metrics import GEOINDEX, Convention, convention_of, information_gain_bits, measure
@@ -89,7 +90,8 @@ def evaluate(
     points = rule_points(rankings)
     if predictions is not None:
         own_predictions(opened, queries, points, yardstick.convention).write(predictions)
-    return _report(opened, queries, rankings, points, yardstick)
+    systems = measure_systems(opened, queries, rankings, points, yardstick)
+    return _report(opened, queries, rankings, points, yardstick, systems)
 
 
 def rank_queries(index: GeoIndex, queries: Queries) -> list[Ranking]:
@@ -108,20 +110,23 @@ def rule_errors(index: GeoIndex, queries: Queries, convention: Convention = GEOI
     return {rule: _errors_km(queries, answers, convention) for rule, answers in points.items()}
 
 
-def floor_errors(index: GeoIndex, queries: Queries, seed: int, convention: Convention = GEOINDEX) -> dict[str, Floats]:
+def floor_errors(
+    index: GeoIndex, queries: Queries, seed: int, convention: Convention = GEOINDEX, near: Neighbours | None = None
+) -> dict[str, Floats]:
     """Return how far off those answers are that need less than the index does, in km, by name.
 
-    Random pairing is drawn several times, (10 Q,); the best constant point and 1-NN are (Q,).
+    Random pairing is drawn several times, (10 Q,); the best constant point and 1-NN are (Q,). The photos most like each
+    query are looked for where they are not given.
     """
     gallery = index.searcher.sidecar.gallery
     lat, lon = gallery.positions()
     constant = best_constant(lat, lon, seed)
-    found = nearest_image(queries.embeddings, gallery.live_embeddings())
+    found = (near or nearest_images(queries.embeddings, gallery.live_embeddings(), 1)).rows[:, 0]
     points = np.broadcast_to(constant, (len(queries.lat), 2))
     return {
-        "random pairing": random_pairing_km(queries.lat, queries.lon, lat, lon, seed, convention.distance_km),
-        f"best constant ({constant[0]:.1f}, {constant[1]:.1f})": _errors_km(queries, points, convention),
-        "1-NN, same embeddings": _errors_km(queries, np.stack([lat[found], lon[found]], axis=1), convention),
+        RANDOM: random_pairing_km(queries.lat, queries.lon, lat, lon, seed, convention.distance_km),
+        f"{CONSTANT} ({constant[0]:.1f}, {constant[1]:.1f})": _errors_km(queries, points, convention),
+        NEAREST_IMAGE: _errors_km(queries, np.stack([lat[found], lon[found]], axis=1), convention),
     }
 
 
@@ -155,8 +160,9 @@ def _errors_km(queries: Queries, points: Floats, convention: Convention) -> Floa
 
 
 def _report(
-    index: GeoIndex, queries: Queries, rankings: list[Ranking], points: dict[str, Floats], yardstick: Yardstick
-) -> Report:
+    index: GeoIndex, queries: Queries, rankings: list[Ranking], points: dict[str, Floats], yardstick: Yardstick,
+    systems: list[System],
+) -> Report:  # fmt: skip
     gallery = index.searcher.sidecar.gallery
     own = str(index.manifest.rule["name"])
     origins = Origins.of(queries.lat, queries.lon)
@@ -166,24 +172,31 @@ def _report(
         gallery=index.manifest.counts["gallery"], cells=index.searcher.ann.n_cells,
         clusters=index.searcher.ann.n_clusters, rule=own,
         in_gallery=len(gallery.find(frozenset(queries.ids))),
-        rows=tuple(_rows(index, queries, points, origins, yardstick)), convention=yardstick.convention.name,
+        rows=tuple(_row(system, origins, yardstick) for system in systems), convention=yardstick.convention.name,
         detail=_detail(queries, rankings, points[own], origins, yardstick),
     )  # fmt: skip
 
 
-def _rows(
-    index: GeoIndex, queries: Queries, points: dict[str, Floats], origins: Origins, yardstick: Yardstick
-) -> list[Row]:
-    """Return a row a system: the floors, then the rules."""
-    convention, seed, own = yardstick.convention, yardstick.seed, str(index.manifest.rule["name"])
-    systems = [(name, km, "floor") for name, km in floor_errors(index, queries, seed, convention).items()]
+def measure_systems(
+    index: GeoIndex, queries: Queries, rankings: list[Ranking], points: dict[str, Floats], yardstick: Yardstick
+) -> list[System]:
+    """Return how far off every system is: the floors, then the rivals, then the rules."""
+    convention, own, vectors = yardstick.convention, str(index.manifest.rule["name"]), queries.embeddings
+    near = nearest_images(vectors, index.searcher.sidecar.gallery.live_embeddings())
+    floors = floor_errors(index, queries, yardstick.seed, convention, near)
+    systems = [System(name, "floor", km) for name, km in floors.items()]
+    for name, answers in rival_points(index.searcher, vectors, rankings, near).items():
+        systems.append(System(name, "rival", _errors_km(queries, answers, convention)))
     for rule, answers in points.items():
         kind = "own" if rule == own else "other rule"
-        systems.append((f"geoindex, {rule}", _errors_km(queries, answers, convention), kind))
-    return [
-        Row(name, measure(km, convention), kind, spread_of(km, origins.country, seed, convention))
-        for name, km, kind in systems
-    ]
+        systems.append(System(f"geoindex, {rule}", kind, _errors_km(queries, answers, convention)))
+    return systems
+
+
+def _row(system: System, origins: Origins, yardstick: Yardstick) -> Row:
+    km, convention = system.distance_km, yardstick.convention
+    spread = spread_of(km, origins.country, yardstick.seed, convention)
+    return Row(system.name, measure(km, convention), system.kind, spread)
 
 
 def _detail(
