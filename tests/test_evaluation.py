@@ -10,7 +10,7 @@ import geoindex
 from geoindex.errors import ConfigError, EmptyDatasetError, ModelMismatchError
 from geoindex.evaluation.protocol import evaluate, information_bits, rank_queries
 from geoindex.evaluation.queries import split_queries
-from geoindex.evaluation.rivals import best_constant, nearest_image, random_pairing_km
+from geoindex.evaluation.rivals import ABOUT, best_constant, random_pairing_km
 from geoindex.geo import haversine_km
 from geoindex.metrics import geoscore
 from geoindex.store.generations import IndexFolder
@@ -33,10 +33,13 @@ def queries(index, split):
     return images.lat[rows], images.lon[rows], index.projection.apply(features.astype(np.float32))
 
 
-def test_rows_are_the_floors_then_every_rule(report, index):
+def test_rows_are_the_floors_then_rivals_then_every_rule(report, index):
     names = [row.name for row in report.rows]
     assert [name.split(" (")[0] for name in names[:3]] == ["random pairing", "best constant", "1-NN, same embeddings"]
-    assert names[3:] == [f"geoindex, {rule}" for rule in ("nearest", "posterior", "distance", "score")]
+    assert {row.kind for row in report.rows[:3]} == {"floor"}
+    assert names[3:9] == list(ABOUT)[3:]
+    assert {row.kind for row in report.rows[3:9]} == {"rival"}
+    assert names[9:] == [f"geoindex, {rule}" for rule in ("nearest", "posterior", "distance", "score")]
     assert [row.kind for row in report.rows].count("own") == 1
     assert report.own is report.row(f"geoindex, {index.manifest.rule['name']}")
     assert (report.count, report.in_gallery, report.unreadable) == (index.manifest.counts["test"], 0, 0)
@@ -57,15 +60,6 @@ def test_the_nearest_image_is_that_of_brute_force(report, index):
     distance_km = haversine_km(own_lat[nearest], own_lon[nearest], lat, lon)
     assert report.row("1-NN").median_km == pytest.approx(float(np.median(distance_km)))
     assert report.row("1-NN").geoscore == pytest.approx(float(geoscore(distance_km).mean()))
-
-
-def test_chunks_do_not_change_the_nearest_image(monkeypatch):
-    rng = np.random.default_rng(0)
-    asked, stored = rng.normal(size=(50, 6)).astype(np.float32), rng.normal(size=(300, 6)).astype(np.float16)
-    wanted = (asked @ stored.astype(np.float32).T).argmax(axis=1)
-    monkeypatch.setattr("geoindex.evaluation.rivals.MAX_WITNESSES", 37)
-    monkeypatch.setattr("geoindex.evaluation.rivals.CHUNK_QUERIES", 11)
-    assert np.array_equal(nearest_image(asked, stored), wanted)
 
 
 def test_the_best_constant_is_the_best_of_the_gallery(report, index):

@@ -109,7 +109,7 @@ def eval_(
     backend: str = "auto",
     format: ReportFormat = "table",
 ) -> int:
-    """Measure an index, beside random pairing, the best constant point and 1-NN over the same embeddings.
+    """Measure an index, beside floors and published ways to answer over the same embeddings.
 
     Args:
         index: Folder of the index.

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from geoindex.errors import ConfigError
 from geoindex.evaluation.intervals import Spread, spread_of
+from geoindex.evaluation.neighbours import nearest_images
 from geoindex.evaluation.queries import LEAK_LABELS, Queries
-from geoindex.evaluation.rivals import nearest_image
 from geoindex.geo import nearest
 from geoindex.index import GeoIndex
 from geoindex.metrics import Convention, Metrics, measure
@@ -127,6 +127,6 @@ def _shared(asked: Sequence[str | None], stored: Sequence[str | None], count: in
 
 def _nearest_cosine(queries: NDArray[np.float32], gallery: NDArray[np.float16]) -> Floats:
     """Return the cosine of each query, (Q, D), and the image of the gallery that is most like it, (Q,)."""
-    found = gallery[nearest_image(queries, gallery)].astype(np.float32)
+    found = gallery[nearest_images(queries, gallery, 1).rows[:, 0]].astype(np.float32)
     cosine = np.einsum("qd,qd->q", queries, found, dtype=np.float64)
     return np.asarray(cosine / np.maximum(np.linalg.norm(found, axis=1), 1e-12))

@@ -1,4 +1,4 @@
-"""Queries with known positions -> a report: the index's own rules beside the floors, over the same embeddings."""
+"""Queries with known positions -> a report: the index's rules beside floors and rivals, over the same embeddings."""
 
 from dataclasses import dataclass, replace
 from os import PathLike
@@ -14,11 +14,12 @@ from geoindex.evaluation.breakdown import Origins, parts_of
 from geoindex.evaluation.confidence import ConfidenceReport, Sureness
 from geoindex.evaluation.intervals import estimate_mean, spread_of
 from geoindex.evaluation.leakage import NEAR_COSINE, NEAR_KM, Leak, Limits, audit_leaks, find_leaks
+from geoindex.evaluation.neighbours import Neighbours, nearest_images
 from geoindex.evaluation.predictions import Predictions
 from geoindex.evaluation.queries import Queries, embedded_queries, queries_from, split_queries
 from geoindex.evaluation.regions import Gazetteer, Polygons
-from geoindex.evaluation.report import Detail, Report, Row
-from geoindex.evaluation.rivals import best_constant, nearest_image, random_pairing_km
+from geoindex.evaluation.report import Detail, Report, Row, System
+from geoindex.evaluation.rivals import CONSTANT, NEAREST_IMAGE, RANDOM, best_constant, random_pairing_km, rival_points
 from geoindex.geo import haversine_km, nearest
 from geoindex.index import GeoIndex, open_index
 from geoindex.metrics import GEOINDEX, Convention, convention_of, information_gain_bits, measure
@@ -90,7 +91,8 @@ def evaluate(
     points = rule_points(posteriors_of(opened, queries, rankings))
     if predictions is not None:
         own_predictions(opened, queries, points, yardstick.convention).write(predictions)
-    return _report(opened, queries, rankings, points, yardstick)
+    systems = measure_systems(opened, queries, rankings, points, yardstick)
+    return _report(opened, queries, rankings, points, yardstick, systems)
 
 
 def _queries(
@@ -130,20 +132,23 @@ def rule_errors(index: GeoIndex, queries: Queries, convention: Convention = GEOI
     return {rule: _errors_km(queries, answers, convention) for rule, answers in points.items()}
 
 
-def floor_errors(index: GeoIndex, queries: Queries, seed: int, convention: Convention = GEOINDEX) -> dict[str, Floats]:
+def floor_errors(
+    index: GeoIndex, queries: Queries, seed: int, convention: Convention = GEOINDEX, near: Neighbours | None = None
+) -> dict[str, Floats]:
     """Return how far off those answers are that need less than the index does, in km, by name.
 
-    Random pairing is drawn several times, (10 Q,); the best constant point and 1-NN are (Q,).
+    Random pairing is drawn several times, (10 Q,); the best constant point and 1-NN are (Q,). The photos most like each
+    query are looked for where they are not given.
     """
     gallery = index.searcher.sidecar.gallery
     lat, lon = gallery.positions()
     constant = best_constant(lat, lon, seed)
-    found = nearest_image(queries.embeddings, gallery.live_embeddings())
+    found = (near or nearest_images(queries.embeddings, gallery.live_embeddings(), 1)).rows[:, 0]
     points = np.broadcast_to(constant, (len(queries.lat), 2))
     return {
-        "random pairing": random_pairing_km(queries.lat, queries.lon, lat, lon, seed, convention.distance_km),
-        f"best constant ({constant[0]:.1f}, {constant[1]:.1f})": _errors_km(queries, points, convention),
-        "1-NN, same embeddings": _errors_km(queries, np.stack([lat[found], lon[found]], axis=1), convention),
+        RANDOM: random_pairing_km(queries.lat, queries.lon, lat, lon, seed, convention.distance_km),
+        f"{CONSTANT} ({constant[0]:.1f}, {constant[1]:.1f})": _errors_km(queries, points, convention),
+        NEAREST_IMAGE: _errors_km(queries, np.stack([lat[found], lon[found]], axis=1), convention),
     }
 
 
@@ -177,23 +182,21 @@ def _errors_km(queries: Queries, points: Floats, convention: Convention) -> Floa
 
 
 def _report(
-    index: GeoIndex, queries: Queries, rankings: list[Ranking], points: dict[str, Floats], yardstick: Yardstick
-) -> Report:
+    index: GeoIndex, queries: Queries, rankings: list[Ranking], points: dict[str, Floats], yardstick: Yardstick,
+    systems: list[System],
+) -> Report:  # fmt: skip
     gallery = index.searcher.sidecar.gallery
     rule = str(index.manifest.rule["name"])
-    own, origins = _system(rule), Origins.of(queries.lat, queries.lon)
-    floors = floor_errors(index, queries, yardstick.seed, yardstick.convention)
-    rules = {_system(name): _errors_km(queries, answers, yardstick.convention) for name, answers in points.items()}
-    rows = [_row(name, km, "floor", origins, yardstick) for name, km in floors.items()]
-    rows += [_row(name, km, "own" if name == own else "other rule", origins, yardstick) for name, km in rules.items()]
+    origins = Origins.of(queries.lat, queries.lon)
     return Report(
         index=str(index.path), generation=index.manifest.generation, encoder=index.manifest.encoder["spec"],
         queries=queries.name, count=len(queries.lat), unreadable=queries.unreadable,
         gallery=index.manifest.counts["gallery"], cells=index.searcher.ann.n_cells,
         clusters=index.searcher.ann.n_clusters, rule=rule,
-        in_gallery=len(gallery.find(frozenset(queries.ids))), rows=tuple(rows),
+        in_gallery=len(gallery.find(frozenset(queries.ids))),
+        rows=tuple(_row(system, origins, yardstick) for system in systems),
         convention=yardstick.convention.name, detail=_detail(queries, rankings, points[rule], origins, yardstick),
-        leaks=_leaks(index, queries, floors | rules, own, origins, yardstick),
+        leaks=_leaks(index, queries, systems, origins, yardstick),
         confidence=confidence_report(index, queries, yardstick.seed),
     )  # fmt: skip
 
@@ -215,13 +218,26 @@ def sureness_of(index: GeoIndex, queries: Queries, seed: int) -> Sureness | None
     return Sureness.of(calibration, posteriors, queries.lat, queries.lon, constant_km)
 
 
-def _system(rule: str) -> str:
-    return f"geoindex, {rule}"
+def measure_systems(
+    index: GeoIndex, queries: Queries, rankings: list[Ranking], points: dict[str, Floats], yardstick: Yardstick
+) -> list[System]:
+    """Return how far off every system is: the floors, then the rivals, then the rules."""
+    convention, own, vectors = yardstick.convention, str(index.manifest.rule["name"]), queries.embeddings
+    near = nearest_images(vectors, index.searcher.sidecar.gallery.live_embeddings())
+    floors = floor_errors(index, queries, yardstick.seed, convention, near)
+    systems = [System(name, "floor", km) for name, km in floors.items()]
+    for name, answers in rival_points(index.searcher, vectors, rankings, near).items():
+        systems.append(System(name, "rival", _errors_km(queries, answers, convention)))
+    for rule, answers in points.items():
+        kind = "own" if rule == own else "other rule"
+        systems.append(System(f"geoindex, {rule}", kind, _errors_km(queries, answers, convention)))
+    return systems
 
 
-def _row(name: str, distance_km: Floats, kind: str, origins: Origins, yardstick: Yardstick) -> Row:
-    spread = spread_of(distance_km, origins.country, yardstick.seed, yardstick.convention)
-    return Row(name, measure(distance_km, yardstick.convention), kind, spread)
+def _row(system: System, origins: Origins, yardstick: Yardstick) -> Row:
+    km, convention = system.distance_km, yardstick.convention
+    spread = spread_of(km, origins.country, yardstick.seed, convention)
+    return Row(system.name, measure(km, convention), system.kind, spread)
 
 
 def _detail(
@@ -245,9 +261,11 @@ def _detail(
 
 
 def _leaks(
-    index: GeoIndex, queries: Queries, errors_km: dict[str, Floats], own: str, origins: Origins, yardstick: Yardstick
+    index: GeoIndex, queries: Queries, systems: list[System], origins: Origins, yardstick: Yardstick
 ) -> tuple[Leak, ...]:
     if yardstick.limits is None:
         return ()
     found = find_leaks(index, queries, yardstick.limits)
+    own = next(system.name for system in systems if system.kind == "own")
+    errors_km = {system.name: system.distance_km for system in systems}
     return audit_leaks(found, errors_km, own, origins.country, yardstick.seed, yardstick.convention)

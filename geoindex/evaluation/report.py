@@ -3,6 +3,9 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from geoindex.evaluation.breakdown import Part
 from geoindex.evaluation.confidence import ConfidenceReport
 from geoindex.evaluation.intervals import Estimate, Spread
@@ -16,6 +19,22 @@ median and mean error in km; GeoScore 0 to 5000; then the percentage of queries 
 PARTS = ("country", "continent")
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class System:
+    """One way to answer, and how far off it is photo by photo.
+
+    Attributes:
+        name: of the system.
+        kind: own (how the index answers by default), other rule, floor (needs less than the index), or rival (a
+            published way to answer).
+        distance_km: (Q,), or (R Q,) for R answers to each of Q queries.
+    """
+
+    name: str
+    kind: str
+    distance_km: NDArray[np.float64]
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One system and how far off it is.
@@ -23,7 +42,7 @@ class Row:
     Attributes:
         name: of the system.
         metrics: over all queries.
-        kind: own (how the index answers by default), other rule, or floor.
+        kind: as of `System`.
         spread: how sure they are, and with every country counted alike.
     """
 
@@ -54,7 +73,7 @@ class Detail:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """An index's answers beside the floors.
+    """An index's answers beside floors and rivals.
 
     Attributes:
         index, generation, encoder: what was measured.
@@ -64,7 +83,7 @@ class Report:
         gallery, cells, clusters: what the index holds.
         rule: rule by which the index answers by default.
         in_gallery: queries whose id is also in the gallery; above 0 the figures flatter.
-        rows: floors first, then the rules.
+        rows: floors first, then rivals, then the rules.
         convention: how distances are taken and counted.
         detail: more about the answers that the index gives by default.
         leaks: what queries share with the gallery, and the metrics of every row without them; if it was asked.
