@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 from machine import describe_machine, shared_folder
 
-from geoindex.evaluation.protocol import floor_errors, queries_from, rule_errors, split_queries
+from geoindex.evaluation.protocol import floor_errors, rule_errors
+from geoindex.evaluation.queries import queries_from, split_queries
 from geoindex.index import open_index
 from geoindex.metrics import geoscore, measure
 from geoindex.pipeline import build_index

@@ -1,11 +1,11 @@
 """Where does the time of the first answer of a process go?
 
-    python benchmarks/start.py [--quick] [--index DIR] [--backends torch openvino onnx] [--repeats 5]
-        [--json FILE]
+    python benchmarks/start.py [--quick] [--index DIR] [--photo FILE] [--backends torch openvino onnx]
+        [--repeats 5] [--json FILE]
 
-Each run is a process of its own that does what `geoindex query PHOTO` does, and takes the time of each stage: imports of
-libraries are timed apart from the work that needs them. The limit is what those imports cost: they are measured alone
-beside. Without --index a small one is built, of synthetic scenes and an untrained ViT-B/32 (DeiT-sized with --quick).
+Each run is a process of its own that does what `geoindex query PHOTO` does, and takes the time of each stage: imports
+of libraries are timed apart from the work that needs them. The limit is what those imports cost. Without --index a
+small one is built, of synthetic scenes and an untrained ViT-B/32 (of DeiT-tiny's size with --quick).
 """
 
 import argparse

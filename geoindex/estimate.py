@@ -4,6 +4,9 @@
 * posterior: centroid of the most probable cluster, argmax p(m).
 * distance: the point, out of all that carry probability, with the least expected km.
 * score: the same with the largest expected GeoScore.
+
+The last two leave that point for one between them where that brings a km, or 5 points of GeoScore: less is not worth a
+place where no photo was taken.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,7 +17,8 @@ from numpy.typing import NDArray
 
 from geoindex.errors import ConfigError
 from geoindex.geo import haversine_km, pairwise_km
-from geoindex.metrics import geoscore
+from geoindex.metrics import GEOSCORE_SCALE_KM, geoscore
+from geoindex.polish import Gain, polished
 
 Floats = NDArray[np.float64]
 
@@ -48,38 +52,44 @@ class Posterior:
         return self.lat[order], self.lon[order], self.probability[order]
 
 
-Rule = Callable[[Posterior], tuple[float, float]]
+Rule = Callable[[Posterior, bool], tuple[float, float]]
+"""Takes a posterior, and whether a point between its points may answer."""
 
 
-def nearest_point(posterior: Posterior) -> tuple[float, float]:
+def nearest_point(posterior: Posterior, between: bool) -> tuple[float, float]:
     """Return the centroid of the cluster with the closest geo-embedding."""
     best = int(np.argmax(posterior.score))
     return float(posterior.lat[best]), float(posterior.lon[best])
 
 
-def posterior_point(posterior: Posterior) -> tuple[float, float]:
+def posterior_point(posterior: Posterior, between: bool) -> tuple[float, float]:
     """Return the centroid of the most probable cluster."""
     best = int(np.argmax(posterior.probability[: len(posterior.score)]))
     return float(posterior.lat[best]), float(posterior.lon[best])
 
 
-def distance_point(posterior: Posterior) -> tuple[float, float]:
+def distance_point(posterior: Posterior, between: bool) -> tuple[float, float]:
     """Return the point with the least expected distance."""
-    return _best_point(posterior, lambda distance_km: -distance_km)
+    return _best_point(posterior, LEAST_KM, between)
 
 
-def score_point(posterior: Posterior) -> tuple[float, float]:
+def score_point(posterior: Posterior, between: bool) -> tuple[float, float]:
     """Return the point with the largest expected GeoScore."""
-    return _best_point(posterior, geoscore)
+    return _best_point(posterior, MOST_SCORE, between)
 
 
-def _best_point(posterior: Posterior, gain: Callable[[Floats], Floats]) -> tuple[float, float]:
+LEAST_KM = Gain(np.negative, np.ones_like, 1.0)
+MOST_SCORE = Gain(geoscore, lambda distance_km: np.exp(-distance_km / GEOSCORE_SCALE_KM), 5.0)
+
+
+def _best_point(posterior: Posterior, gain: Gain, between: bool) -> tuple[float, float]:
     lat, lon, probability = posterior.heaviest(MAX_WITNESSES)
     blocks = pairwise_km(lat[:MAX_ANSWERS], lon[:MAX_ANSWERS], lat, lon)
     # not with BLAS, for the reason that pairwise_km gives
-    expected = np.concatenate([np.einsum("aw,w->a", gain(distance_km), probability) for distance_km in blocks])
+    expected = np.concatenate([np.einsum("aw,w->a", gain.worth(distance_km), probability) for distance_km in blocks])
     best = int(np.argmax(expected))
-    return float(lat[best]), float(lon[best])
+    start = float(lat[best]), float(lon[best])
+    return polished(start, lat, lon, probability, gain) if between else start
 
 
 RULES: Mapping[str, Rule] = {
@@ -94,15 +104,15 @@ DEFAULT_RULE = "score"
 """Answers where validation has not chosen: it loses little on strong evidence and least on weak."""
 
 
-def estimate_point(posterior: Posterior, rule: str) -> tuple[float, float]:
-    """Return the point that a rule chooses.
+def estimate_point(posterior: Posterior, rule: str, between: bool = True) -> tuple[float, float]:
+    """Return the point that a rule chooses; `between` the points of the posterior, if that may be.
 
     Raises:
         ConfigError: if there is no such rule.
     """
     if rule not in RULES:
         raise ConfigError(f"No rule of estimation '{rule}'; choose one of {', '.join(RULES)}.")
-    return RULES[rule](posterior)
+    return RULES[rule](posterior, between)
 
 
 def mass_radius_km(distance_km: Floats, probability: Floats, share: float = 0.5) -> float:
@@ -113,22 +123,33 @@ def mass_radius_km(distance_km: Floats, probability: Floats, share: float = 0.5)
     return float(distance_km[order[row]])
 
 
-def choose_rule(posteriors: list[Posterior], lat: Floats, lon: Floats) -> tuple[str, dict[str, float]]:
+def choose_rule(
+    posteriors: list[Posterior], lat: Floats, lon: Floats, group: NDArray[np.int64] | None = None
+) -> tuple[str, dict[str, float]]:
     """Choose a rule by GeoScore on validation positions.
 
     `score` is made for that measure, so another rule must beat it by two standard errors of the paired difference:
     validation photos are few and come in series, and the best of four rules by chance does worse on new photos.
 
+    Args:
+        posteriors: of the photos, (V,).
+        lat: true latitudes in degrees, (V,).
+        lon: likewise.
+        group: number of the author, sequence or block of each, (V,), whose photos count as one; None: each for itself.
+
     Returns:
-        The rule, and the mean GeoScore of each.
+        The rule, and the mean GeoScore of each over the photos.
     """
     scores = {name: _geoscores(rule, posteriors, lat, lon) for name, rule in RULES.items()}
-    best = max(scores, key=lambda name: float(scores[name].mean()))
-    gain = scores[best] - scores[DEFAULT_RULE]
-    certain = gain.mean() > 2.0 * gain.std() / np.sqrt(len(gain))
+    _, number, size = np.unique(
+        np.arange(len(lat)) if group is None else group, return_inverse=True, return_counts=True
+    )
+    gains = {name: np.bincount(number, values - scores[DEFAULT_RULE]) / size for name, values in scores.items()}
+    best = max(gains, key=lambda name: float(gains[name].mean()))
+    certain = gains[best].mean() > 2.0 * gains[best].std() / np.sqrt(len(size))
     return best if certain else DEFAULT_RULE, {name: float(values.mean()) for name, values in scores.items()}
 
 
 def _geoscores(rule: Rule, posteriors: list[Posterior], lat: Floats, lon: Floats) -> Floats:
-    points = np.array([rule(posterior) for posterior in posteriors])
+    points = np.array([rule(posterior, True) for posterior in posteriors])
     return geoscore(haversine_km(points[:, 0], points[:, 1], lat, lon))

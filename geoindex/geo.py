@@ -1,7 +1,8 @@
 """The sphere: degrees outside, unit vectors inside.
 
-Every distance of geoindex comes from here, with one Earth radius. Angles are degrees (lat, lon), arrays
-broadcast, and results are float64. Formulas: haversine (paper section 3.2, in its standard form).
+Every distance of geoindex comes from here, with one Earth radius; others serve only to match published numbers.
+Angles are degrees (lat, lon), arrays broadcast, and results are float64. Formulas: haversine (paper section 3.2, in its
+standard form).
 """
 
 import math
@@ -11,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from geoindex.errors import CoordinateError
+from geoindex.errors import CoordinateError, MissingExtraError
 
 EARTH_RADIUS_KM = 6371.0088
 """Mean radius of the Earth (IUGG); a sphere of it is within 0.56 % of WGS84 everywhere."""
@@ -59,12 +60,29 @@ def from_unit(xyz: ArrayLike) -> tuple[Floats, Floats]:
     return np.degrees(np.arctan2(z, np.hypot(x, y))), np.degrees(np.arctan2(y, x))
 
 
-def haversine_km(lat1: ArrayLike, lon1: ArrayLike, lat2: ArrayLike, lon2: ArrayLike) -> Floats:
+def haversine_km(
+    lat1: ArrayLike, lon1: ArrayLike, lat2: ArrayLike, lon2: ArrayLike, *, radius_km: float = EARTH_RADIUS_KM
+) -> Floats:
     """Return great-circle distances in km; inputs broadcast."""
     phi1, lam1 = np.radians(np.asarray(lat1, float)), np.radians(np.asarray(lon1, float))
     phi2, lam2 = np.radians(np.asarray(lat2, float)), np.radians(np.asarray(lon2, float))
     a = np.sin((phi2 - phi1) / 2) ** 2 + np.cos(phi1) * np.cos(phi2) * np.sin((lam2 - lam1) / 2) ** 2
-    return np.asarray(2.0 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.clip(a, 0.0, 1.0))))
+    return np.asarray(2.0 * radius_km * np.arcsin(np.sqrt(np.clip(a, 0.0, 1.0))))
+
+
+def geodesic_km(lat1: ArrayLike, lon1: ArrayLike, lat2: ArrayLike, lon2: ArrayLike) -> Floats:
+    """Return lengths of geodesics of the WGS84 ellipsoid in km (Karney 2013, as geopy's); inputs broadcast.
+
+    Raises:
+        MissingExtraError: without pyproj.
+    """
+    try:
+        from pyproj import Geod
+    except ImportError as error:
+        raise MissingExtraError("Geodesic distances need an extra: pip install 'geoindex[geodesic]'.") from error
+    ends = np.broadcast_arrays(*(np.asarray(angle, float) for angle in (lon1, lat1, lon2, lat2)))
+    _, _, metres = Geod(ellps="WGS84").inv(*(angle.ravel() for angle in ends))
+    return np.asarray(metres, float).reshape(ends[0].shape) / 1000.0
 
 
 def pairwise_km(lat1: ArrayLike, lon1: ArrayLike, lat2: ArrayLike, lon2: ArrayLike) -> Iterator[Floats]:

@@ -71,8 +71,8 @@ class IndexInfo:
             "left out": ", ".join(f"{each['count']:,} {why}" for why, each in m.left_out.items()) or "nothing",
             "divided": f"{counts['cells']:,} cells, {counts['clusters']:,} clusters",
             "learned": _learned(m),
-            "answers": f"rule {m.rule['name']} (by {m.rule.get('chosen_on')}), prior {PRIOR[m.posterior['prior']]}",
-            "confidence": "calibrated" if m.calibration else "never calibrated",
+            "answers": _answers(m),
+            "confidence": _calibrated(m.calibration),
             "countries": self._countries_text(),
             "on disk": size_text(sum(self.bytes.values())),
         }
@@ -154,6 +154,21 @@ def _fit(manifest: Manifest) -> dict[str, Any] | None:
         return {"best_epoch": best, "epochs": len(epochs) - 1, "geoscore": epochs[best]["geoscore"]}
     except (LookupError, TypeError):
         return None
+
+
+def _answers(manifest: Manifest) -> str:
+    rule, posterior = manifest.rule, manifest.posterior
+    level = posterior.get("images")
+    images = f", {level['weight']:.0%} of the probability with stored images" if level else ""
+    return f"rule {rule['name']} (by {rule.get('chosen_on')}), prior {PRIOR[posterior['prior']]}{images}"
+
+
+def _calibrated(learned: dict[str, Any] | None) -> str:
+    if learned is None:
+        return "never calibrated"
+    photos, groups = learned["photos"], learned["groups"]
+    apart = "" if groups == photos else f", of {groups:,} groups that the split kept together"
+    return f"calibrated for rule {learned['rule']} on {photos:,} validation photos{apart}"
 
 
 def _learned(manifest: Manifest) -> str:

@@ -58,6 +58,7 @@ class Places:
         population: inhabitants, (P,); 0 where unknown.
         city: name of the place.
         region: state or province; empty where unknown.
+        sub_region: county or district; empty where unknown.
         country: English name of the country.
         country_code: ISO 3166-1 alpha-2.
     """
@@ -67,6 +68,7 @@ class Places:
     population: NDArray[np.int64]
     city: tuple[str, ...]
     region: tuple[str, ...]
+    sub_region: tuple[str, ...]
     country: tuple[str, ...]
     country_code: tuple[str, ...]
 
@@ -110,6 +112,7 @@ def named_places() -> Places:
         population=_frozen(row["population"] or 0 for row in rows).astype(np.int64),
         city=tuple(row["city"] for row in rows),
         region=tuple(row.get("state") or "" for row in rows),
+        sub_region=tuple(row.get("county") or "" for row in rows),
         country=tuple(countries.get(code, code) for code in codes),
         country_code=codes,
     )
@@ -143,7 +146,12 @@ def place_names(lat: ArrayLike, lon: ArrayLike) -> list[str]:
 
 
 def nearest_labels(lat: ArrayLike, lon: ArrayLike, label: str) -> list[str]:
-    """Return for each position the `city`, `region` or `country` of the nearest named place; empty where unknown.
+    """Return one label of the nearest named place for each position; empty where unknown.
+
+    Args:
+        lat: latitudes in degrees, (N,).
+        lon: longitudes in degrees, (N,).
+        label: city, region, sub_region, country or country_code.
 
     Raises:
         CoordinateError: if a position is not on Earth.

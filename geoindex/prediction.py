@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from geoindex.errors import ConfigError
+
 SCHEMA_VERSION = 1
 """Version of the keys of `Prediction.to_dict`; raised when one changes its meaning or goes."""
 
@@ -70,7 +72,9 @@ class Prediction:
     Attributes:
         lat, lon: the answer in degrees.
         place: nearest named place.
-        confidence: calibrated probability that the answer is right; None if never calibrated.
+        confidence: calibrated probability that the answer is right, closer than 200 km, 0 to 1. None if the index was
+            never calibrated, or was asked otherwise than that was done: with another rule, part of the index, refined,
+            or rounded.
         radius_km: radius around the answer that holds half of the probability, unprobed cells included.
         rule: the rule of estimation that chose the point.
         candidates: clusters by falling probability.
@@ -80,6 +84,13 @@ class Prediction:
         generation: generation of the index that answered.
         encoder: fingerprint of the encoder.
         max_precision_km: the answer was rounded to this; None: not rounded.
+        within_km: calibrated probability that the truth is closer than 25, 200 and 750 km, by radius.
+        radius50_km, radius90_km: calibrated radii that hold the truth of half, and of nine in ten, such answers. Like
+            `within_km` they are None where `confidence` is.
+        locatability: how much the photo tells, from 0, "anywhere in the gallery", to 1, "one cell".
+
+    Raises:
+        ConfigError: if a probability is not between 0 and 1.
     """
 
     lat: float
@@ -94,6 +105,18 @@ class Prediction:
     generation: str = ""
     encoder: str = ""
     max_precision_km: float | None = None
+    within_km: Mapping[str, float] | None = None
+    radius50_km: float | None = None
+    radius90_km: float | None = None
+    locatability: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("confidence", self.confidence), ("locatability", self.locatability)):
+            if value is not None and not 0.0 <= value <= 1.0:
+                raise ConfigError(f"Prediction.{name} is {value}; give a probability from 0 to 1, or None.")
+        for radius, value in (self.within_km or {}).items():
+            if not 0.0 <= value <= 1.0:
+                raise ConfigError(f"Prediction.within_km['{radius}'] is {value}; give a probability from 0 to 1.")
 
     @property
     def between_candidates(self) -> bool:
@@ -112,12 +135,15 @@ class Prediction:
         values["candidates"] = [asdict(c) for c in self.candidates]
         values["evidence"] = [asdict(e) for e in self.evidence]
         values["timings_ms"] = dict(self.timings_ms)
+        values["within_km"] = None if self.within_km is None else dict(self.within_km)
         return {"schema": SCHEMA_VERSION, **values}
 
     def to_geojson(self) -> dict[str, Any]:
         """Return an RFC 7946 FeatureCollection: the answer first, then candidates, then evidence."""
-        answer = {"kind": "prediction", "place": self.place, "radius_km": self.radius_km}
-        features = [_feature(self.lat, self.lon, answer | {"confidence": self.confidence})]
+        answer = {"kind": "prediction", "place": self.place, "radius_km": self.radius_km, "confidence": self.confidence}
+        sure = {"radius50_km": self.radius50_km, "radius90_km": self.radius90_km, "locatability": self.locatability}
+        within = {f"within_{radius}_km": chance for radius, chance in (self.within_km or {}).items()}
+        features = [_feature(self.lat, self.lon, answer | sure | within)]
         features += [_feature(c.lat, c.lon, {"kind": "candidate"} | _properties(c)) for c in self.candidates]
         features += [_feature(e.lat, e.lon, {"kind": "evidence"} | _properties(e)) for e in self.evidence]
         return {"type": "FeatureCollection", "features": features}

@@ -12,6 +12,9 @@ from geoindex.prediction import Prediction
 
 COLUMNS = ("input", "lat", "lon", "place", "radius_km", "confidence", "probability", "error")
 
+ANYWHERE = 0.05
+"""Locatability below which an answer is said to mean nothing: the photo tells a 20th of what there is to tell."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -97,6 +100,7 @@ def prediction_lines(prediction: Prediction) -> list[str]:
     sure = "not calibrated" if prediction.confidence is None else f"{prediction.confidence:.0%}"
     lines = [
         f"{prediction.lat:.4f}, {prediction.lon:.4f}   {prediction.place}",
+        *certainty_lines(prediction),
         f"{spread_text(prediction)}   confidence {sure}   rule {prediction.rule}",
     ]
     if prediction.between_candidates:
@@ -112,6 +116,20 @@ def prediction_lines(prediction: Prediction) -> list[str]:
         lines.append(
             f"      cos {e.similarity:+.3f}  {e.lat:>9.4f} {e.lon:>10.4f}  {_km(e.distance_km):>6} km off  {e.id}"
         )
+    return lines
+
+
+def certainty_lines(prediction: Prediction) -> list[str]:
+    """Return how sure the answer is, in words; nothing where that was never calibrated."""
+    lines = []
+    if prediction.locatability is not None and prediction.locatability < ANYWHERE:
+        lines.append("it could be anywhere: the photo hardly tells one part of the gallery from another")
+    if prediction.within_km is not None:
+        chances = ", ".join(f"{radius} km {chance:.0%}" for radius, chance in prediction.within_km.items())
+        lines.append(f"right within {chances}")
+    if prediction.radius50_km is not None and prediction.radius90_km is not None:
+        radii = f"{_km(prediction.radius50_km)} km for half, {_km(prediction.radius90_km)} km for nine in ten"
+        lines.append(f"of such answers the truth lies within {radii}")
     return lines
 
 

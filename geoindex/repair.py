@@ -147,7 +147,7 @@ def _ids(index: IndexFolder, generation: Generation) -> set[str]:
     try:
         return set(index.tables.read("images", generation.manifest.tables["images"], ["row", "id"])["id"].to_pylist())
     except IndexDamagedError:
-        return set(open_sidecar(generation).gallery.column("id").tolist())
+        return set(open_sidecar(generation).gallery.ids())
 
 
 def _sound_again(index: IndexFolder) -> str:

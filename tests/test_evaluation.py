@@ -8,8 +8,9 @@ from tiles import HUBS, KEYS, save_tile, world_rows, write_table, write_world
 
 import geoindex
 from geoindex.errors import ConfigError, EmptyDatasetError, ModelMismatchError
-from geoindex.evaluation.protocol import evaluate
-from geoindex.evaluation.rivals import best_constant, nearest_image, random_pairing_km
+from geoindex.evaluation.protocol import evaluate, information_bits, rank_queries
+from geoindex.evaluation.queries import split_queries
+from geoindex.evaluation.rivals import ABOUT, best_constant, random_pairing_km
 from geoindex.geo import haversine_km
 from geoindex.metrics import geoscore
 from geoindex.store.generations import IndexFolder
@@ -32,14 +33,18 @@ def queries(index, split):
     return images.lat[rows], images.lon[rows], index.projection.apply(features.astype(np.float32))
 
 
-def test_rows_are_the_floors_then_every_rule(report, index):
+def test_rows_are_the_floors_then_rivals_then_every_rule(report, index):
     names = [row.name for row in report.rows]
     assert [name.split(" (")[0] for name in names[:3]] == ["random pairing", "best constant", "1-NN, same embeddings"]
-    assert names[3:] == [f"geoindex, {rule}" for rule in ("nearest", "posterior", "distance", "score")]
+    assert {row.kind for row in report.rows[:3]} == {"floor"}
+    assert names[3:9] == list(ABOUT)[3:]
+    assert {row.kind for row in report.rows[3:9]} == {"rival"}
+    assert names[9:] == [f"geoindex, {rule}" for rule in ("nearest", "posterior", "distance", "score")]
     assert [row.kind for row in report.rows].count("own") == 1
     assert report.own is report.row(f"geoindex, {index.manifest.rule['name']}")
     assert (report.count, report.in_gallery, report.unreadable) == (index.manifest.counts["test"], 0, 0)
     assert report.gallery == index.manifest.counts["gallery"]
+    assert report.confidence is None  # too few validation photos
 
 
 def test_the_index_beats_what_never_looks_at_the_photo(report):
@@ -55,15 +60,6 @@ def test_the_nearest_image_is_that_of_brute_force(report, index):
     distance_km = haversine_km(own_lat[nearest], own_lon[nearest], lat, lon)
     assert report.row("1-NN").median_km == pytest.approx(float(np.median(distance_km)))
     assert report.row("1-NN").geoscore == pytest.approx(float(geoscore(distance_km).mean()))
-
-
-def test_chunks_do_not_change_the_nearest_image(monkeypatch):
-    rng = np.random.default_rng(0)
-    asked, stored = rng.normal(size=(50, 6)).astype(np.float32), rng.normal(size=(300, 6)).astype(np.float16)
-    wanted = (asked @ stored.astype(np.float32).T).argmax(axis=1)
-    monkeypatch.setattr("geoindex.evaluation.rivals.MAX_WITNESSES", 37)
-    monkeypatch.setattr("geoindex.evaluation.rivals.CHUNK_QUERIES", 11)
-    assert np.array_equal(nearest_image(asked, stored), wanted)
 
 
 def test_the_best_constant_is_the_best_of_the_gallery(report, index):
@@ -123,6 +119,53 @@ def test_the_report_is_json_and_a_table(report):
     lines = report.to_text().splitlines()
     assert sum(line.startswith("* geoindex") for line in lines) == 1
     assert len({len(line) for line in lines if line.startswith(("  geo", "* geo", "  random", "  1-NN"))}) == 1
+
+
+def test_every_row_has_an_interval_and_a_balanced_version(report):
+    for row in report.rows:
+        assert row.spread.low.geoscore <= row.metrics.geoscore <= row.spread.high.geoscore
+        assert row.spread.balanced_low.geoscore <= row.spread.balanced_high.geoscore
+
+
+def test_the_detail_is_that_of_the_own_row(report, index):
+    detail = report.detail
+    assert sum(part.metrics.count for part in detail.countries) == report.count
+    assert sum(part.metrics.count * part.metrics.mean_km for part in detail.continents) == pytest.approx(
+        report.count * report.own.mean_km
+    )
+    assert detail.regions["country"].value > 50
+    assert detail.information_bits.value > 1
+    assert "South Africa (" in report.parts_text("country")
+
+
+def test_information_is_that_of_the_probabilities(index):
+    asked = split_queries(index, "test")
+    rankings = rank_queries(index, asked)
+    bits = information_bits(rankings, asked.lat, asked.lon)
+    images = index.searcher.geography.cell_images
+    cells = np.array([np.exp(r.logits - r.log_total) for r in rankings], float)
+    assert cells.sum(axis=1) == pytest.approx(1)
+    ratios = np.log2(cells / (images / images.sum()))
+    assert np.isclose(ratios, bits[:, None]).any(axis=1).all()
+
+
+def test_a_convention_changes_the_figures_and_is_said(index, report):
+    pigeon = evaluate(index, convention="pigeon")
+    assert pigeon.own.mean_km == pytest.approx(report.own.mean_km * 6378.137 / 6371.0088)
+    assert pigeon.to_dict()["earth_radius_km"] == 6378.137
+    assert "Measured as pigeon does." in pigeon.to_text()
+    assert evaluate(index, convention="geoclip").to_dict()["earth_radius_km"] is None
+
+
+def test_polygons_and_a_table_of_places_can_be_given(index, tmp_path):
+    (tmp_path / "c.csv").write_text("lat,lon,name,admin1,admin2,cc\n0,0,Here,Everywhere,,XX\n")
+    ring = [[-180, -90], [180, -90], [180, 90], [-180, 90], [-180, -90]]
+    shape = {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+    (tmp_path / "world.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [shape]}))
+    detail = evaluate(index, places=tmp_path / "c.csv", polygons=tmp_path / "world.geojson").detail
+    assert {level: share.value for level, share in detail.regions.items()} == {
+        "country": 100, "region": 100, "city": 100, "polygons of world": 100,
+    }  # fmt: skip
 
 
 def test_the_seed_decides(index):

@@ -1,7 +1,9 @@
 import json
+from dataclasses import replace
 
 import pytest
 
+from geoindex.errors import ConfigError
 from geoindex.prediction import SCHEMA_VERSION, Candidate, Evidence, Prediction
 
 FIRST = Candidate(1, 48.85, 2.35, 0.6, 0.31, 7, 40, 12, 3.5, "Paris, France")
@@ -22,7 +24,7 @@ def test_the_dictionary_starts_with_its_schema_and_keeps_its_keys():
     values = ANSWER.to_dict()
     assert list(values) == [
         "schema", "lat", "lon", "place", "confidence", "radius_km", "rule", "candidates", "evidence", "timings_ms",
-        "generation", "encoder", "max_precision_km",
+        "generation", "encoder", "max_precision_km", "within_km", "radius50_km", "radius90_km", "locatability",
     ]  # fmt: skip
     assert values["schema"] == SCHEMA_VERSION == 1
     assert list(values["candidates"][0]) == [
@@ -67,7 +69,10 @@ def test_geojson_puts_longitude_first():
 
 def test_geojson_properties_tell_the_rest():
     prediction, first, _, evidence = (f["properties"] for f in ANSWER.to_geojson()["features"])
-    assert prediction == {"kind": "prediction", "place": "Paris, France", "radius_km": 120.0, "confidence": None}
+    assert prediction == {
+        "kind": "prediction", "place": "Paris, France", "radius_km": 120.0, "confidence": None,
+        "radius50_km": None, "radius90_km": None, "locatability": None,
+    }  # fmt: skip
     assert (first["rank"], first["probability"], first["n_images"]) == (1, 0.6, 12)
     assert (evidence["id"], evidence["similarity"]) == ("id1", 0.9)
 
@@ -80,3 +85,27 @@ def test_libraries_read_predictions_and_candidates_as_points(item):
 def test_coordinates_are_given_to_the_centimetre():
     candidate = Candidate(1, 12.34567890123, -98.76543210987, 1, 1, 0, 0, 1, 0, "")
     assert candidate.__geo_interface__["coordinates"] == [-98.7654321, 12.3456789]
+
+
+SURE = replace(ANSWER, confidence=0.4, within_km={"25": 0.1, "200": 0.4}, radius50_km=300.0, radius90_km=2000.0)
+
+
+def test_what_is_calibrated_is_told_by_dictionary_and_geojson():
+    values = SURE.to_dict()
+    assert (values["within_km"], values["radius50_km"], values["radius90_km"]) == ({"25": 0.1, "200": 0.4}, 300, 2000)
+    values["within_km"].clear()
+    assert SURE.within_km == {"25": 0.1, "200": 0.4}
+    told = SURE.to_geojson()["features"][0]["properties"]
+    assert (told["within_25_km"], told["within_200_km"], told["radius90_km"]) == (0.1, 0.4, 2000)
+
+
+@pytest.mark.parametrize("wrong", [-0.01, 1.01, float("nan")])
+@pytest.mark.parametrize("name", ["confidence", "locatability", "within_km"])
+def test_a_probability_that_is_none_is_refused(name, wrong):
+    with pytest.raises(ConfigError, match=f"Prediction.{name}.* is {wrong}; give a probability from 0 to 1"):
+        replace(ANSWER, **{name: {"25": wrong} if name == "within_km" else wrong})
+
+
+@pytest.mark.parametrize("right", [0.0, 1.0])
+def test_certain_answers_are_answers(right):
+    assert replace(ANSWER, confidence=right).confidence == right

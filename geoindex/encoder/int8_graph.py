@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from geoindex.encoder import onnx_graph
 from geoindex.encoder.onnx_graph import FILE
+from geoindex.encoder.quiet import unheard
 
 if TYPE_CHECKING:
     import torch
@@ -22,7 +23,7 @@ def write(program: "torch.export.ExportedProgram", pixels: "torch.Tensor", folde
     from onnxruntime.quantization import QuantType, quantize_dynamic
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    with TemporaryDirectory(dir=folder) as scratch:
+    with TemporaryDirectory(dir=folder) as scratch, unheard("onnxruntime"):
         plain, prepared = Path(scratch, "plain.onnx"), Path(scratch, "prepared.onnx")
         onnx_graph.export(program, pixels).save(plain, external_data=False)
         quant_pre_process(plain, prepared, skip_symbolic_shape=True)

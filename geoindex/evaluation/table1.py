@@ -20,7 +20,8 @@ from geoindex.assembly.regression import regress
 from geoindex.encoder import Encoder, choose_encoder, load_encoder
 from geoindex.encoder.spec import parse_spec
 from geoindex.errors import ConfigError, WeightsNotFoundError
-from geoindex.evaluation.protocol import Queries, floor_errors, rule_errors, split_queries
+from geoindex.evaluation.protocol import floor_errors, rule_errors
+from geoindex.evaluation.queries import Queries, split_queries
 from geoindex.evaluation.rivals import best_constant
 from geoindex.evaluation.table1_report import Errors, Line, Table1
 from geoindex.geo import haversine_km

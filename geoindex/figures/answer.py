@@ -201,10 +201,11 @@ def _draw_error(figure: Any, error_km: float, top: float) -> None:
 
 def _certainty(prediction: Prediction) -> str:
     lines = [spread_text(prediction).capitalize()]
+    chances = [f"{chance:.0%} within {radius} km" for radius, chance in (prediction.within_km or {}).items()]
     if prediction.between_candidates:
         lines.append("No single place is likely enough:\nthe answer lies between the candidates")
     if prediction.confidence is not None:
-        lines.insert(0, f"Confidence {prediction.confidence:.0%}")
+        lines.insert(0, "\n".join(chances) or f"Confidence {prediction.confidence:.0%}")
     return "\n".join(lines)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geoindex.calibration import CONFIDENCE_KM, Certainty
 from geoindex.estimate import Posterior, estimate_point, mass_radius_km
 from geoindex.geo import coarsen, haversine_km
 from geoindex.places import place_names
@@ -25,11 +26,11 @@ def answer(
     Raises:
         ConfigError: if there is no such rule.
     """
-    refines = options.refine == "images"
-    posterior = refined_posterior(searcher, ranking, query) if refines else ranking.posterior
-    lat, lon = estimate_point(posterior, rule)
+    posterior = _posterior(searcher, ranking, query, options)
+    # a point between those of a region may lie outside of it
+    lat, lon = estimate_point(posterior, rule, between=options.within is None)
     distance_km = haversine_km(lat, lon, posterior.lat, posterior.lon)
-    fact = _nearest_fact(searcher, ranking, distance_km)
+    fact = _nearest_fact(searcher, ranking, distance_km[: len(ranking.posterior.lat)])
     prediction = Prediction(
         lat=lat,
         lon=lon,
@@ -40,8 +41,26 @@ def answer(
         rule=rule,
         candidates=tuple(_candidates(searcher, ranking, posterior, options.top_k)),
         evidence=tuple(_evidence(searcher, searcher.neighbours(ranking, query, options.evidence), lat, lon)),
+        locatability=ranking.locatability,
     )
+    calibration = searcher.calibration
+    if calibration is not None and calibration.rule == rule and options.plain:
+        prediction = _with_certainty(prediction, calibration.certainty(lat, lon, posterior))
     return prediction if options.max_precision_km is None else blur(prediction, options.max_precision_km)
+
+
+def _posterior(searcher: Searcher, ranking: Ranking, query: NDArray[np.float32], options: QueryOptions) -> Posterior:
+    if options.refine == "images":
+        return refined_posterior(searcher, ranking, query)
+    # an image may lie outside of a region whose clusters it is in
+    return ranking.posterior if options.within is not None else searcher.posterior(ranking, query)
+
+
+def _with_certainty(prediction: Prediction, sure: Certainty) -> Prediction:
+    return replace(
+        prediction, confidence=sure.within_km[CONFIDENCE_KM], within_km=sure.within_km,
+        radius50_km=sure.radius50_km, radius90_km=sure.radius90_km,
+    )  # fmt: skip
 
 
 def _nearest_fact(searcher: Searcher, ranking: Ranking, distance_km: NDArray[np.float64]) -> dict[str, Any]:
@@ -80,7 +99,8 @@ def blur(prediction: Prediction, precision_km: float) -> Prediction:
     """Round every point of a prediction and withhold what would tell more than the rounded points do.
 
     Names are those of the places nearest to the rounded points; ids of cells and clusters are withheld, since
-    their centroids can be looked up in the index; evidence closer to the answer than `precision_km` is dropped.
+    their centroids can be looked up in the index; evidence closer to the answer than `precision_km` is dropped. No
+    confidence is told, for that was of the exact point.
     """
     lat, lon = coarsen(prediction.lat, prediction.lon, precision_km)
     points = [coarsen(c.lat, c.lon, precision_km) for c in prediction.candidates]
@@ -97,10 +117,14 @@ def blur(prediction: Prediction, precision_km: float) -> Prediction:
         lat=lat,
         lon=lon,
         place=names[0],
+        confidence=None,
         radius_km=max(prediction.radius_km, precision_km),
         candidates=candidates,
         evidence=tuple(e for e in evidence if e.distance_km >= precision_km),
         max_precision_km=precision_km,
+        within_km=None,
+        radius50_km=None,
+        radius90_km=None,
     )
 
 

@@ -34,6 +34,11 @@ class QueryOptions:
     evidence: int = 5
     max_precision_km: float | None = None
 
+    @property
+    def plain(self) -> bool:
+        """Whether the whole index answers as it was built to: what confidence was learned on."""
+        return self.within is None and self.refine is None and self.top_p == 1 and self.top_cells is None
+
     def __post_init__(self) -> None:
         for name, least in (("top_k", 1), ("top_cells", 1), ("evidence", 0)):
             value = getattr(self, name)

@@ -133,6 +133,17 @@ class Ranking:
         possible[self.geography.cell[self.clusters]] = False
         return np.flatnonzero(possible)
 
+    @property
+    def locatability(self) -> float:
+        """How much the photo tells: 0 for cells as open as the gallery's own, "anywhere", to 1 for a single one.
+
+        It is 1 less the entropy of the cells in that of the gallery's images over them.
+        """
+        possible = np.isfinite(self.logits)
+        images = self.geography.cell_images[possible]
+        own, prior = (_entropy(p) for p in (np.exp(self.logits[possible] - self.log_total), images / images.sum()))
+        return min(max(1.0 - own / prior, 0.0), 1.0) if prior > 0.0 else 1.0
+
     @cached_property
     def posterior(self) -> Posterior:
         """Where the photo may have been taken: the clusters, and the unprobed cells behind, for the rules."""
@@ -222,7 +233,9 @@ class Ranker:
             logits[rows, near] = scan.some(scaled, rows, near) + self.weights.cell[near]
         probed = _first_of_rows(rows, near, logits[rows, near], (len(queries), count))
         highest = np.take_along_axis(logits, probed[:, :1], axis=1)
-        log_total = highest[:, 0] + np.log(np.exp(logits - highest).sum(axis=1)).astype(np.float64)
+        likelihood = np.subtract(logits, highest)
+        np.exp(likelihood, out=likelihood)
+        log_total = highest[:, 0] + np.log(likelihood.sum(axis=1)).astype(np.float64)
         return _Cells(logits, log_total, _within_mass(probed, logits, log_total, breadth.top_p))
 
     def _log_within(self, clusters: NDArray[np.int64], scores: NDArray[np.float32]) -> Floats:
@@ -251,6 +264,12 @@ class _Cells:
     def log_p(self) -> Floats:
         """Log p(c) of the probed cells, (Q, k)."""
         return np.take_along_axis(self.logits, self.probed, axis=1) - self.log_total[:, None]
+
+
+def _entropy(probability: NDArray[Any]) -> float:
+    """Return the entropy of a distribution, (C,), in nats."""
+    p = probability[probability > 0.0].astype(np.float64)
+    return -float((p * np.log(p)).sum())
 
 
 def _one_thread() -> None:

@@ -37,6 +37,7 @@ def fit_scales(
     cell_of: NDArray[np.int64],
     cluster_of: NDArray[np.int64],
     prior: bool | None,
+    weight: Floats | None = None,
 ) -> ScaleFit:
     """Find the scales that make the true cells and clusters of validation queries likeliest.
 
@@ -47,6 +48,7 @@ def fit_scales(
         cell_of: the true cell of each, (Q,).
         cluster_of: the true cluster of each, (Q,).
         prior: on, off, or None: whichever makes the true cells likelier.
+        weight: of each query, (Q,): those of one author count as one; None: all the same.
     """
     cells = ann.cells.exact(queries).astype(np.float64)
     # those of the true cell, (Q, W)
@@ -54,14 +56,16 @@ def fit_scales(
     inside = np.where(clusters == NO_CLUSTER, -np.inf, scores.astype(np.float64))
     true_column = (clusters == cluster_of[:, None]).argmax(axis=1)
 
+    share = np.full(len(cells), 1.0 / len(cells)) if weight is None else weight / weight.sum()
+
     def fit(prior: bool) -> ScaleFit:
         weights = Weights.of(geography, prior)
 
         def cell_nats(scale: float) -> float:
-            return _nats(log_softmax(scale * cells + weights.cell), cell_of)
+            return _nats(log_softmax(scale * cells + weights.cell), cell_of, share)
 
         def cluster_nats(scale: float) -> float:
-            return _nats(log_softmax(scale * inside + weights.cluster[clusters]), true_column)
+            return _nats(log_softmax(scale * inside + weights.cluster[clusters]), true_column, share)
 
         cell, cluster = _minimise(cell_nats), _minimise(cluster_nats)
         uniform = float(np.log(cells.shape[1]))
@@ -70,9 +74,9 @@ def fit_scales(
     return min(map(fit, [False, True] if prior is None else [prior]), key=lambda found: found.cell_nats)
 
 
-def _nats(log_probability: Floats, column: NDArray[np.int64]) -> float:
-    """Return the mean of -log p in one column of each row."""
-    return -float(log_probability[np.arange(len(column)), column].mean())
+def _nats(log_probability: Floats, column: NDArray[np.int64], share: Floats) -> float:
+    """Return the mean of -log p in one column of each row, each row by its share."""
+    return -float(share @ log_probability[np.arange(len(column)), column])
 
 
 def _minimise(loss: Callable[[float], float]) -> float:

@@ -6,8 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.ann import TwoStageIndex
+from geoindex.calibration import Calibration
 from geoindex.errors import ConfigError, IndexDamagedError
+from geoindex.estimate import Posterior
 from geoindex.search.device_ranker import DeviceRanker
+from geoindex.search.imagery import ImageLevel, with_images
 from geoindex.search.posterior import Breadth, Geography, Ranker, Ranking, Scales
 from geoindex.search.region import Region
 from geoindex.store.generations import Generation
@@ -42,12 +45,16 @@ class Searcher:
     Attributes:
         sidecar: facts of cells, clusters and images.
         ranker: geo-embeddings of cells and clusters, where they lie, and how scores become probabilities.
+        calibration: how sure its answers are; None if never calibrated.
+        images: how much the stored images count; None if they do not.
         inside: rankers that answer inside a region, the last ones that were asked for.
         devices: rankers that compute on a GPU, by device.
     """
 
     sidecar: Sidecar
     ranker: Ranker
+    calibration: Calibration | None = None
+    images: ImageLevel | None = None
     inside: dict[Region, Ranker] = field(default_factory=dict, compare=False, repr=False)
     devices: dict[str, DeviceRanker] = field(default_factory=dict, compare=False, repr=False)
 
@@ -63,7 +70,11 @@ class Searcher:
         sidecar = open_sidecar(generation)
         posterior = generation.manifest.posterior
         scales = Scales(posterior["cell_scale"], posterior["cluster_scale"], posterior["prior"])
-        searcher = cls(sidecar, Ranker.of(ann, geography_of(sidecar), scales))
+        counted = posterior.get("images")
+        learned = generation.manifest.calibration
+        calibration = None if learned is None else Calibration.from_dict(learned)
+        level = None if counted is None else ImageLevel(counted["weight"], counted["scale"])
+        searcher = cls(sidecar, Ranker.of(ann, geography_of(sidecar), scales), calibration, level)
         searcher._check_counts(generation)
         return searcher
 
@@ -92,7 +103,9 @@ class Searcher:
         images = self.geography.images - np.bincount(cluster, minlength=len(self.geography.images))
         cell_images = np.bincount(self.geography.cell, weights=images, minlength=self.ann.n_cells).astype(np.int64)
         geography = replace(self.geography, images=images, cell_images=cell_images)
-        return Searcher(sidecar, Ranker.of(self.ann, geography, self.ranker.scales))
+        return replace(
+            self, sidecar=sidecar, ranker=Ranker.of(self.ann, geography, self.ranker.scales), inside={}, devices={}
+        )
 
     @property
     def ann(self) -> TwoStageIndex:
@@ -117,6 +130,10 @@ class Searcher:
         if device not in self.devices:
             self.devices[device] = DeviceRanker(self.ranker, device)
         return self.devices[device].rank(queries, breadth)
+
+    def posterior(self, ranking: Ranking, query: NDArray[np.float32]) -> Posterior:
+        """Return where a query, (D,), may have been taken, all levels together."""
+        return with_images(ranking, self.sidecar.gallery, query, self.images)
 
     def _within(self, region: Region) -> Ranker:
         ranker = self.inside.get(region)

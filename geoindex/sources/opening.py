@@ -1,4 +1,4 @@
-"""Turns a URI into a source: photos:DIR, table:PATH, osv5m:ROOT, synthetic:N, planted:N, or a plain path."""
+"""Turns a URI into a source: photos:DIR, table:PATH, osv5m:ROOT, synthetic:N, ..., or a plain path."""
 
 import os
 import re
@@ -11,7 +11,10 @@ from geoindex.errors import ConfigError, DatasetNotFoundError
 from geoindex.sources.source import Source
 from geoindex.sources.tabular import READERS
 
-GRAMMAR = "photos:DIR, table:PATH, osv5m:ROOT?split=train, synthetic:N?seed=S, planted:N?dim=D&seed=S"
+GRAMMAR = (
+    "photos:DIR, table:PATH, osv5m:ROOT?split=train, osv5m-wds:ROOT?split=train, listed:DIR?table=PATH, mp16:ROOT, "
+    "synthetic:N?seed=S, planted:N?dim=D&seed=S"
+)
 
 _Columns: TypeAlias = Mapping[str, str]
 
@@ -23,7 +26,8 @@ def open_source(uri: str | os.PathLike[str], *, columns: Mapping[str, str] | Non
     """Open a source of samples.
 
     Args:
-        uri: `photos:DIR`, `table:PATH`, `osv5m:ROOT?split=train`, `synthetic:N?seed=S`,
+        uri: `photos:DIR`, `table:PATH`, `listed:DIR?table=PATH`, `osv5m:ROOT?split=train`,
+            `osv5m-wds:ROOT?split=train&embedding=street_clip`, `mp16:ROOT`, `synthetic:N?seed=S`,
             `planted:N?dim=D&seed=S&...`, a folder of photos, or a table (.csv, .tsv, .parquet, .jsonl).
         columns: columns of a table by meaning (lat, lon, id, image, author, ...) where names do not tell.
 
@@ -71,16 +75,48 @@ def _open_table(rest: str, columns: _Columns) -> Source:
     return TableSource(path, dict(columns))
 
 
+def _open_listed(rest: str, columns: _Columns) -> Source:
+    from geoindex.sources.listed import ListedSource
+
+    root, options = _folder(f"listed:{rest}", rest, columns, {"table": Path}, "listed:DIR?table=PATH")
+    table = options.get("table", Path()).expanduser()
+    if not table.is_file():
+        raise DatasetNotFoundError(f"There is no table '{table}'; name it, as in listed:DIR?table=PATH.")
+    return ListedSource(root, table)
+
+
 def _open_osv5m(rest: str, columns: _Columns) -> Source:
     from geoindex.sources.osv5m import Osv5m
 
-    uri = f"osv5m:{rest}"
+    root, options = _folder(f"osv5m:{rest}", rest, columns, {"split": str}, "osv5m:ROOT?split=train")
+    return Osv5m(root, **options)
+
+
+def _open_osv5m_shards(rest: str, columns: _Columns) -> Source:
+    from geoindex.sources.osv5m_shards import Osv5mShardEmbeddings, Osv5mShards
+
+    kinds = {"split": str, "embedding": str}
+    root, options = _folder(f"osv5m-wds:{rest}", rest, columns, kinds, "osv5m-wds:ROOT?split=train")
+    return Osv5mShardEmbeddings(root, **options) if options.get("embedding") else Osv5mShards(root, **options)
+
+
+def _open_mp16(rest: str, columns: _Columns) -> Source:
+    from geoindex.sources.mp16 import Mp16
+
+    root, _ = _folder(f"mp16:{rest}", rest, columns, {}, "mp16:ROOT")
+    return Mp16(root)
+
+
+def _folder(
+    uri: str, rest: str, columns: _Columns, kinds: Mapping[str, Callable[[str], Any]], example: str
+) -> tuple[Path, dict[str, Any]]:
+    """Return the folder before `?`, which must be there, and the options after it."""
     _refuse_columns(uri, columns)
-    root, options = _options(uri, rest, {"split": str})
+    root, options = _options(uri, rest, kinds)
     path = Path(root).expanduser()
     if not root or not path.is_dir():
-        raise DatasetNotFoundError(f"There is no folder '{root}'; check the path (osv5m:ROOT?split=train).")
-    return Osv5m(path, **options)
+        raise DatasetNotFoundError(f"There is no folder '{root}'; check the path ({example}).")
+    return path, options
 
 
 def _open_synthetic(rest: str, columns: _Columns) -> Source:
@@ -110,7 +146,8 @@ def _options(uri: str, rest: str, kinds: Mapping[str, Callable[[str], Any]]) -> 
     options: dict[str, Any] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name not in kinds:
-            raise ConfigError(f"Unknown option {name!r} in '{uri}'; choose among {', '.join(kinds)}.")
+            choices = f"choose among {', '.join(kinds)}" if kinds else "it takes none"
+            raise ConfigError(f"Unknown option {name!r} in '{uri}'; {choices}.")
         try:
             options[name] = kinds[name](value)
         except ValueError:
@@ -132,7 +169,10 @@ def _refuse_columns(uri: str, columns: _Columns) -> None:
 OPENERS: Mapping[str, Callable[[str, _Columns], Source]] = {
     "photos": _open_photos,
     "table": _open_table,
+    "listed": _open_listed,
     "osv5m": _open_osv5m,
+    "osv5m-wds": _open_osv5m_shards,
+    "mp16": _open_mp16,
     "synthetic": _open_synthetic,
     "planted": _open_planted,
 }

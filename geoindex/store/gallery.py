@@ -81,8 +81,12 @@ class Gallery:
         return np.setdiff1d(members, self.dead, assume_unique=True) if len(self.dead) else members
 
     def column(self, name: str) -> NDArray[Any]:
-        """Return a column of all images, (N,), the dead among them."""
+        """Return a column of numbers of all images, (N,), the dead among them."""
         return np.concatenate([segment.facts.numbers(name) for segment in self.segments])
+
+    def ids(self) -> list[str]:
+        """Return the ids of all images, (N,), the dead among them."""
+        return [id for segment in self.segments for id in segment.facts["id"].to_pylist()]
 
     def vectors(self, images: Rows) -> NDArray[np.float16]:
         """Return the embeddings of some images, (n, D)."""

@@ -39,6 +39,16 @@ def is_scale(value: Any) -> bool:
     return fits(value, float) and 0 < value < math.inf
 
 
+def between(low: float, high: float) -> Check:
+    """Return what tells whether a value is a number in this range, its ends included."""
+    return lambda value: fits(value, float) and low <= value <= high
+
+
+def list_of(check: Check) -> Check:
+    """Return what tells whether a value is a list of such values that is not empty."""
+    return lambda value: isinstance(value, list) and bool(value) and all(map(check, value))
+
+
 def fits(value: Any, kind: Any) -> bool:
     """Tell whether a value is of a type as it is written in an annotation."""
     origin, inner = get_origin(kind), get_args(kind)

@@ -9,7 +9,18 @@ from typing import Any
 
 from geoindex.errors import IndexDamagedError, IndexVersionError
 from geoindex.store.durable import Durability, FileRecord
-from geoindex.store.kinds import first_odd, fits, is_count, is_file_name, is_flag, is_scale, is_text, is_word
+from geoindex.store.kinds import (
+    between,
+    first_odd,
+    fits,
+    is_count,
+    is_file_name,
+    is_flag,
+    is_scale,
+    is_text,
+    is_word,
+    list_of,
+)
 
 FORMAT_VERSION = 2
 """Version of the layout on disk; raised when older code could misread it. Earlier ones are read as well."""
@@ -26,6 +37,17 @@ PARTS = {
 }  # fmt: skip
 """What the parts of a manifest must hold that answers and lists are made of."""
 
+IMAGE_LEVEL = {"weight": between(0.0, 1.0), "scale": between(0.0, 1e3)}
+"""The same of the weight of stored images, where they have one."""
+
+CALIBRATION = {
+    "rule": is_word, "photos": is_count, "groups": is_count, "reach_km": list_of(between(0.0, 1e5)),
+    **{f"within.{km}.intercept": between(-1e3, 1e3) for km in (25, 200, 750)},
+    **{f"within.{km}.slope": between(0.0, 1e3) for km in (25, 200, 750)},
+    "shares.50": between(0.0, 1.0), "shares.90": between(0.0, 1.0),
+}  # fmt: skip
+"""The same of a calibration, where there is one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
@@ -41,14 +63,15 @@ class Manifest:
         dim: length of embeddings.
         counts: images, removed (rows of photos that are no more), gallery, val, test, cells, clusters.
         tables: version of each Lance table.
-        posterior: logit scales and prior, as `Scales` has them, and how they were found.
+        posterior: logit scales and prior, as `Scales` has them, weight and scale of the stored images, as `ImageLevel`
+            has them (None or absent if they do not count), and how all were found.
         rule: the rule of estimation that answers by default, with the scores that chose it.
         geocells: the sweep of settings and the chosen one.
         canaries: embeddings with the clusters that they must find.
         left_out: samples that were not taken, by reason.
         timings_s: time of each step of the build.
         training: the epochs that geo-embeddings were learned in, and which was kept; None for prototypes.
-        calibration: fitted confidence; None if never calibrated.
+        calibration: how sure its answers are, as `Calibration` has it; None if never calibrated.
         drift: what was added and removed since the last build or rebuild, as `Drift` has it; None if nothing was.
         durability: whether what it stands on was waited for and has checksums.
         files: size and sha256 by file name.
@@ -140,6 +163,13 @@ def check_parts(manifest: Manifest, folder: Path) -> Manifest:
         IndexDamagedError: if a part of a part is missing or of another kind.
     """
     odd = first_odd({f.name: getattr(manifest, f.name) for f in fields(Manifest)}, PARTS)
+    for name, part, checks in (
+        ("posterior.images", manifest.posterior.get("images"), IMAGE_LEVEL),
+        ("calibration", manifest.calibration, CALIBRATION),
+    ):
+        if not odd and part is not None:
+            below = first_odd(part, checks) if isinstance(part, dict) else "*"
+            odd = f"{name}.{below}" if below else ""
     if odd:
         raise _damaged(folder / MANIFEST_NAME, f"has no '{odd}' that can be meant")
     return manifest

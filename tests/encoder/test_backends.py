@@ -311,6 +311,21 @@ def test_what_killed_exports_left_goes_with_the_next_one(plain, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == [".openvino", ".openvino.young"]
 
 
+@pytest.mark.parametrize("backend", ["openvino", "onnx", "onnx-int8"])
+def test_an_export_is_one_line_in_the_log_and_sets_nothing_up(plain, tmp_path, backend):
+    code = (
+        "import logging, sys; from pathlib import Path; from geoindex.encoder import open_encoder; "
+        "from geoindex.recipe import EncoderRecipe; logging.getLogger('geoindex').setLevel(logging.ERROR); "
+        "spec, fingerprint, backend, kept = sys.argv[1:]; "
+        "open_encoder(spec, EncoderRecipe(device='cpu'), fingerprint, backend=backend, kept=Path(kept)); "
+        "sys.exit(bool(logging.getLogger().handlers))"
+    )
+    command = [sys.executable, "-c", code, TIMM, plain.fingerprint, backend, str(tmp_path)]
+    done = subprocess.run(command, check=False, cwd=Path(__file__).parents[2], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / f".{backend}/export.json").is_file()
+
+
 def test_choosing_imports_nothing_heavy():
     code = (
         "import sys; from geoindex.encoder.backends import candidates; candidates('auto', 'cpu', 'auto'); "

@@ -25,12 +25,15 @@ LARGE = ("gallery.npy", "gallery.arrow", "clusters.arrow", "cells.arrow", "index
 def sound(tmp_path_factory):
     """An index whose files all count as large, in small blocks."""
     path = tmp_path_factory.mktemp("large") / "index"
+    return build_in_blocks(path, "ratio")
+
+
+def build_in_blocks(path, split_by):
+    keys = {"training": {"method": "none"}, "geocells": {"n_cells": 40}, "split_by": split_by}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checked, "CHECKED_BYTES", 0)
         patch.setattr(checked, "BLOCK_BYTES", BLOCK)
-        geoindex.build_index(
-            "planted:500?dim=16&seed=0", out=path, training={"method": "none"}, geocells={"n_cells": 40}
-        )
+        geoindex.build_index("planted:500?dim=16&seed=0", out=path, **keys)
     return path
 
 
@@ -105,7 +108,8 @@ def test_every_damaged_block_is_told_or_harmless_and_found_by_a_full_look(index,
     assert answers(index, queries) == truth
 
 
-def test_answers_without_evidence_do_not_need_the_embeddings_of_the_gallery(index, queries):
+def test_answers_without_evidence_do_not_need_the_embeddings_of_the_gallery(queries, tmp_path):
+    index = build_in_blocks(tmp_path / "index", "none")  # without validation stored images have no share of the answer
     before = answers(index, queries, evidence=0)
     path = live_file(index, "gallery.npy")
     for position in range(BLOCK, path.stat().st_size, BLOCK):

@@ -49,7 +49,7 @@ class TestBuild:
     def test_validation_and_test_are_never_in_the_gallery(self, built, index):
         images = stored_images(IndexFolder(built.path), index.manifest.tables["images"])
         split = dict(zip(images.facts["id"].to_pylist(), images.facts["split"].to_pylist(), strict=True))
-        gallery = index.searcher.sidecar.gallery.column("id").tolist()
+        gallery = index.searcher.sidecar.gallery.ids()
         assert {split[name] for name in gallery} == {"train"}
         assert len(gallery) == list(split.values()).count("train")
         answers = index.query_images(PHOTOS, evidence=50)
@@ -185,7 +185,7 @@ class TestBadImages:
             r[0] for r in rows[:3]
         )
         opened = geoindex.open_index(report.path)
-        ids = opened.searcher.sidecar.gallery.column("id").tolist()
+        ids = opened.searcher.sidecar.gallery.ids()
         assert sorted(ids) == sorted(row[0] for row in rows[3:])
         assert opened.manifest.left_out == report.left_out
         text = report.to_text()
@@ -215,7 +215,9 @@ class TestBadImages:
         report = build(table, tmp_path / "index", split_by="none")
         opened = geoindex.open_index(report.path, encoder=tiny_encoder)
         gallery = opened.searcher.sidecar.gallery
-        wanted = opened.projection.apply(tiny_encoder.encode([table.parent / n for n in gallery.column("image")]))
+        wanted = opened.projection.apply(
+            tiny_encoder.encode([table.parent / fact["image"] for fact in gallery.facts(np.arange(len(gallery)))])
+        )
         assert len(gallery) == 21
         assert np.allclose(np.array(gallery.live_embeddings(), np.float32), wanted, atol=5e-3)
         position = {name: (lat, lon) for name, lat, lon, *_ in rows}

@@ -232,23 +232,23 @@ class TestStops:
     @pytest.mark.parametrize("after", [0, 7, 20])
     def test_it_goes_on_after_the_last_shard(self, path, monkeypatch, after):
         monkeypatch.setattr(embed, "SHARD_SAMPLES", 4)
-        finish, done = embed._finish_shard, []
+        encode_shard, encode, shards, done = embed._encode_shard, embed._encode, [], []
 
-        def stop(shard, rows, *rest):
-            if rows[0] >= after:
+        def stop(*args):
+            if 4 * len(shards) >= after:
                 raise KeyboardInterrupt
-            return finish(shard, rows, *rest)
+            shards.append(encode_shard(*args))
+            return shards[-1]
 
-        prepare = embed._prepare
-        monkeypatch.setattr(embed, "_prepare", lambda image, *rest: (done.append(image), prepare(image, *rest))[1])
-        monkeypatch.setattr(embed, "_finish_shard", stop)
+        monkeypatch.setattr(embed, "_encode", lambda pixels, encoder: (done.extend(pixels), encode(pixels, encoder))[1])
+        monkeypatch.setattr(embed, "_encode_shard", stop)
         with pytest.raises(KeyboardInterrupt):
             geoindex.rebuild_index(path, encoder=OTHER_ENCODER)
         assert len(done) == -(-after // 4) * 4
         assert IndexFolder(path).current().manifest.generation == "000001"
-        monkeypatch.setattr(embed, "_finish_shard", finish)
+        monkeypatch.setattr(embed, "_encode_shard", encode_shard)
         assert geoindex.rebuild_index(path, encoder=OTHER_ENCODER).generation == "000002"
-        assert len(done) == len(set(done)) == 24
+        assert len(done) == 24
 
     def test_images_that_are_stored_are_not_stored_again(self, path, monkeypatch):
         with monkeypatch.context() as patch:

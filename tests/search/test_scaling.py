@@ -48,3 +48,14 @@ def test_the_prior_is_chosen_by_the_truth(prior):
     planted = world.planted(500, 8.0, 8.0, prior)
     assert fit_scales(world.ann, world.geography, *planted, prior=None).scales.prior is prior
     assert fit_scales(world.ann, world.geography, *planted, prior=not prior).scales.prior is not prior
+
+
+def test_queries_count_by_their_weight():
+    world = World(6)
+    one, other = world.planted(60, 30.0, 30.0), world.planted(60, 3.0, 3.0)
+    both = [np.concatenate(pair) for pair in zip(one, other, strict=True)]
+    alone, among = (
+        fit_scales(world.ann, world.geography, *queries, False, weight).scales
+        for queries, weight in ((one, None), (both, np.repeat([1 / 60, 1e-12], 60)))
+    )
+    assert (among.cell, among.cluster) == pytest.approx((alone.cell, alone.cluster), rel=1e-3)

@@ -228,3 +228,13 @@ def test_what_is_no_table_is_refused(folder):
     path.write_bytes(b"no table at all" * 9)
     with pytest.raises(ValueError, match="Arrow"):
         CheckedTable(CheckedFile(path))
+
+
+def test_numbers_are_read_as_they_are_mapped(tmp_path):
+    batches = [pa.record_batch({"a": pa.array([1.5, 2.5], pa.float32()), "b": pa.array([1, 2], pa.int32())})] * 2
+    with pa.OSFile(str(tmp_path / "t.arrow"), "wb") as sink, pa.ipc.new_file(sink, batches[0].schema) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+    table = CheckedTable(CheckedFile(tmp_path / "t.arrow"))
+    assert (table.numbers("a").dtype, table.numbers("a").tolist()) == (np.float32, [1.5, 2.5, 1.5, 2.5])
+    assert (table.numbers("b").dtype, table.numbers("b").tolist()) == (np.int32, [1, 2, 1, 2])

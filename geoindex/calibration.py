@@ -1,0 +1,231 @@
+"""How sure is an answer? The chance that it is within some km and the radii that hold the truth, learned on photos.
+
+A posterior says how its probability lies around an answer, and with it how far off the answer should be. Photos with
+known positions tell how far off answers are. Few numbers make the one into the other:
+
+* reach: a photo of a cluster is not at its centroid, so points are spread by how far photos were from theirs.
+* within: for each radius a logistic of the log-odds of the mass inside (Platt, 1999). Its slope is never negative:
+  more mass inside makes no answer less sure.
+* shares: the radius that holds 90 % of the truths is that of the share of mass within which 90 % of them lay (split
+  conformal prediction with the mass as the score; Vovk et al., 2005).
+
+Photos of one author, sequence or block are taken near each other, so n of them count as n / (1 + (n - 1) r), where r
+is how far their truths lie alike in the mass: as one if r is 1 (Kish, 1965). What they say is weighed against the
+posterior's own masses, which count as `PRIOR_PHOTOS` photos: twenty authors cannot tell a chance of 15 % from one of
+5 %, and what they tell without it does worse on others than the masses as they are.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoindex.estimate import Posterior
+from geoindex.geo import HALF_CIRCUMFERENCE_KM, haversine_km
+
+Floats = NDArray[np.float64]
+
+WITHIN_KM = (25.0, 200.0, 750.0)
+"""City, region and country: the radii whose probability is told."""
+
+CONFIDENCE_KM = "200"
+"""The radius whose probability is the confidence of an answer: it names the right region."""
+
+SHARES = (0.5, 0.9)
+"""Shares of the truths that the two radii of an answer hold."""
+
+MIN_PHOTOS, MIN_GROUPS = 100, 10
+"""Photos, and authors, sequences or blocks of them, below which nothing is learned: 100 know 10 % to 6 points."""
+
+PRIOR_PHOTOS = 10.0
+"""Independent photos that the posterior's own masses count as; by them intercept and slope are known to 0.3."""
+
+REACH_SHARES = (np.arange(20) + 0.5) / 20
+MAX_INTERCEPT, MAX_SLOPE = 20.0, 5.0
+LEAST_MASS, LEVELS = 1e-6, 10_001
+
+GRID_KM = np.concatenate([[0.0], np.geomspace(0.01, HALF_CIRCUMFERENCE_KM, 300)])
+"""Radii between which the mass inside is interpolated, 5 % apart, (G,)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How the probability of a posterior lies around an answer.
+
+    Attributes:
+        held: mass inside each radius of `GRID_KM`, (G,), from 0 to 1.
+    """
+
+    held: Floats
+
+    @classmethod
+    def around(cls, lat: float, lon: float, posterior: Posterior, reach_km: Sequence[float]) -> "Spread":
+        """Sum up the mass around a point; each point of the posterior lies off by the reach, (K,) km, crosswise."""
+        distance_km = haversine_km(lat, lon, posterior.lat, posterior.lon)
+        order = np.argsort(distance_km)
+        total = np.concatenate([[0.0], np.cumsum(posterior.probability[order])])
+        squared = GRID_KM[:, None] ** 2 - np.square(reach_km)
+        held = total[np.searchsorted(distance_km[order] ** 2, squared, side="right")].mean(axis=1) / total[-1]
+        held[-1] = 1.0
+        return cls(held)
+
+    def within(self, radius_km: float) -> float:
+        """Return the mass inside a radius."""
+        return float(np.interp(radius_km, GRID_KM, self.held))
+
+    def radius_km(self, share: float) -> float:
+        """Return the radius that holds a share of the mass."""
+        return float(np.interp(share, self.held, GRID_KM))
+
+
+@dataclass(frozen=True, slots=True)
+class Certainty:
+    """How sure an answer is.
+
+    Attributes:
+        within_km: probability that the truth is closer than each of `WITHIN_KM`, by radius in km.
+        radius50_km, radius90_km: radii that hold the truth of half, and of nine in ten, of the answers.
+    """
+
+    within_km: dict[str, float]
+    radius50_km: float
+    radius90_km: float
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What was learned of how sure answers are.
+
+    Attributes:
+        rule: the rule of estimation whose answers were looked at.
+        photos, groups: how many photos, and how many authors, sequences or blocks they are of.
+        reach_km: how far off photos were from the centroids of their clusters, at `REACH_SHARES`.
+        within: intercept and slope by radius in km.
+        shares: of the mass, by the percentage of truths that lay within it.
+    """
+
+    rule: str
+    photos: int
+    groups: int
+    reach_km: list[float]
+    within: dict[str, dict[str, float]]
+    shares: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Calibration":
+        """Read back what `to_dict` gives; `check_parts` has looked at it."""
+        return cls(**{name: values[name] for name in cls.__dataclass_fields__})
+
+    def certainty(self, lat: float, lon: float, posterior: Posterior) -> Certainty:
+        """Return how sure the answer at a point is."""
+        spread = Spread.around(lat, lon, posterior, self.reach_km)
+        chances = [_chance(self.within[_key(radius)], spread.within(radius)) for radius in WITHIN_KM]
+        rising = np.maximum.accumulate(chances).tolist()  # each was fitted for itself
+        radius50_km, radius90_km = (spread.radius_km(self.shares[_percent(share)]) for share in SHARES)
+        return Certainty(dict(zip(map(_key, WITHIN_KM), rising, strict=True)), radius50_km, radius90_km)
+
+
+def fit_calibration(
+    rule: str, spreads: Sequence[Spread], distance_km: Floats, reach_km: Sequence[float], group: NDArray[np.int64]
+) -> Calibration:
+    """Learn from photos with known positions that nothing behind their posteriors was fitted on.
+
+    Args:
+        rule: the rule of estimation.
+        spreads: how the probability lies around the answer to each, (V,).
+        distance_km: how far off that answer was, (V,).
+        reach_km: what the spreads were made with.
+        group: number of the author, sequence or block of each, (V,).
+    """
+    _, number, size = np.unique(group, return_inverse=True, return_counts=True)
+    inside = np.array([spread.within(km) for spread, km in zip(spreads, distance_km, strict=True)])
+    weight = np.asarray(1.0 / (1.0 + (size[number] - 1) * likeness(inside, number, size)), np.float64)
+    within = {}
+    for radius in WITHIN_KM:
+        mass = np.array([spread.within(radius) for spread in spreads])
+        intercept, slope = fit_platt(mass, distance_km < radius, weight)
+        within[_key(radius)] = {"intercept": intercept, "slope": slope}
+    shares = {_percent(share): _upper_quantile(inside, weight, share) for share in SHARES}
+    return Calibration(rule, len(spreads), len(size), list(reach_km), within, shares)
+
+
+def likeness(values: Floats, number: NDArray[np.int64], size: NDArray[np.int64]) -> float:
+    """Return the intraclass correlation of values, (V,), by analysis of variance (Donner, 1986), from 0 to 1.
+
+    Args:
+        values: of the photos.
+        number: group of each, (V,).
+        size: photos of each group, (G,).
+    """
+    count, groups = len(values), len(size)
+    if groups < 2 or groups == count:
+        return 1.0
+    mean = np.bincount(number, values) / size
+    between = float(size @ (mean - values.mean()) ** 2) / (groups - 1)
+    inside = float(((values - mean[number]) ** 2).sum()) / (count - groups)
+    typical = (count - float(size @ size) / count) / (groups - 1)
+    total = between + (typical - 1.0) * inside
+    return min(max((between - inside) / total, 0.0), 1.0) if total > 0 else 1.0
+
+
+def reach_of(distance_km: Floats) -> list[float]:
+    """Return the reach of clusters from the distances between photos and the centroids of theirs, (V,)."""
+    return [float(km) for km in np.quantile(distance_km, REACH_SHARES)]
+
+
+def fit_platt(mass: Floats, hit: NDArray[np.bool_], weight: Floats) -> tuple[float, float]:
+    """Return intercept and slope from the mass inside a radius, whether the truth was there, and weights, each (V,)."""
+    from scipy.optimize import minimize
+    from scipy.special import expit
+
+    x, start = _log_odds(mass), np.array([0.0, 1.0])  # the mass as it is
+
+    def loss(values: Floats) -> tuple[float, Floats]:
+        z, off = values[0] + values[1] * x, values - start
+        slack = weight * (expit(z) - hit)
+        nats = weight @ (np.logaddexp(0.0, z) - hit * z) + PRIOR_PHOTOS * off @ off / 2
+        return float(nats), np.array([slack.sum(), slack @ x]) + PRIOR_PHOTOS * off
+
+    bounds = [(-MAX_INTERCEPT, MAX_INTERCEPT), (0.0, MAX_SLOPE)]
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
+    return float(found.x[0]), float(found.x[1])
+
+
+def _chance(line: Mapping[str, float], mass: float) -> float:
+    from scipy.special import expit
+
+    return float(expit(line["intercept"] + line["slope"] * _log_odds(np.array(mass))))
+
+
+def _log_odds(mass: Floats) -> Floats:
+    from scipy.special import logit
+
+    return np.asarray(logit(np.clip(mass, LEAST_MASS, 1.0 - LEAST_MASS)))
+
+
+def _upper_quantile(inside: Floats, weight: Floats, share: float) -> float:
+    """Return the share of mass within which `share` of the truths to come lie.
+
+    Beside the truths that were seen, each of its weight, stand those that the masses promise, evenly from 0 to 1, and
+    the one to come, which may lie anywhere.
+    """
+    order = np.argsort(inside)
+    seen = np.concatenate([[0.0], np.cumsum(weight[order])])
+    level = np.linspace(0.0, 1.0, LEVELS)
+    held = seen[np.searchsorted(inside[order], level, side="right")] + PRIOR_PHOTOS * level
+    enough = np.flatnonzero(held >= share * (seen[-1] + PRIOR_PHOTOS + 1.0))
+    return float(level[enough[0]]) if len(enough) else 1.0
+
+
+def _key(radius_km: float) -> str:
+    return f"{radius_km:g}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:g}"

@@ -1,0 +1,86 @@
+"""A point on the sphere -> a better one nearby: Weiszfeld's iteration for expected gains that fall with the distance.
+
+Each step goes to the mean of the witnesses seen from the point, weighted by their probability times the slope of the
+gain, over their distance (Weiszfeld, 1937, in the tangent plane). A point that is itself a witness is left only if the
+others pull harder than it holds (Vardi and Zhang, 2000).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoindex.geo import EARTH_RADIUS_KM, from_unit, to_unit
+
+Floats = NDArray[np.float64]
+
+STEPS = 6
+DECIMALS = 3
+"""Of degrees: the last bits of a cosine, which differ between one query and a batch, shall not move the answer."""
+
+HERE_KM = 0.1
+"""A witness this near is where the point is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """What an answer is worth by its distance from the truth.
+
+    Attributes:
+        worth: of distances in km, (W,).
+        slope: how fast that falls with the distance, per km, (W,); only its shape counts.
+        least: what a move must bring.
+    """
+
+    worth: Callable[[Floats], Floats]
+    slope: Callable[[Floats], Floats]
+    least: float
+
+
+def polished(
+    start: tuple[float, float], lat: Floats, lon: Floats, probability: Floats, gain: Gain
+) -> tuple[float, float]:
+    """Return the best point on the way from a start, or the start if no other brings `gain.least` more.
+
+    Args:
+        start: lat and lon in degrees.
+        lat: of the witnesses in degrees, (W,).
+        lon: likewise.
+        probability: that the truth is at each, (W,).
+        gain: what is to be large in expectation.
+    """
+    witnesses, point = to_unit(lat, lon), to_unit(*start)
+    points, worths = [point], []
+    for _ in range(STEPS):
+        distance_km = _distance_km(witnesses, points[-1])
+        worths.append(float(probability @ gain.worth(distance_km)))
+        moved = _step(points[-1], witnesses, distance_km, probability * gain.slope(distance_km))
+        if moved is None:
+            break
+        points.append(moved)
+    best = int(np.argmax(worths))
+    if worths[best] - worths[0] < gain.least or best == 0:
+        return start
+    better_lat, better_lon = from_unit(points[best])
+    return round(float(better_lat), DECIMALS), round(float(better_lon), DECIMALS)
+
+
+def _distance_km(witnesses: Floats, point: Floats) -> Floats:
+    return np.asarray(EARTH_RADIUS_KM * np.arccos(np.clip(witnesses @ point, -1.0, 1.0)))
+
+
+def _step(point: Floats, witnesses: Floats, distance_km: Floats, pull: Floats) -> Floats | None:
+    """Return the next point, or None if this one is held where it is."""
+    away = distance_km > HERE_KM
+    held = float(pull[~away].sum())
+    pull, distance_km = pull[away], distance_km[away]
+    towards = witnesses[away] - (witnesses[away] @ point)[:, None] * point
+    towards /= np.maximum(np.linalg.norm(towards, axis=1, keepdims=True), 1e-12)
+    resultant = pull @ towards
+    force = float(np.linalg.norm(resultant))
+    if force <= held:
+        return None
+    angle = (force - held) / float((pull / distance_km).sum()) / EARTH_RADIUS_KM
+    moved = np.cos(angle) * point + np.sin(angle) * resultant / force
+    return np.asarray(moved / np.linalg.norm(moved))

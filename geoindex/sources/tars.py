@@ -1,0 +1,203 @@
+"""Turns a tar archive, whole or cut into numbered parts, and a member's name into the member's bytes, in place."""
+
+import io
+import tarfile
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoindex.errors import UnreadableImageError
+
+KEPT = 8
+"""Directories that are kept; that of a shard of 40,000 members takes a few MB and a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class TarDirectory:
+    """Where the members of an archive lie.
+
+    Attributes:
+        names: names of the files, UTF-8, ascending, (M,).
+        places: offset and size in bytes, (M, 2).
+    """
+
+    names: NDArray[np.bytes_]
+    places: NDArray[np.int64]
+
+    @classmethod
+    def read(cls, file: BinaryIO, size: int) -> "TarDirectory":
+        """Read the headers of an archive of `size` bytes; members that a cut-off end leaves incomplete are left out.
+
+        Raises:
+            tarfile.TarError: if it is no archive.
+        """
+        members = [m for m in _members(file) if m.isfile() and m.offset_data + m.size <= size]
+        names = np.array([m.name.encode() for m in members], np.bytes_)
+        places = np.array([(m.offset_data, m.size) for m in members], np.int64).reshape(-1, 2)
+        order = np.argsort(names, kind="stable")
+        return cls(names[order], places[order])
+
+    def find(self, member: str) -> tuple[int, int] | None:
+        """Return offset and size of a member, None if there is none of this name."""
+        name = np.bytes_(member.encode())
+        row = int(np.searchsorted(self.names, name))
+        if row == len(self.names) or self.names[row] != name:
+            return None
+        offset, size = self.places[row].tolist()
+        return offset, size
+
+    def members(self) -> list[str]:
+        """Return the names of all files, ascending."""
+        return [name.decode() for name in self.names.tolist()]
+
+
+def _members(file: BinaryIO) -> Iterator[tarfile.TarInfo]:
+    with tarfile.open(fileobj=file, mode="r:") as archive:
+        try:
+            while (member := archive.next()) is not None:
+                archive.members = []  # type: ignore[attr-defined]  # it would remember millions
+                yield member
+        except tarfile.ReadError:
+            return  # a download that is not complete: what came is there
+
+
+class JoinedFiles(io.RawIOBase):
+    """Files that are parts of one, read as if they had been joined."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        self._paths = paths
+        self._ends = np.cumsum([path.stat().st_size for path in paths]).tolist()
+        self._files: dict[int, BinaryIO] = {}
+        self._at = 0
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Move to a byte and return it."""
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._ends[-1]}[whence]
+        self._at = start + offset
+        return self._at
+
+    def tell(self) -> int:
+        """Return the byte that is read next."""
+        return self._at
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return up to `size` bytes, fewer only at the end."""
+        left = self._ends[-1] - self._at if size is None or size < 0 else size
+        chunks = []
+        while left > 0 and self._at < self._ends[-1]:
+            chunk = self._read_part(left)
+            chunks.append(chunk)
+            left -= len(chunk)
+        return b"".join(chunks)
+
+    def close(self) -> None:
+        """Close every part that was opened."""
+        for file in self._files.values():
+            file.close()
+        super().close()
+
+    def _read_part(self, size: int) -> bytes:
+        number = int(np.searchsorted(self._ends, self._at, side="right"))
+        if number not in self._files:
+            self._files[number] = self._paths[number].open("rb")
+        start = self._ends[number - 1] if number else 0
+        self._files[number].seek(self._at - start)
+        chunk = self._files[number].read(min(size, self._ends[number] - self._at))
+        if not chunk:
+            raise OSError(f"'{self._paths[number]}' is shorter than it was")
+        self._at += len(chunk)
+        return chunk
+
+
+@dataclass
+class Tars:
+    """The tar archives of one folder. It keeps directories, never open files: safe in threads and processes.
+
+    Attributes:
+        folder: where the archives lie.
+    """
+
+    folder: Path
+    _directories: "OrderedDict[str, TarDirectory]" = field(default_factory=OrderedDict, repr=False, compare=False)
+    _lock: Any = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    def parts(self, archive: str) -> list[Path]:
+        """Return the files of an archive: itself, or NAME00, NAME01, ... for NAME.tar; none if it is not there."""
+        whole = self.folder / archive
+        if whole.is_file():
+            return [whole]
+        stem = whole.name.removesuffix(".tar")
+        return sorted(p for p in whole.parent.glob(f"{stem}*") if p.name.removeprefix(stem).isdecimal())
+
+    def directory(self, archive: str) -> TarDirectory:
+        """Return the directory of an archive; the last few are kept.
+
+        Raises:
+            tarfile.TarError: if it is no archive.
+            OSError: if it cannot be read.
+        """
+        with self._lock:
+            if archive not in self._directories:
+                parts = self.parts(archive)
+                with self._open(archive) as file:
+                    self._directories[archive] = TarDirectory.read(file, sum(p.stat().st_size for p in parts))
+            self._directories.move_to_end(archive)
+            while len(self._directories) > KEPT:
+                self._directories.popitem(last=False)
+            return self._directories[archive]
+
+    def read(self, archive: str, member: str) -> bytes:
+        """Return the bytes of a member.
+
+        Raises:
+            UnreadableImageError: if archive or member are missing or damaged.
+        """
+        return next(self.read_all(archive, [member]))
+
+    def read_all(self, archive: str, members: list[str]) -> Iterator[bytes]:
+        """Yield the bytes of members, in this order.
+
+        Raises:
+            UnreadableImageError: if archive or a member are missing or damaged.
+        """
+        member = ""
+        try:
+            directory = self.directory(archive)
+            with self._open(archive) as file:
+                for member in members:
+                    place = directory.find(member)
+                    if place is None:
+                        raise UnreadableImageError(
+                            f"{self.folder / archive}/{member}", "the archive has no such member"
+                        )
+                    file.seek(place[0])
+                    yield file.read(place[1])
+        except (OSError, tarfile.TarError) as error:
+            name = f"{self.folder / archive}/{member}"
+            raise UnreadableImageError(name, f"the archive is missing or damaged ({error})") from error
+
+    def _open(self, archive: str) -> BinaryIO:
+        parts = self.parts(archive)
+        if not parts:
+            raise FileNotFoundError(f"there is no '{self.folder / archive}'")
+        return parts[0].open("rb") if len(parts) == 1 else cast(BinaryIO, JoinedFiles(parts))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"folder": self.folder}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
