@@ -99,6 +99,7 @@ def eval_(
     polygons: Path | None = None,
     by: Literal["country", "continent"] | None = None,
     predictions: Path | None = None,
+    report: Path | None = None,
     backend: str = "auto",
     format: ReportFormat = "table",
 ) -> int:
@@ -115,19 +116,20 @@ def eval_(
         polygons: GeoJSON file of regions, such as countries, for the share of answers inside the right one.
         by: Show a table by country or continent as well; in JSON both are always there.
         predictions: File for the answer to every query; 'geoindex compare' reads it.
+        report: Folder for a page that people read (report.html, which needs no network), its pictures and JSON.
         backend: What computes in the encoder, as for query.
         format: How to print the report.
     """
     from geoindex.evaluation.protocol import evaluate
 
-    report = evaluate(
+    found = evaluate(
         index, split=split, source=source, columns=Recipe(column=column).columns, seed=seed, convention=convention,
-        places=places, polygons=polygons, predictions=predictions, backend=backend,
+        places=places, polygons=polygons, predictions=predictions, backend=backend, folder=report,
     )  # fmt: skip
-    print_report(report, format)
+    print_report(found, format)
     if by is not None and format == "table":
-        print("\n" + report.parts_text(by))
-    return SOME_FAILED if report.unreadable else 0
+        print("\n" + found.parts_text(by))
+    return SOME_FAILED if found.unreadable else 0
 
 
 @app.command

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from os import PathLike
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,8 @@ from numpy.typing import NDArray
 from geoindex.errors import ConfigError
 from geoindex.estimate import RULES, estimate_point
 from geoindex.evaluation.breakdown import Origins, parts_of
+from geoindex.evaluation.findings import gather
+from geoindex.evaluation.folder import write_folder
 from geoindex.evaluation.intervals import estimate_mean, spread_of
 from geoindex.evaluation.neighbours import Neighbours, nearest_images
 from geoindex.evaluation.predictions import Predictions
@@ -63,7 +66,7 @@ def evaluate(
     index: GeoIndex | str | PathLike[str], *, split: str = "test", source: str | None = None,
     columns: dict[str, str] | None = None, seed: int = 0, convention: str = GEOINDEX.name,
     places: str | PathLike[str] | None = None, polygons: str | PathLike[str] | None = None,
-    predictions: str | PathLike[str] | None = None, backend: str = "auto",
+    predictions: str | PathLike[str] | None = None, backend: str = "auto", folder: str | PathLike[str] | None = None,
 ) -> Report:  # fmt: skip
     """Measure an index on its own held-out split, or on another source.
 
@@ -78,6 +81,7 @@ def evaluate(
         polygons: GeoJSON file of regions, such as countries, for the share of answers inside the right one.
         predictions: file for the answer to every query, which `compare` reads.
         backend: what computes in the encoder, where the index is opened here; see `open_index`.
+        folder: for a page that people read, its pictures and the figures.
 
     Raises:
         EmptyDatasetError: if there are no queries.
@@ -88,10 +92,17 @@ def evaluate(
     queries = queries_from(opened, source, columns or {}) if source else split_queries(opened, split)
     rankings = rank_queries(opened, queries)
     points = rule_points(rankings)
+    answered = own_predictions(opened, queries, points, yardstick.convention)
     if predictions is not None:
-        own_predictions(opened, queries, points, yardstick.convention).write(predictions)
+        answered.write(predictions)
     systems = measure_systems(opened, queries, rankings, points, yardstick)
-    return _report(opened, queries, rankings, points, yardstick, systems)
+    report = _report(opened, queries, rankings, points, yardstick, systems)
+    if folder is not None:
+        found = gather(
+            opened, queries, rankings, systems, answered, report, seed=seed, source=source, columns=columns or {}
+        )
+        write_folder(found, Path(folder))
+    return report
 
 
 def rank_queries(index: GeoIndex, queries: Queries) -> list[Ranking]:

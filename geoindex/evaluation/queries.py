@@ -31,6 +31,7 @@ class Queries:
         embeddings: unit vectors, (Q, D).
         unreadable: images that could not be read.
         labels: what is known of each, (Q,) by name: author, sequence, and content, the hash of its file.
+        images: what their source calls the image of each, (Q,); empty where that is not known.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Queries:
     embeddings: NDArray[np.float32]
     unreadable: int = 0
     labels: dict[str, list[str | None]] = field(default_factory=dict)
+    images: list[str] = field(default_factory=list)
 
 
 def split_queries(index: GeoIndex, split: str) -> Queries:
@@ -63,7 +65,8 @@ def split_queries(index: GeoIndex, split: str) -> Queries:
     ids = images.facts["id"].take(rows).to_pylist()
     known = {name: images.label(name) for name in ("author", "sequence", "content")}
     labels = {name: [values[row] for row in rows.tolist()] for name, values in known.items()}
-    return Queries(f"split {split}", ids, images.lat[rows], images.lon[rows], vectors[order], labels=labels)
+    lat, lon, names = images.lat[rows], images.lon[rows], images.facts["image"].take(rows).to_pylist()
+    return Queries(f"split {split}", ids, lat, lon, vectors[order], labels=labels, images=names)
 
 
 def queries_from(index: GeoIndex, uri: str, columns: dict[str, str]) -> Queries:
@@ -97,4 +100,5 @@ def embedded_queries(index: GeoIndex, source: Source) -> Queries:
     labels = {name: kept.label(name) for name in ("author", "sequence")}
     labels["content"] = [content or None for content in embedded.content.tolist()]
     vectors = index.projection.apply(features)
-    return Queries(source.uri, kept.ids, kept.lat, kept.lon, vectors, embedded.left_out.total, labels)
+    left_out = embedded.left_out.total
+    return Queries(source.uri, kept.ids, kept.lat, kept.lon, vectors, left_out, labels, kept.images)
