@@ -106,6 +106,7 @@ def eval_(
     leaks: bool = False,
     leak_km: float = 1.0,
     leak_cosine: float = 0.99,
+    report: Path | None = None,
     backend: str = "auto",
     format: ReportFormat = "table",
 ) -> int:
@@ -130,20 +131,22 @@ def eval_(
             without those that do.
         leak_km: Queries closer than this to a photo of the gallery leak.
         leak_cosine: And those with an embedding at least this similar to one of the gallery.
+        report: Folder for a page that people read (report.html, which needs no network), its pictures and JSON.
         backend: What computes in the encoder, as for query.
         format: How to print the report.
     """
     from geoindex.evaluation.protocol import evaluate
 
-    report = evaluate(
+    found = evaluate(
         index, split=split, source=source, benchmark=benchmark, root=root, columns=Recipe(column=column).columns,
         seed=seed, convention=convention, places=places, polygons=polygons, predictions=predictions,
         crops=crops, leaks=leaks, leak_km=leak_km, leak_cosine=leak_cosine, backend=backend,
+        folder=report,
     )  # fmt: skip
-    print_report(report, format)
+    print_report(found, format)
     if by is not None and format == "table":
-        print("\n" + report.parts_text(by))
-    return SOME_FAILED if report.unreadable else 0
+        print("\n" + found.parts_text(by))
+    return SOME_FAILED if found.unreadable else 0
 
 
 @app.command

@@ -8,12 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.evaluation.continents import CONTINENTS
-from geoindex.evaluation.intervals import interval_of
+from geoindex.evaluation.intervals import Estimate, estimate_mean, interval_of
 from geoindex.metrics import Convention, Metrics, measure
 from geoindex.places import nearest_labels
 
 ELSEWHERE = "elsewhere"
 """The continent of a country that GeoNames does not know."""
+
+FEWEST = 5
+"""Queries that a country needs before it can be called weak; with fewer, one photo decides."""
 
 Floats = NDArray[np.float64]
 
@@ -58,3 +61,32 @@ def parts_of(distance_km: Floats, groups: NDArray[Any], convention: Convention, 
     names, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     order: Sequence[int] = np.argsort(-sizes, kind="stable").tolist()
     return tuple(part(str(names[k]), distance_km[group == k]) for k in order)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How well the queries of one country or continent are answered.
+
+    Attributes:
+        part: its queries and their metrics.
+        geoscore: mean GeoScore of its queries, with its 95 % interval.
+    """
+
+    part: Part
+    geoscore: Estimate
+
+    @property
+    def judged(self) -> bool:
+        """Whether it has enough queries to be called weak or strong."""
+        return self.part.metrics.count >= FEWEST
+
+
+def standings_of(distance_km: Floats, groups: NDArray[Any], convention: Convention, seed: int) -> tuple[Standing, ...]:
+    """Return the standing of each group of queries, (Q,): those with enough queries first, then by rising GeoScore."""
+    found = []
+    for part in parts_of(distance_km, groups, convention):
+        inside = groups == part.name
+        estimate = estimate_mean(convention.geoscore(distance_km[inside]), groups[inside], seed)
+        assert estimate is not None  # a group has a query
+        found.append(Standing(part, estimate))
+    return tuple(sorted(found, key=lambda each: (not each.judged, each.geoscore.value)))

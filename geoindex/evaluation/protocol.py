@@ -12,6 +12,8 @@ from geoindex.estimate import RULES, Posterior, estimate_point
 from geoindex.evaluation.benchmarks import open_benchmark
 from geoindex.evaluation.breakdown import Origins, parts_of
 from geoindex.evaluation.confidence import ConfidenceReport, Sureness
+from geoindex.evaluation.findings import gather
+from geoindex.evaluation.folder import write_folder
 from geoindex.evaluation.intervals import estimate_mean, spread_of
 from geoindex.evaluation.leakage import NEAR_COSINE, NEAR_KM, Leak, Limits, audit_leaks, find_leaks
 from geoindex.evaluation.neighbours import Neighbours, nearest_images
@@ -54,6 +56,7 @@ def evaluate(
     places: str | PathLike[str] | None = None, polygons: str | PathLike[str] | None = None,
     predictions: str | PathLike[str] | None = None, crops: str = "centre",
     leaks: bool = False, leak_km: float = NEAR_KM, leak_cosine: float = NEAR_COSINE, backend: str = "auto",
+    folder: str | PathLike[str] | None = None,
 ) -> Report:  # fmt: skip
     """Measure an index on its own held-out split, or on another source.
 
@@ -74,6 +77,7 @@ def evaluate(
         leak_km: queries closer than this to a photo of the gallery leak.
         leak_cosine: and those with an embedding at least this similar to one of the gallery.
         backend: what computes in the encoder, where the index is opened here; see `open_index`.
+        folder: for a page that people read, its pictures and the figures.
 
     Raises:
         EmptyDatasetError: if there are no queries.
@@ -89,10 +93,17 @@ def evaluate(
     queries = _queries(opened, split, source, columns or {}, benchmark, root, crops)
     rankings = rank_queries(opened, queries)
     points = rule_points(posteriors_of(opened, queries, rankings))
+    answered = own_predictions(opened, queries, points, yardstick.convention)
     if predictions is not None:
-        own_predictions(opened, queries, points, yardstick.convention).write(predictions)
+        answered.write(predictions)
     systems = measure_systems(opened, queries, rankings, points, yardstick)
-    return _report(opened, queries, rankings, points, yardstick, systems)
+    report = _report(opened, queries, rankings, points, yardstick, systems)
+    if folder is not None:
+        found = gather(
+            opened, queries, rankings, systems, answered, report, seed=seed, source=source, columns=columns or {}
+        )
+        write_folder(found, Path(folder))
+    return report
 
 
 def _queries(

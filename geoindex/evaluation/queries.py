@@ -35,6 +35,7 @@ class Queries:
         embeddings: unit vectors, (Q, D).
         unreadable: images that are missing or could not be read, and rows without a position.
         labels: what is known of each, (Q,) by name: author, sequence, and content, the hash of its file.
+        images: what their source calls the image of each, (Q,); empty where that is not known.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Queries:
     embeddings: NDArray[np.float32]
     unreadable: int = 0
     labels: dict[str, list[str | None]] = field(default_factory=dict)
+    images: list[str] = field(default_factory=list)
 
 
 def split_queries(index: GeoIndex, split: str) -> Queries:
@@ -67,7 +69,8 @@ def split_queries(index: GeoIndex, split: str) -> Queries:
     ids = images.facts["id"].take(rows).to_pylist()
     known = {name: images.label(name) for name in LEAK_LABELS}
     labels = {name: [values[row] for row in rows.tolist()] for name, values in known.items()}
-    return Queries(f"split {split}", ids, images.lat[rows], images.lon[rows], vectors[order], labels=labels)
+    lat, lon, names = images.lat[rows], images.lon[rows], images.facts["image"].take(rows).to_pylist()
+    return Queries(f"split {split}", ids, lat, lon, vectors[order], labels=labels, images=names)
 
 
 def queries_from(index: GeoIndex, uri: str, columns: dict[str, str], crops: str = "centre") -> Queries:
@@ -103,7 +106,7 @@ def embedded_queries(index: GeoIndex, source: Source, crops: str = "centre") -> 
     labels = {name: kept.label(name) for name in ("author", "sequence")}
     labels["content"] = [content or None for content in embedded.content]
     unreadable = broken_of(scan.left_out.to_dict()) + embedded.left_out.total
-    return Queries(source.uri, kept.ids, kept.lat, kept.lon, embedded.vectors, unreadable, labels)
+    return Queries(source.uri, kept.ids, kept.lat, kept.lon, embedded.vectors, unreadable, labels, kept.images)
 
 
 def _check_features(index: GeoIndex, source: EmbeddedSource, crops: str) -> None:

@@ -1,0 +1,69 @@
+"""The pictures of a report: errors on the map, error curves, countries, and confusion between cells."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from geoindex.evaluation.breakdown import Standing
+from geoindex.evaluation.findings import Findings
+from geoindex.figures.confusion import draw_confusion
+from geoindex.figures.curves import ErrorCurve, draw_error_curves
+from geoindex.figures.errors import draw_errors
+from geoindex.figures.ranges import DrawnRange, draw_ranges
+from geoindex.metrics import GEOSCORE_MAX
+
+DRAWN_CELLS = 14
+WEAKEST, STRONGEST = 15, 8
+"""Countries that are drawn of those with enough queries."""
+
+
+def draw_pictures(findings: Findings, folder: Path) -> dict[str, Path]:
+    """Draw every picture of a report into a folder; return their files by name."""
+    found, report = findings.predictions, findings.report
+    pictures = {
+        "errors": draw_errors(
+            found.true_lat, found.true_lon, found.distance_km, folder / "errors.png",
+            title=f"How far off each of {report.count:,} answers is, where the photo was taken",
+        ),
+        "curves": draw_error_curves(
+            _curves(findings), folder / "curves.png", title="Error curves: this index, floors and rivals"
+        ),
+    }  # fmt: skip
+    if any(each.judged for each in findings.countries):
+        pictures["countries"] = _draw_countries(findings, folder / "countries.png")
+    cells = findings.confusion.busiest(DRAWN_CELLS)
+    names = [findings.confusion.names[cell] for cell in cells.tolist()]
+    title = f"Which cell is taken for which: the {len(names)} with most queries"
+    pictures["confusion"] = draw_confusion(
+        *findings.confusion.matrix(cells), names, folder / "confusion.png", title=title
+    )
+    return pictures
+
+
+def _curves(findings: Findings) -> list[ErrorCurve]:
+    """Return the systems but the index's other rules, the best by GeoScore first."""
+    scores = {row.name: row.metrics.geoscore for row in findings.report.rows}
+    systems = [system for system in findings.systems if system.kind != "other rule"]
+    systems.sort(key=lambda system: -scores[system.name])
+    return [ErrorCurve(system.name, system.kind, system.distance_km) for system in systems]
+
+
+def _draw_countries(findings: Findings, path: Path) -> Path:
+    judged = [each for each in findings.countries if each.judged]
+    shown, title = judged, "GeoScore by country, the weakest first"
+    if len(judged) > WEAKEST + STRONGEST:
+        shown = [*judged[:WEAKEST], *judged[-STRONGEST:]]
+        title = f"GeoScore by country: the {WEAKEST} weakest and the {STRONGEST} strongest of {len(judged)}"
+    rows = _ranges(shown, {each.part.name for each in findings.weakest})
+    label = "mean GeoScore with its 95 % interval, 5,000 is best"
+    ends, overall = (0.0, GEOSCORE_MAX), findings.report.own.geoscore
+    return draw_ranges(rows, path, title=title, label=label, ends=ends, overall=overall)
+
+
+def _ranges(standings: Sequence[Standing], marked: set[str]) -> list[DrawnRange]:
+    return [
+        DrawnRange(
+            each.part.name, each.geoscore.value, each.geoscore.low, each.geoscore.high,
+            f"{each.part.metrics.count:,} photos", each.part.name in marked,
+        )
+        for each in standings
+    ]  # fmt: skip
