@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.encoder.preprocessing import Preprocessing
-from geoindex.encoder.spec import EncoderSpec
+from geoindex.encoder.spec import HUB, EncoderSpec
 from geoindex.errors import EncoderError
 
 if TYPE_CHECKING:
@@ -49,16 +49,18 @@ class RemoteWeights:
     """Where the published weights of a model lie.
 
     Attributes:
-        repo: repository on the Hugging Face hub; empty if there is none.
+        repo: repository on the Hugging Face hub, or the absolute path of a folder; empty if there is none.
         files: names to try there, in order.
         revision: revision of the repository, if it matters.
         url: another address, for messages.
+        kind: what the files are, for messages.
     """
 
     repo: str
     files: tuple[str, ...]
     revision: str | None = None
     url: str = ""
+    kind: str = "weights"
 
 
 class Backbone(Protocol):
@@ -93,7 +95,7 @@ class ModelLibrary(Protocol):
     def build(self, architecture: Architecture) -> "torch.nn.Module":
         """Return the untrained model; it maps (B, 3, S, S) to (B, dim)."""
 
-    def preprocessing(self, architecture: Architecture, module: "torch.nn.Module", tag: str) -> Preprocessing:
+    def preprocessing(self, spec: EncoderSpec, architecture: Architecture, module: "torch.nn.Module") -> Preprocessing:
         """Return what the model's own configuration says about its pixels."""
 
     def adapt(self, state: State, module: "torch.nn.Module") -> State:
@@ -102,9 +104,9 @@ class ModelLibrary(Protocol):
 
 def library_of(name: str) -> ModelLibrary:
     """Return the library of this name, one of `geoindex.encoder.spec.LIBRARIES`."""
-    from geoindex.encoder import open_clip_models, timm_models
+    from geoindex.encoder import hub_models, open_clip_models, timm_models
 
-    libraries: dict[str, ModelLibrary] = {"timm": timm_models, "open_clip": open_clip_models}
+    libraries: dict[str, ModelLibrary] = {"timm": timm_models, "open_clip": open_clip_models, HUB: hub_models}
     if name not in libraries:
         raise EncoderError(f"Model library {name!r} is unknown; geoindex has {', '.join(libraries)}.")
     return libraries[name]

@@ -1,4 +1,4 @@
-"""Published weights -> a local file: out of the local cache, or with a download that says so first."""
+"""Published weights, or what describes them -> a local file: out of a cache, or with a download that says so first."""
 
 import logging
 from pathlib import Path
@@ -8,18 +8,33 @@ from geoindex.errors import WeightsNotFoundError
 
 _LOG = logging.getLogger(__name__)
 _TIMEOUT_S = 5.0
-_CURES = "give weights=FILE (--weights FILE), name a folder, or set HF_HOME to a cache that has them"
+_CURES = "name a folder with the files, or set HF_HOME to a cache that has them"
+_OWN_WEIGHTS = "give weights=FILE (--weights FILE), "
 
 
 def fetch_weights(weights: RemoteWeights, model: str) -> Path:
     """Return the local file of published weights; it is downloaded if the cache does not have it.
+
+    Args:
+        weights: where they lie.
+        model: whose they are, for messages.
 
     Raises:
         WeightsNotFoundError: if they are not in the cache and cannot be downloaded.
     """
     if not weights.repo:
         raise WeightsNotFoundError(f"Weights of {model} are not on the hub; fetch {weights.url} and give weights=FILE.")
+    if Path(weights.repo).is_absolute():
+        return _in_folder(weights)
     return _cached(weights) or _download(weights, model)
+
+
+def _in_folder(weights: RemoteWeights) -> Path:
+    for file in weights.files:
+        if (found := Path(weights.repo, file)).is_file():
+            return found
+    names = " or ".join(weights.files)
+    raise WeightsNotFoundError(f"No {names} in '{weights.repo}'; copy it there from where the model was published.")
 
 
 def _cached(weights: RemoteWeights) -> Path | None:
@@ -35,7 +50,7 @@ def _cached(weights: RemoteWeights) -> Path | None:
 def _download(weights: RemoteWeights, model: str) -> Path:
     """Ask once for the size, which fails fast without a network, then download."""
     from huggingface_hub import constants, hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, RepositoryNotFoundError
 
     if constants.HF_HUB_OFFLINE:
         raise _not_found(weights, model, "HF_HUB_OFFLINE forbids the network")
@@ -48,6 +63,9 @@ def _download(weights: RemoteWeights, model: str) -> Path:
         except EntryNotFoundError as error:
             if isinstance(error, LocalEntryNotFoundError):
                 raise _not_found(weights, model, "the network refused") from error
+        except RepositoryNotFoundError as error:
+            why = "the hub shows no such repository (to see one that is private or gated, run hf auth login)"
+            raise _not_found(weights, model, why) from error
         except Exception as error:  # the HTTP library and its errors differ between versions of the hub
             first = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise _not_found(weights, model, f"the download failed ({first})") from error
@@ -64,4 +82,5 @@ def _size_of(weights: RemoteWeights, file: str) -> str:
 
 def _not_found(weights: RemoteWeights, model: str, why: str) -> WeightsNotFoundError:
     where = f"{weights.repo} is not in the local cache"
-    return WeightsNotFoundError(f"No weights for {model}: {where} and {why}; {_CURES}.")
+    cures = _OWN_WEIGHTS + _CURES if weights.kind == "weights" else _CURES
+    return WeightsNotFoundError(f"No {weights.kind} for {model}: {where} and {why}; {cures}.")

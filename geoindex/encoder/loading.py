@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from geoindex.encoder.backbone import Architecture, library_of
 from geoindex.encoder.encoder import CONFIG_FILE, FORMAT, WEIGHTS_FILE, Encoder
 from geoindex.encoder.hub import fetch_weights
+from geoindex.encoder.hub_models import is_model_folder, spec_of_folder
 from geoindex.encoder.preprocessing import Preprocessing
 from geoindex.encoder.process import check_process
 from geoindex.encoder.spec import EncoderSpec, parse_spec
@@ -27,8 +28,9 @@ _DEFAULT = EncoderRecipe()
 def load_encoder(spec: str, recipe: EncoderRecipe = _DEFAULT, *, weights: str | os.PathLike[str] = "") -> Encoder:
     """Make the encoder of this name.
 
-    Names are `open_clip:MODEL/PRETRAINED`, `timm:MODEL`, or a folder with config.json and model.safetensors
-    (saved by an encoder, or published for timm);
+    Names are `open_clip:MODEL/PRETRAINED`, `timm:MODEL`, `hf-hub:OWNER/NAME[@REVISION]` for a CLIP model of
+    transformers, or a folder with config.json and model.safetensors (saved by an encoder, or published for timm, or
+    CLIP for transformers);
     `timm:MODEL/random?seed=0` has untrained weights, and `?depth=4&img_size=96` changes the architecture.
     Published weights come from the local cache; a download is logged before it starts.
 
@@ -46,16 +48,16 @@ def load_encoder(spec: str, recipe: EncoderRecipe = _DEFAULT, *, weights: str | 
     """
     check_process()
     weights = os.fspath(weights)
-    if Path(spec).is_dir():
+    if _is_own(spec):
         return _load_folder(Path(spec), recipe, weights)
-    named = parse_spec(spec)
+    named = _parse(spec)
     library = library_of(named.library)
     architecture = library.architecture(named, recipe.image_size)
     file = _weights_file(named, weights)
     module = _build(architecture, named.seed)
     if file is not None:
         load_strictly(module, library.adapt(read_weights(file), module), f"'{file}'")
-    preprocessing = library.preprocessing(architecture, module, named.tag)
+    preprocessing = library.preprocessing(named, architecture, module)
     return Encoder(spec, architecture, _override(preprocessing, recipe), module, recipe, weights=weights)
 
 
@@ -71,17 +73,26 @@ def outline_encoder(spec: str, recipe: EncoderRecipe = _DEFAULT, *, weights: str
         ConfigError: if the name cannot be meant.
         EncoderError: if the library has no such model, or cannot build it.
     """
-    if Path(spec).is_dir():
+    if _is_own(spec):
         architecture, preprocessing = _parts(_read_config(Path(spec, CONFIG_FILE)), Path(spec, CONFIG_FILE))
         module = _build(architecture, 0)
     else:
-        named = parse_spec(spec)
+        named = _parse(spec)
         library = library_of(named.library)
         architecture = library.architecture(named, recipe.image_size)
         module = _build(architecture, named.seed)
-        preprocessing = library.preprocessing(architecture, module, named.tag)
+        preprocessing = library.preprocessing(named, architecture, module)
     on_cpu = replace(recipe, device="cpu", dtype="float32")
     return Encoder(spec, architecture, _override(preprocessing, recipe), module, on_cpu, weights=weights)
+
+
+def _is_own(spec: str) -> bool:
+    """Tell whether the name is of a folder whose configuration says all, as of `Encoder.save` and of timm."""
+    return Path(spec).is_dir() and not is_model_folder(Path(spec))
+
+
+def _parse(spec: str) -> EncoderSpec:
+    return spec_of_folder(Path(spec)) if Path(spec).is_dir() else parse_spec(spec)
 
 
 def _weights_file(spec: EncoderSpec, weights: str) -> Path | None:

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from geoindex.encoder.backbone import Architecture, RemoteWeights, State, refuse_unknown
+from geoindex.encoder.clip_weights import is_of_transformers, to_open_clip
 from geoindex.encoder.preprocessing import Preprocessing
 from geoindex.encoder.spec import EncoderSpec
 from geoindex.errors import ConfigError, EncoderError, WeightsNotFoundError
@@ -78,11 +79,11 @@ def build(architecture: Architecture) -> "torch.nn.Module":
     return tower
 
 
-def preprocessing(architecture: Architecture, module: "torch.nn.Module", tag: str) -> Preprocessing:
+def preprocessing(spec: EncoderSpec, architecture: Architecture, module: "torch.nn.Module") -> Preprocessing:
     """Return what the configuration of the weights says, at the size of the tower."""
     from open_clip.transform import PreprocessCfg
 
-    config = {"mean": PreprocessCfg.mean, "std": PreprocessCfg.std, **_tag_config(architecture.model, tag)}
+    config = {"mean": PreprocessCfg.mean, "std": PreprocessCfg.std, **_tag_config(architecture.model, spec.tag)}
     size: Any = module.image_size
     height, width = size if isinstance(size, (tuple, list)) else (size, size)
     if height != width:
@@ -100,6 +101,8 @@ def adapt(state: State, module: "torch.nn.Module") -> State:
     """Keep the image tower, with its position embeddings at the size of the model."""
     from open_clip.model import resize_pos_embed
 
+    if is_of_transformers(state):
+        state = to_open_clip(state)
     if not any(name.startswith(_TOWER) for name in state):
         state = {_TOWER + name: value for name, value in state.items()}
     state = {name: value for name, value in state.items() if name.startswith(_TOWER)}

@@ -1,5 +1,6 @@
-"""The name of an encoder: `library:MODEL[/TAG][?option=value&...]`."""
+"""The name of an encoder: `library:MODEL[/TAG][?option=value&...]` or `hf-hub:OWNER/NAME[@REVISION]`."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -12,8 +13,15 @@ Value: TypeAlias = "bool | int | float | str"
 RANDOM_TAG = "random"
 """The tag that asks for untrained weights, drawn from `?seed=`."""
 
-CHOICES = "open_clip:MODEL/PRETRAINED, timm:MODEL, or a folder with config.json and model.safetensors"
-LIBRARIES = ("open_clip", "timm")
+HUB = "hf-hub"
+"""The library of CLIP models that lie on the Hugging Face hub as transformers saves them."""
+
+CHOICES = (
+    "open_clip:MODEL/PRETRAINED, timm:MODEL, hf-hub:OWNER/NAME, or a folder with config.json and model.safetensors"
+)
+LIBRARIES = ("open_clip", "timm", HUB)
+
+_REPOSITORY = re.compile(r"(\w[\w.-]*/\w[\w.-]*)(?:@(\w[\w./-]*))?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -22,8 +30,8 @@ class EncoderSpec:
 
     Attributes:
         library: which package knows the model, one of `LIBRARIES`.
-        model: the model's name in that library.
-        tag: which weights; empty for the library's choice, `RANDOM_TAG` for untrained ones.
+        model: the model's name in that library; for `HUB` the repository, or the absolute path of a folder.
+        tag: which weights; empty for the library's choice, `RANDOM_TAG` for untrained ones; for `HUB` the revision.
         options: changes to the architecture, such as `depth`.
         seed: seed of untrained weights.
     """
@@ -37,7 +45,7 @@ class EncoderSpec:
     @property
     def is_random(self) -> bool:
         """Tell whether untrained weights are wanted."""
-        return self.tag == RANDOM_TAG
+        return self.tag == RANDOM_TAG and self.library != HUB
 
 
 def parse_spec(text: str) -> EncoderSpec:
@@ -49,6 +57,8 @@ def parse_spec(text: str) -> EncoderSpec:
     library, colon, rest = text.partition(":")
     if not colon or library not in LIBRARIES:
         raise ConfigError(f"Encoder {text!r} is neither a folder nor a known name; give {CHOICES}.")
+    if library == HUB:
+        return _parse_repository(text, rest)
     path, _, query = rest.partition("?")
     model, slash, tag = path.partition("/")
     if not model or (slash and not tag):
@@ -57,6 +67,14 @@ def parse_spec(text: str) -> EncoderSpec:
         raise ConfigError(f"Encoder {text!r}: a timm model takes its weights after a dot, as in timm:MODEL.TAG.")
     options = _parse_options(text, query)
     return EncoderSpec(library, model, tag, options, _take_seed(text, tag, options))
+
+
+def _parse_repository(text: str, rest: str) -> EncoderSpec:
+    found = _REPOSITORY.fullmatch(rest)
+    if found is None:
+        wanted = "hf-hub:OWNER/NAME or hf-hub:OWNER/NAME@REVISION"
+        raise ConfigError(f"Encoder {text!r} names no repository of the Hugging Face hub; give {wanted}, no options.")
+    return EncoderSpec(HUB, found[1], found[2] or "")
 
 
 def _parse_options(text: str, query: str) -> dict[str, Value]:

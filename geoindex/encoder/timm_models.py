@@ -64,7 +64,7 @@ def build(architecture: Architecture) -> "torch.nn.Module":
     return module
 
 
-def preprocessing(architecture: Architecture, module: "torch.nn.Module", tag: str) -> Preprocessing:
+def preprocessing(spec: EncoderSpec, architecture: Architecture, module: "torch.nn.Module") -> Preprocessing:
     """Return what the pretrained configuration says; models that take `img_size` are fed that size."""
     return read_config(architecture, getattr(module, "pretrained_cfg", {}))
 

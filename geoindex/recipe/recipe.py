@@ -57,8 +57,9 @@ class Recipe:
     """Seed of every random choice."""
 
     encoder: str = "auto"
-    """open_clip:MODEL/PRETRAINED, timm:MODEL, a folder with config.json and model.safetensors, or auto: open_clip's
-    ViT-B-32 of LAION-2B where its weights can be had, else an untrained transformer, with a warning."""
+    """open_clip:MODEL/PRETRAINED, timm:MODEL, hf-hub:OWNER/NAME for a CLIP model of transformers, a folder with
+    config.json and model.safetensors, or auto: open_clip's ViT-B-32 of LAION-2B where its weights can be had, else an
+    untrained transformer, with a warning."""
 
     weights: str = ""
     """Checkpoint file (.safetensors, .pt) for the encoder; empty: the weights that its name stands for."""
