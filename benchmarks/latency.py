@@ -41,8 +41,8 @@ KINDS = {"plain": 0.0, "ambiguous": 1.0}
 
 
 def milliseconds(call: Callable[[int], Any], count: int, warm_up: bool = True) -> dict[str, float]:
-    """Return percentiles of a call's time over `count` calls; one round before it warms memory and caches."""
-    for i in range(min(count, 200) if warm_up else 0):
+    """Return percentiles of a call's time over `count` calls; a round of them before warms memory and caches."""
+    for i in range(count if warm_up else 0):
         call(i)
     times = []
     for i in range(count):

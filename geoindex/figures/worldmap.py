@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from geoindex.geo import destination, haversine_km
+from geoindex.geo import destination, haversine_km, to_unit
 from geoindex.places import world_outline
 
 ANSWER, TRUTH, CANDIDATE = "#D55E00", "#0072B2", "#E69F00"
@@ -46,10 +46,16 @@ def great_circle(lat1: float, lon1: float, lat2: float, lon2: float, n: int = 10
     if inside.all():
         return [line]
     edge = math.copysign(180.0, line[~inside, 1][0])  # longitude is monotone along a great circle: one crossing
-    order = np.argsort(line[:, 1])
-    crossing = float(np.interp(edge, line[order, 1], line[order, 0]))
+    crossing = _antimeridian_lat(line[inside][-1], line[~inside][0])
     beyond = line[~inside] - [0.0, 2.0 * edge]
     return [np.vstack([line[inside], [crossing, edge]]), np.vstack([[crossing, -edge], beyond])]
+
+
+def _antimeridian_lat(before: NDArray[np.float64], beyond: NDArray[np.float64]) -> float:
+    """Return where the shortest way between two positions, (lat, lon) on either side, crosses the antimeridian."""
+    (x1, y1, z1), (x2, y2, z2) = to_unit(*np.stack([before, beyond], axis=1))
+    share = y1 / (y1 - y2) if y1 != y2 else 0.0
+    return math.degrees(math.atan2(z1 + share * (z2 - z1), math.hypot(x1 + share * (x2 - x1), y1 + share * (y2 - y1))))
 
 
 def way(lat1: float, lon1: float, lat2: float, lon2: float, n: int) -> NDArray[np.float64]:
