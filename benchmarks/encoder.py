@@ -79,7 +79,9 @@ def products(shape: tuple[int, int, int]) -> dict[str, Work]:
 
 
 def _openvino_products(left: NDArray[np.float32], rights: list[NDArray[np.float32]]) -> Work:
-    import openvino
+    from geoindex.encoder.openvino_graph import silent_openvino
+
+    openvino = silent_openvino()
     from openvino import opset13
 
     entry = opset13.parameter(left.shape, np.float32)

@@ -49,7 +49,11 @@ stage("import: the rest of geoindex")
 index = open_index(path, backend=backend)
 stage("open the index")
 library = {"torch": "torch", "openvino": "openvino", "onnx": "onnxruntime"}[backend]
-__import__(library)
+if backend == "openvino":
+    from geoindex.encoder.openvino_graph import silent_openvino
+    silent_openvino()
+else:
+    __import__(library)
 stage("import: " + library)
 index.encoder
 stage("load the encoder")

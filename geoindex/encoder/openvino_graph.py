@@ -1,8 +1,9 @@
 """A model for OpenVINO: converted from torch, computed in one pool of threads."""
 
+import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +20,30 @@ PRECISIONS = {"auto": "f32", "float32": "f32", "bfloat16": "bf16"}
 """What OpenVINO calls the arithmetic; left to itself it rounds to bfloat16 where the processor has that."""
 
 
+TELEMETRY = "openvino_telemetry"
+
+
+def silent_openvino() -> Any:
+    """Import OpenVINO without its telemetry.
+
+    Its import alone tells its makers of the use, over the network and from a process that it forks beside running
+    threads; without that package it keeps quiet.
+    """
+    modules: dict[str, Any] = sys.modules
+    loaded = modules.get(TELEMETRY)
+    if "openvino" not in modules:
+        modules[TELEMETRY] = None  # as if it were not installed
+    import openvino
+
+    if TELEMETRY in modules and modules[TELEMETRY] is None:
+        modules.pop(TELEMETRY)
+        modules.update({TELEMETRY: loaded} if loaded is not None else {})
+    return openvino
+
+
 def write(program: "torch.export.ExportedProgram", pixels: "torch.Tensor", folder: Path) -> None:
     """Write the model as model.xml and model.bin."""
-    import openvino
+    openvino = silent_openvino()
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
 
@@ -37,8 +59,7 @@ def write(program: "torch.export.ExportedProgram", pixels: "torch.Tensor", folde
 
 def load(folder: Path, dtype: str) -> Compute:
     """Open the model, set up for the shortest time of a single call."""
-    import openvino
-
+    openvino = silent_openvino()
     options = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": PRECISIONS[dtype],
