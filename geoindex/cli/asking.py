@@ -53,14 +53,13 @@ def query(
         device: auto, cpu, cuda, mps.
         backend: What computes in the encoder: auto (the fastest that is installed), torch, openvino, onnx, onnx-int8.
     """
-    from geoindex.index import GeoIndex, open_index
+    from geoindex.index import open_index
     from geoindex.inputs import expand_inputs
     from geoindex.presentation import FORMATS
     from geoindex.progress import write
 
-    opened: GeoIndex = open_index(index, device=device, backend=backend)
     inputs = expand_inputs(images)
-    answers = opened.query_images(
+    answers = open_index(index, device=device, backend=backend).query_images(
         (item.image for item in inputs), on_error="return",
         top_k=top_k, top_cells=top_cells, top_p=top_p, within=within, refine=refine, rule=rule, evidence=evidence,
         max_precision_km=max_precision_km,

@@ -48,6 +48,22 @@ class Yardstick:
     seed: int
     limits: Limits | None = None
 
+    @classmethod
+    def of(
+        cls, convention: str, places: str | PathLike[str] | None, polygons: str | PathLike[str] | None, seed: int,
+        limits: Limits | None,
+    ) -> "Yardstick":  # fmt: skip
+        """Read what is named.
+
+        Raises:
+            ConfigError: if the seed or the convention cannot be meant.
+        """
+        if seed < 0:
+            raise ConfigError(f"Seed {seed} cannot be used; it must be 0 or more.")
+        gazetteer = Gazetteer.read(places) if places else Gazetteer.own()
+        shapes = Polygons.read(polygons) if polygons else None
+        return cls(convention_of(convention), gazetteer, shapes, seed, limits)
+
 
 def evaluate(
     index: GeoIndex | str | PathLike[str], *, split: str = "test", source: str | None = None,
@@ -83,12 +99,8 @@ def evaluate(
         EmptyDatasetError: if there are no queries.
         GeoindexError: if the index or the source cannot be used.
     """
-    if seed < 0:
-        raise ConfigError(f"Seed {seed} cannot be used; it must be 0 or more.")
-    yardstick = Yardstick(
-        convention_of(convention), Gazetteer.read(places) if places else Gazetteer.own(),
-        Polygons.read(polygons) if polygons else None, seed, Limits(leak_km, leak_cosine) if leaks else None,
-    )  # fmt: skip
+    limits = Limits(leak_km, leak_cosine) if leaks else None
+    yardstick = Yardstick.of(convention, places, polygons, seed, limits)
     opened = index if isinstance(index, GeoIndex) else open_index(index, backend=backend)
     queries = _queries(opened, split, source, columns or {}, benchmark, root, crops)
     rankings = rank_queries(opened, queries)

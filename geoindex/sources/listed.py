@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from geoindex.errors import DatasetNotFoundError, EmptyDatasetError, TableError, UnreadableImageError
+from geoindex.errors import DatasetNotFoundError, EmptyDatasetError, TableError
 from geoindex.images import IMAGE_SUFFIXES, ImageInput
 from geoindex.sources.cleaning import as_text, clean, without_point_zero
-from geoindex.sources.source import LeftOut, Scan
+from geoindex.sources.source import LeftOut, Scan, existing_image
 from geoindex.sources.tabular import READERS, Columns, read_columns
 
 if TYPE_CHECKING:
@@ -69,10 +69,7 @@ class ListedSource:
         Raises:
             UnreadableImageError: if there is no such file.
         """
-        path = self.file_of(image)
-        if not path.is_file():
-            raise UnreadableImageError(str(path), "there is no such file")
-        return path
+        return existing_image(self.file_of(image))
 
     def file_of(self, image: str) -> Path:
         """Return the path of an image, whether it exists or not."""

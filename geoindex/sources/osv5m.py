@@ -11,13 +11,12 @@ from geoindex.errors import (
     DatasetNotFoundError,
     EmptyDatasetError,
     TableError,
-    UnreadableImageError,
 )
 from geoindex.images import IMAGE_SUFFIXES, ImageInput
 from geoindex.progress import track
 from geoindex.sources.archive import Archives
 from geoindex.sources.cleaning import as_text, clean, without_point_zero
-from geoindex.sources.source import LeftOut, Scan
+from geoindex.sources.source import LeftOut, Scan, existing_image
 from geoindex.sources.tabular import Columns, read_columns
 
 if TYPE_CHECKING:
@@ -87,10 +86,7 @@ class Osv5m:
         shard, mark, member = image.partition(_MARK)
         if mark:
             return self._archives.read(shard + ".zip", member)
-        path = self.file_of(image)
-        if not path.is_file():
-            raise UnreadableImageError(str(path), "there is no such file")
-        return path
+        return existing_image(self.file_of(image))
 
     def file_of(self, image: str) -> Path:
         """Return the path of the shard, or of an extracted image, whether it exists or not."""

@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from geoindex.errors import DatasetNotFoundError, EmptyDatasetError, UnreadableImageError
+from geoindex.errors import DatasetNotFoundError, EmptyDatasetError
 from geoindex.images import IMAGE_SUFFIXES, ImageInput
 from geoindex.progress import Progress
 from geoindex.sources.exif import NO_GPS, NoPositionError, PhotoFacts, read_facts
-from geoindex.sources.source import LeftOut, Scan
+from geoindex.sources.source import LeftOut, Scan, existing_image
 from geoindex.sources.tabular import SUFFIXES as TABLE_SUFFIXES
 from geoindex.types import Sample, Samples
 
@@ -64,10 +64,7 @@ class PhotosSource:
         Raises:
             UnreadableImageError: if there is no such file.
         """
-        path = self.file_of(image)
-        if not path.is_file():
-            raise UnreadableImageError(str(path), "there is no such file")
-        return path
+        return existing_image(self.file_of(image))
 
     def file_of(self, image: str) -> Path:
         """Return the path of a photo, whether it exists or not."""

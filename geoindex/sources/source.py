@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from geoindex.errors import UnreadableImageError
 from geoindex.images import ImageInput
 from geoindex.types import Samples
 
@@ -80,6 +81,17 @@ def left_out_lines(left_out: Mapping[str, Any]) -> list[str]:
         f"left out {entry['count']}: {reason} (such as {', '.join(entry['examples'][:3])})"
         for reason, entry in left_out.items()
     ]
+
+
+def existing_image(path: Path) -> Path:
+    """Return the path of an image.
+
+    Raises:
+        UnreadableImageError: if there is no such file.
+    """
+    if not path.is_file():
+        raise UnreadableImageError(str(path), "there is no such file")
+    return path
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from geoindex.errors import EmptyDatasetError, UnreadableImageError
 from geoindex.images import IMAGE_SUFFIXES, ImageInput
 from geoindex.sources.cleaning import OFF_LATITUDE, as_text, clean, without_point_zero
-from geoindex.sources.source import LeftOut, Scan
+from geoindex.sources.source import LeftOut, Scan, existing_image
 from geoindex.sources.tabular import Columns, read_columns
 
 if TYPE_CHECKING:
@@ -68,10 +68,7 @@ class TableSource:
         """
         if not image:
             raise UnreadableImageError(image, f"the table '{self.path}' has no column of images")
-        path = self.file_of(image)
-        if not path.is_file():
-            raise UnreadableImageError(str(path), "there is no such file")
-        return path
+        return existing_image(self.file_of(image))
 
     def file_of(self, image: str) -> Path:
         """Return the path of an image, whether it exists or not."""
