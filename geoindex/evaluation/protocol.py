@@ -80,8 +80,7 @@ def evaluate(
         index: an open index or its folder.
         split: val or test (train tells how well it remembers); ignored with a source.
         source: where other queries come from; their positions are used for measuring alone.
-        benchmark: name of a benchmark that is asked instead, such as im2gps3k; see `BENCHMARKS`.
-        root: folder of its copy.
+        benchmark, root: name of a benchmark that is asked instead (see `BENCHMARKS`), and folder of its copy.
         columns: columns of a table by meaning.
         seed: of the random floors and the resampling.
         convention: how distances are taken and counted: geoindex, osv5m, pigeon or geoclip.
