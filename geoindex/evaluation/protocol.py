@@ -80,7 +80,8 @@ def evaluate(
         index: an open index or its folder.
         split: val or test (train tells how well it remembers); ignored with a source.
         source: where other queries come from; their positions are used for measuring alone.
-        benchmark, root: name of a benchmark that is asked instead (see `BENCHMARKS`), and folder of its copy.
+        benchmark: name of a benchmark that is asked instead, such as im2gps3k; see `BENCHMARKS`.
+        root: folder of its copy.
         columns: columns of a table by meaning.
         seed: of the random floors and the resampling.
         convention: how distances are taken and counted: geoindex, osv5m, pigeon or geoclip.
@@ -98,8 +99,7 @@ def evaluate(
         EmptyDatasetError: if there are no queries.
         GeoindexError: if the index or the source cannot be used.
     """
-    limits = Limits(leak_km, leak_cosine) if leaks else None
-    yardstick = Yardstick.of(convention, places, polygons, seed, limits)
+    yardstick = Yardstick.of(convention, places, polygons, seed, Limits(leak_km, leak_cosine) if leaks else None)
     opened = index if isinstance(index, GeoIndex) else open_index(index, backend=backend)
     queries = _queries(opened, split, source, columns or {}, benchmark, root, crops)
     rankings = rank_queries(opened, queries)
