@@ -129,6 +129,9 @@ class TableChecksums:
 
 
 def _fault(path: Path, record: FileRecord) -> str:
-    if not path.is_file():
-        return f"'{path}' is gone"
-    return "" if record.fits(path) else f"'{path}' does not have its checksum"
+    try:
+        if not path.is_file():
+            return f"'{path}' is gone"
+        return "" if record.fits(path) else f"'{path}' does not have its checksum"
+    except OSError as error:
+        return f"'{path}' cannot be read ({error.strerror})"

@@ -156,11 +156,19 @@ class FileRecord:
         bytes: its size.
         sha256: of its content, or of the digests of its blocks, one after the other; empty: not recorded.
         block_bytes: size of a block; 0: the content is not in blocks.
+
+    Raises:
+        ValueError: if they cannot be those of a file.
     """
 
     bytes: int
     sha256: str
     block_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        sizes = (self.bytes, self.block_bytes)
+        if not isinstance(self.sha256, str) or any(type(size) is not int or size < 0 for size in sizes):
+            raise ValueError(f"{self} is the record of no file")
 
     @classmethod
     def of(cls, path: Path, block_bytes: int = 0) -> "FileRecord":

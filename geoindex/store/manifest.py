@@ -148,7 +148,7 @@ def _from_values(values: Mapping[str, Any], path: Path) -> Manifest:
         files = {name: FileRecord(**record) for name, record in values["files"].items()}
         known = {f.name for f in fields(Manifest)}
         manifest = Manifest(**{k: v for k, v in values.items() if k in known} | {"files": files})
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise _damaged(path, "lacks a part") from error
     odd = [f.name for f in fields(Manifest) if not fits(getattr(manifest, f.name), f.type)]
     if odd or not all(map(is_file_name, files)):

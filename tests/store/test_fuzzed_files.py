@@ -238,6 +238,27 @@ class TestOtherFiles:
             found = outcome(lambda: verify_index(index, full=True))
             assert isinstance(found, GeoindexError) or found.to_text()
 
+    @pytest.mark.parametrize("key", ["bytes", "sha256", "block_bytes"])
+    @pytest.mark.parametrize("value", [-5, True, 1.5, None, {"a": 1}, [], 10**30])
+    def test_a_record_of_no_file_is_a_fault(self, index, right, key, value):
+        """A block of less than no bytes would never end."""
+        name = "tables/checksums/cells-2.json"
+        records = json.loads((index / name).read_bytes())
+        for record in records.values():
+            record[key] = value
+        with replaced(index, {name: json.dumps(records).encode()}):
+            assert check(index, right, exact=True) == right
+            assert verify_index(index, full=True).faults
+
+    @pytest.mark.parametrize("file", ["a" * 300, "", "cells.lance", "a\nb", "../CURRENT/x"])
+    def test_the_record_of_a_name_that_is_no_file_is_a_fault(self, index, right, file):
+        name = "tables/checksums/cells-2.json"
+        records = json.loads((index / name).read_bytes())
+        records[file] = next(iter(records.values()))
+        with replaced(index, {name: json.dumps(records).encode()}):
+            assert check(index, right, exact=True) == right
+            assert verify_index(index, full=True).faults
+
     @pytest.mark.parametrize("text", [None, b"", HOPELESS[0]])
     def test_a_rebuild_goes_through_or_says_why_not(self, index, tmp_path, text):
         for number, name in enumerate(others(index)):
