@@ -29,7 +29,7 @@ class Gain:
 
     Attributes:
         worth: of distances in km, (W,).
-        slope: how fast that falls with the distance, per km, (W,); only its shape counts.
+        slope: how fast that falls per km where it is worth so much, (W,); only its shape counts.
         least: what a move must bring.
     """
 
@@ -53,9 +53,11 @@ def polished(
     witnesses, point = to_unit(lat, lon), to_unit(*start)
     points, worths = [point], []
     for _ in range(STEPS):
-        distance_km = _distance_km(witnesses, points[-1])
-        worths.append(float(probability @ gain.worth(distance_km)))
-        moved = _step(points[-1], witnesses, distance_km, probability * gain.slope(distance_km))
+        cosine = np.clip(witnesses @ points[-1], -1.0, 1.0)
+        distance_km = EARTH_RADIUS_KM * np.arccos(cosine)
+        worth = gain.worth(distance_km)
+        worths.append(float(probability @ worth))
+        moved = _step(points[-1], witnesses, cosine, distance_km, probability * gain.slope(worth))
         if moved is None:
             break
         points.append(moved)
@@ -66,21 +68,17 @@ def polished(
     return round(float(better_lat), DECIMALS), round(float(better_lon), DECIMALS)
 
 
-def _distance_km(witnesses: Floats, point: Floats) -> Floats:
-    return np.asarray(EARTH_RADIUS_KM * np.arccos(np.clip(witnesses @ point, -1.0, 1.0)))
-
-
-def _step(point: Floats, witnesses: Floats, distance_km: Floats, pull: Floats) -> Floats | None:
+def _step(point: Floats, witnesses: Floats, cosine: Floats, distance_km: Floats, pull: Floats) -> Floats | None:
     """Return the next point, or None if this one is held where it is."""
     away = distance_km > HERE_KM
     held = float(pull[~away].sum())
-    pull, distance_km = pull[away], distance_km[away]
-    towards = witnesses[away] - (witnesses[away] @ point)[:, None] * point
-    towards /= np.maximum(np.linalg.norm(towards, axis=1, keepdims=True), 1e-12)
-    resultant = pull @ towards
+    pull = np.where(away, pull, 0.0)
+    # seen from the point, a witness lies in the direction witness - cosine * point, whose length is its sine
+    per_length = pull / np.maximum(np.sqrt(1.0 - cosine * cosine), 1e-12)
+    resultant = per_length @ witnesses - float(per_length @ cosine) * point
     force = float(np.linalg.norm(resultant))
     if force <= held:
         return None
-    angle = (force - held) / float((pull / distance_km).sum()) / EARTH_RADIUS_KM
+    angle = (force - held) / float((pull / np.maximum(distance_km, HERE_KM)).sum()) / EARTH_RADIUS_KM
     moved = np.cos(angle) * point + np.sin(angle) * resultant / force
     return np.asarray(moved / np.linalg.norm(moved))

@@ -1,5 +1,6 @@
 """The two-stage index: cells first, then every cluster in the best of them."""
 
+from geoindex.ann.halves import half_products
 from geoindex.ann.two_stage import NO_CELL, NO_CLUSTER, Hits, TwoStageIndex, top_columns
 
-__all__ = ["NO_CELL", "NO_CLUSTER", "Hits", "TwoStageIndex", "top_columns"]
+__all__ = ["NO_CELL", "NO_CLUSTER", "Hits", "TwoStageIndex", "half_products", "top_columns"]

@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from geoindex.ann import half_products
 from geoindex.estimate import Posterior
 from geoindex.search.posterior import Ranking
 
@@ -107,7 +108,7 @@ class Near:
                 break
         rows = np.concatenate(members)
         clusters = np.repeat(ranking.clusters[: len(members)], [len(each) for each in members])
-        cosine = images.vectors(rows).astype(np.float32) @ query
+        cosine = half_products(images.vectors(rows), query)
         best = np.argsort(-cosine, kind="stable")[:NEAREST]
         return cls(rows[best], clusters[best], cosine[best].astype(np.float64))
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from geoindex.ann import half_products
 from geoindex.estimate import Posterior
 from geoindex.geo import from_unit, to_unit
 from geoindex.search.posterior import Ranking
@@ -23,7 +24,7 @@ def refined_posterior(searcher: Searcher, ranking: Ranking, query: NDArray[np.fl
     gallery, posterior = searcher.sidecar.gallery, ranking.posterior
     members = [gallery.members(int(cluster)) for cluster in ranking.clusters[:REFINED_CLUSTERS]]
     counts, rows = np.array([len(images) for images in members]), np.concatenate(members)
-    logits = searcher.ranker.scales.cluster * (gallery.vectors(rows).astype(np.float32) @ query).astype(np.float64)
+    logits = searcher.ranker.scales.cluster * half_products(gallery.vectors(rows), query).astype(np.float64)
     starts = np.cumsum(counts) - counts
     weight = np.exp(logits - np.repeat(np.maximum.reduceat(logits, starts), counts))
     lat, lon = posterior.lat.copy(), posterior.lon.copy()

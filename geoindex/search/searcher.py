@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from geoindex.ann import TwoStageIndex
+from geoindex.ann import TwoStageIndex, half_products
 from geoindex.calibration import Calibration
 from geoindex.errors import ConfigError, IndexDamagedError
 from geoindex.estimate import Posterior
@@ -153,7 +153,7 @@ class Searcher:
             return []
         gallery = self.sidecar.gallery
         rows = np.concatenate([gallery.members(int(m)) for m in ranking.clusters[:EVIDENCE_CLUSTERS]])
-        similarity = gallery.vectors(rows).astype(np.float32) @ query
+        similarity = half_products(gallery.vectors(rows), query)
         order = np.argsort(-similarity, kind="stable")[:count]
         return [Neighbour(int(rows[i]), float(similarity[i])) for i in order]
 
