@@ -1,11 +1,13 @@
 """What does a query cost beside decoding and the model, and how near do bulk runs come to what limits them?
 
-    python benchmarks/query.py [--quick] [--only decoding stages pipeline bulk] [--folder DIR] [--json FILE]
+    python benchmarks/query.py [--quick] [--only decoding stages answers pipeline bulk] [--folder DIR] [--json FILE]
 
 *decoding*: one photo to the scale that the encoder wants, with `load_image` and with other libraries where they are
 installed (`pip install simplejpeg opencv-python-headless PyTurboJPEG`), in turns.
 *stages*: `query_image` with an untrained ViT-B/32 on an index of planted embeddings. The forward pass is timed inside
 each query; what is neither that nor decoding is set against it.
+*answers*: rule `score` with fewer and more points that may be the answer: expected GeoScore that is lost against 1,024
+of them, for strong and weak evidence (a little and much noise on stored embeddings), and time.
 *pipeline*: `query_images` against the same steps one after the other in one thread.
 *bulk*: embedding as a build does it, against the model alone at the same batch (limit of the model) and against
 decoding alone on all cores (limit of decoding), in turns.
@@ -24,19 +26,25 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from machine import apart, describe_machine, shared_folder
 from PIL import Image
 
 import geoindex
+from geoindex import estimate
 from geoindex.embed import embed_samples
 from geoindex.encoder import Encoder, load_encoder
 from geoindex.errors import IndexNotFoundError
+from geoindex.estimate import Posterior
+from geoindex.geo import haversine_km
 from geoindex.images import content_hash, load_image, read_file
 from geoindex.lookahead import available_cores
+from geoindex.metrics import geoscore
 from geoindex.pipeline import build_from, merge_recipe
 from geoindex.recipe import EncoderRecipe, Recipe
+from geoindex.search.posterior import Breadth
 from geoindex.sources import open_source
 from geoindex.sources.planted import PlantedEmbeddings
 from geoindex.store.generations import IndexFolder
@@ -180,6 +188,41 @@ def measure_stages(path: Path, quick: bool) -> Figures:
     return rows
 
 
+def measure_answers(path: Path, quick: bool) -> Figures:
+    """Return what rule `score` loses, and how long it takes, by how many points may be the answer."""
+    index = geoindex.open_index(path)
+    rows: Figures = {}
+    for name, noise in {"strong evidence": 0.02, "weak evidence": 0.1}.items():
+        posteriors = noisy_posteriors(index, 50 if quick else 300, noise)
+        most = [expected_score(posterior, 1024)[0] for posterior in posteriors]
+        rows[name] = {"expected GeoScore": float(np.mean(most))}
+        for count in (256, 64, 16):
+            found = np.array([expected_score(posterior, count) for posterior in posteriors])
+            rows[name][f"lost by {count}"] = float(np.mean(most - found[:, 0]))
+            rows[name][f"ms of {count}"] = float(np.median(found[:, 1]))
+    return rows
+
+
+def noisy_posteriors(index: geoindex.GeoIndex, count: int, noise: float) -> list[Posterior]:
+    """Return the posteriors of stored embeddings with noise on every number."""
+    searcher, rng = index.searcher, np.random.default_rng(0)
+    gallery = searcher.sidecar.gallery
+    queries = gallery.vectors(rng.integers(0, len(gallery), count)).astype(np.float32)
+    queries += noise * rng.standard_normal(queries.shape).astype(np.float32)
+    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+    rankings = searcher.rank(queries, Breadth(int(index.manifest.recipe["search"]["top_cells"])))
+    return [searcher.posterior(ranking, query) for ranking, query in zip(rankings, queries, strict=True)]
+
+
+def expected_score(posterior: Posterior, answers: int) -> tuple[float, float]:
+    """Return the expected GeoScore of the answer out of so many points, and how many ms it took."""
+    with patch.object(estimate, "MAX_ANSWERS", answers):
+        started = time.perf_counter()
+        lat, lon = estimate.estimate_point(posterior, "score")
+        ms = 1000 * (time.perf_counter() - started)
+    return float(posterior.probability @ geoscore(haversine_km(lat, lon, posterior.lat, posterior.lon))), ms
+
+
 class WaitsBeside:
     """An encoder whose model leaves the cores alone: it sleeps for some milliseconds an image."""
 
@@ -302,18 +345,19 @@ def main() -> None:
     """Measure what is asked for, and print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer repeats, and an index of 10,000 images")
-    parser.add_argument("--only", nargs="+", default=["decoding", "stages", "pipeline", "bulk"])
+    parser.add_argument("--only", nargs="+", default=["decoding", "stages", "answers", "pipeline", "bulk"])
     parser.add_argument("--folder", type=Path, help="folder of the planted index, which is kept there and found again")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     figures: Figures = {"machine": describe_machine()}
     with TemporaryDirectory() as temporary:
         path = options.folder or Path(temporary) / "index"
-        if {"stages", "pipeline"} & {*options.only}:
+        if {"stages", "answers", "pipeline"} & {*options.only}:
             apart(build_planted, path, 10_000 if options.quick else 100_000)
         parts = {
             "decoding": lambda: measure_decoding(options.quick),
             "stages": lambda: measure_stages(path, options.quick),
+            "answers": lambda: measure_answers(path, options.quick),
             "pipeline": lambda: measure_pipeline(path, options.quick),
             "bulk": lambda: measure_bulk(Path(temporary), options.quick),
         }
