@@ -1,4 +1,4 @@
-"""The application: routes and guards around one engine."""
+"""The application: guards and routes around one engine."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -7,11 +7,16 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from fastapi import FastAPI
 
 from geoindex.index import GeoIndex
+from geoindex.server.cells import CellMap
 from geoindex.server.engine import Engine
+from geoindex.server.guards import add_guards
+from geoindex.server.pictures import Pictures
 from geoindex.server.problems import add_problems
-from geoindex.server.routes import queries
+from geoindex.server.routes import batches, embeddings, gallery, health, queries
 from geoindex.server.settings import ServerSettings
 from geoindex.version import VERSION
+
+ROUTES = (queries, batches, embeddings, gallery, health)
 
 
 def create_app(settings: ServerSettings, index: GeoIndex) -> FastAPI:
@@ -30,9 +35,11 @@ def create_app(settings: ServerSettings, index: GeoIndex) -> FastAPI:
         redoc_url=None,
         lifespan=_closing(engine),
     )
-    app.state.engine = engine
-    app.include_router(queries.router)
+    app.state.engine, app.state.cells, app.state.pictures = engine, CellMap(engine), Pictures(index)
+    for routes in ROUTES:
+        app.include_router(routes.router)
     add_problems(app)
+    add_guards(app, settings, engine.metrics)
     return app
 
 
