@@ -183,11 +183,37 @@ class TestBearing:
         assert served.written_bytes() - before < len(photo)
         assert not [name for name in served.descriptors() if "(deleted)" in name]
 
+    def test_what_is_no_http_is_refused_like_everything_else(self, served):
+        with connect(served) as connection, connection.makefile("rb") as file:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: " + b"x" * 200_000)
+            status, body = read_answer(file)
+        assert (status, json.loads(body)["error"]["type"]) == (400, "RequestError")
+
+    def test_a_head_that_never_ends_is_cut_off(self, served):
+        silent, dripping = connect(served), connect(served)
+        dripping.sendall(b"GET /healthz HTTP/1.1\r\n")
+        started = time.monotonic()
+        assert silent.recv(10) == dripping.recv(10) == b""
+        assert 10 < time.monotonic() - started < 25
+
     def test_silent_connections_do_not_keep_others_out(self, served, jpegs):
         silent = [connect(served) for _ in range(300)]
         assert ask(served, jpegs[0])[0] == 200
         for connection in silent:
             connection.close()
+
+
+@pytest.mark.slow
+def test_the_document_says_what_the_server_does(built, tmp_path):
+    """Requests that follow the OpenAPI document, and such that do not, get the answers that it lists."""
+    with serve(built.path, tmp_path / "log", "--thumbnails") as served:
+        command = [
+            Path(sys.executable).parent / "schemathesis", "--config-file", Path(__file__).parent / "schemathesis.toml",
+            "run", f"{served.url}/openapi.json", "--max-examples", "60", "--seed", "1",
+        ]  # fmt: skip
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
+        assert "Traceback" not in served.log
 
 
 @pytest.mark.slow
