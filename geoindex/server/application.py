@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
+from fastapi.security import HTTPBearer
 
 from geoindex.index import GeoIndex
 from geoindex.server.cells import CellMap
@@ -12,11 +14,11 @@ from geoindex.server.engine import Engine
 from geoindex.server.guards import add_guards
 from geoindex.server.pictures import Pictures
 from geoindex.server.problems import add_problems
-from geoindex.server.routes import batches, embeddings, gallery, health, queries
+from geoindex.server.routes import batches, embeddings, gallery, health, metrics, queries
 from geoindex.server.settings import ServerSettings
 from geoindex.version import VERSION
 
-ROUTES = (queries, batches, embeddings, gallery, health)
+ROUTES = (queries, batches, embeddings, gallery, metrics)
 
 
 def create_app(settings: ServerSettings, index: GeoIndex) -> FastAPI:
@@ -37,10 +39,16 @@ def create_app(settings: ServerSettings, index: GeoIndex) -> FastAPI:
     )
     app.state.engine, app.state.cells, app.state.pictures = engine, CellMap(engine), Pictures(index)
     for routes in ROUTES:
-        app.include_router(routes.router)
+        app.include_router(routes.router, dependencies=_documented_token(settings))
+    app.include_router(health.router)
     add_problems(app)
     add_guards(app, settings, engine.metrics)
     return app
+
+
+def _documented_token(settings: ServerSettings) -> list[Any]:
+    """Return what says in the OpenAPI document that a token is needed; a guard looks at it."""
+    return [Depends(HTTPBearer(auto_error=False))] if settings.token else []
 
 
 def _closing(engine: Engine) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:

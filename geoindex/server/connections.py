@@ -39,7 +39,11 @@ class HeadBoundProtocol(H11Protocol):
         """Refuse what is no HTTP, as everything else is refused."""
         refused = refusal(RequestError("This is no HTTP request, or its head is too large."))
         headers = [*refused.raw_headers, (b"connection", b"close")]
-        for event in (h11.Response(status_code=400, headers=headers), h11.Data(bytes(refused.body)), h11.EndOfMessage()):
+        for event in (
+            h11.Response(status_code=400, headers=headers),
+            h11.Data(bytes(refused.body)),
+            h11.EndOfMessage(),
+        ):
             self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
 
