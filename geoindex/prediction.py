@@ -152,6 +152,12 @@ class Prediction:
     def __geo_interface__(self) -> dict[str, Any]:
         return _point(self.lat, self.lon)
 
+    def _repr_html_(self) -> str:
+        """Return the answer with a map, as notebooks show it."""
+        from geoindex.figures.card import render_card
+
+        return render_card(self)
+
 
 def _properties(item: Candidate | Evidence) -> dict[str, Any]:
     from dataclasses import asdict
