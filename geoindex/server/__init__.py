@@ -1,0 +1,1 @@
+"""An index over HTTP: the API, and what keeps it up."""
