@@ -22,6 +22,11 @@
     + StorageError             the disk is full or refuses reading or writing
     + ModelMismatchError       a query with another encoder than the index has
   x ForkError                  a forked process that uses what its parent opened
+  x ServerError                a request that a server does not answer
+    + RequestError             one that it cannot read or does not allow
+    + OverloadedError          one too many at a time
+    + DeadlineError            one that took too long
+    + UnavailableError         one that it cannot answer now
 
 Each message says what failed, with its value, and what to do about it::
 
@@ -135,3 +140,43 @@ class ModelMismatchError(StoreError):
 
 class ForkError(GeoindexError):
     """A forked process that uses an index or an encoder of its parent, whose threads did not come along."""
+
+
+class ServerError(GeoindexError):
+    """A request that a server does not answer.
+
+    Attributes:
+        status: HTTP status of its refusal.
+        headers: what the refusal says beside its message.
+    """
+
+    status = 500
+
+    def __init__(self, message: str, *, status: int = 0, headers: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status = status or self.status
+        self.headers = headers or {}
+
+
+class RequestError(ServerError):
+    """A request that the server cannot read, or does not allow."""
+
+    status = 400
+
+
+class OverloadedError(ServerError):
+    """One request too many at a time."""
+
+    status = 429
+
+
+class DeadlineError(ServerError):
+    """A request that took too long."""
+
+    status = 504
+
+
+class UnavailableError(ServerError):
+    """A request that the server cannot answer now."""
+
+    status = 503

@@ -93,6 +93,11 @@ class GeoIndex:
         return self._live.index.root
 
     @property
+    def live(self) -> LiveSnapshot:
+        """What it answers from, and how that moves on."""
+        return self._live
+
+    @property
     def snapshot(self) -> Snapshot:
         """The generation that answers, whole; it stays as it is when the index moves on."""
         return self._live.open

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from geoindex.encoder.projection import mean_direction
 from geoindex.errors import ConfigError, UnreadableImageError
-from geoindex.images import ImageInput, load_image
+from geoindex.images import ImageInput, ImageLimits, load_image
 from geoindex.live import LiveSnapshot
 from geoindex.lookahead import work_ahead
 from geoindex.prediction import Prediction
@@ -25,6 +25,68 @@ BATCH_IMAGES = 32
 """Images of a forward pass."""
 
 Pixels = NDArray[np.uint8]
+Features = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedQuery:
+    """Photos of one place, as an encoder wants them.
+
+    Attributes:
+        pixels: (V, 3, S, S), one photo or several.
+        snapshot: the generation whose encoder that is.
+        encoder: the encoder.
+        stages: how long it took.
+    """
+
+    pixels: Pixels
+    snapshot: Snapshot
+    encoder: "Encoder"
+    stages: Stages
+
+
+def prepare_query(images: Sequence[ImageInput], snapshot: Snapshot, limits: ImageLimits) -> PreparedQuery:
+    """Decode photos of one place for the encoder of a generation.
+
+    Raises:
+        UnreadableImageError: if one cannot be decoded.
+        EncoderError: if the encoder cannot be loaded.
+    """
+    encoder, stages = snapshot.encoder.get(), Stages()
+    pixels = [_pixels(image, encoder, stages, limits) for image in images]
+    return PreparedQuery(np.stack(pixels), snapshot, encoder, stages)
+
+
+def _pixels(image: ImageInput, encoder: "Encoder", stages: Stages, limits: ImageLimits) -> Pixels:
+    with stages("decode"):
+        decoded = load_image(image, min_side=encoder.min_side, limits=limits)
+    with stages("prepare"):
+        return encoder.prepare(decoded)
+
+
+def encode_queries(queries: Sequence[PreparedQuery], stages: Stages) -> list[Features]:
+    """Return the features of queries for one encoder, each (V, feature_dim), in forward passes of `BATCH_IMAGES`."""
+    encoder = queries[0].encoder
+    with stages("encode"):
+        pixels = np.concatenate([query.pixels for query in queries])
+        parts = (pixels[i : i + BATCH_IMAGES] for i in range(0, len(pixels), BATCH_IMAGES))
+        features = np.concatenate([encoder.features(part) for part in parts])
+    return np.split(features, np.cumsum([len(query.pixels) for query in queries])[:-1])
+
+
+def embed_features(features: Sequence[Features], snapshot: Snapshot, stages: Stages) -> NDArray[np.float32]:
+    """Return the embedding of each query, (Q, dim): the mean of those of its photos, normalised again."""
+    with stages("project"):
+        embeddings = snapshot.projection.apply(np.concatenate(features))
+        views = np.split(embeddings, np.cumsum([len(each) for each in features])[:-1])
+        return np.stack([mean_direction(each) for each in views])
+
+
+def answer_features(
+    features: Sequence[Features], snapshot: Snapshot, options: QueryOptions, stages: Stages
+) -> list[Prediction]:
+    """Answer queries that are encoded, each (V, feature_dim); they share the times evenly."""
+    return snapshot.answer(embed_features(features, snapshot, stages), options, stages)
 
 
 def answer_views(live: LiveSnapshot, images: Sequence[ImageInput], options: QueryOptions) -> Prediction:
@@ -37,15 +99,9 @@ def answer_views(live: LiveSnapshot, images: Sequence[ImageInput], options: Quer
     views = [] if isinstance(images, str | bytes) else list(images)
     if not views:
         raise ConfigError("query_views needs one or more images of one place, as a list; for one photo, take [photo].")
-    snapshot, stages = live.get(), Stages()
-    encoder = snapshot.encoder.get()
-    pixels = [_pixels(image, encoder, stages) for image in views]
-    with stages("encode"):
-        parts = (np.stack(pixels[i : i + BATCH_IMAGES]) for i in range(0, len(views), BATCH_IMAGES))
-        features = np.concatenate([encoder.features(part) for part in parts])
-    with stages("project"):
-        embedding = mean_direction(snapshot.projection.apply(features))
-    return snapshot.answer(embedding[None], options, stages)[0]
+    ready = prepare_query(views, live.get(), ImageLimits())
+    features = encode_queries([ready], ready.stages)
+    return answer_features(features, ready.snapshot, options, ready.stages)[0]
 
 
 def answer_images(
@@ -75,17 +131,6 @@ class _Task:
 
     image: ImageInput
     snapshot: Snapshot
-    encoder: "Encoder"
-
-
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """The pixels of an image, (3, S, S), for whom they are, and how long they took."""
-
-    pixels: Pixels
-    snapshot: Snapshot
-    encoder: "Encoder"
-    stages: Stages
 
 
 _Tasks: TypeAlias = "list[_Task | Exception]"
@@ -98,8 +143,7 @@ def _tasks(live: LiveSnapshot, images: Iterable[ImageInput]) -> Iterator[_Tasks]
         for image in images:
             if not batch:
                 snapshot = live.get()
-                encoder = snapshot.encoder.get()
-            batch.append(_Task(image, snapshot, encoder))
+            batch.append(_Task(image, snapshot))
             if len(batch) == BATCH_IMAGES:
                 yield batch
                 batch = []
@@ -109,39 +153,27 @@ def _tasks(live: LiveSnapshot, images: Iterable[ImageInput]) -> Iterator[_Tasks]
         yield batch
 
 
-def _prepare(task: _Task | Exception) -> _Prepared | Exception:
+def _prepare(task: _Task | Exception) -> PreparedQuery | Exception:
     if isinstance(task, Exception):
         return task
-    stages = Stages()
     try:
-        return _Prepared(_pixels(task.image, task.encoder, stages), task.snapshot, task.encoder, stages)
+        return prepare_query([task.image], task.snapshot, ImageLimits())
     except Exception as error:
         return error
 
 
-def _pixels(image: ImageInput, encoder: "Encoder", stages: Stages) -> Pixels:
-    with stages("decode"):
-        decoded = load_image(image, min_side=encoder.min_side)
-    with stages("prepare"):
-        return encoder.prepare(decoded)
-
-
 def _answer_batch(
-    live: LiveSnapshot, batch: list[_Prepared | Exception], options: QueryOptions
+    live: LiveSnapshot, batch: list[PreparedQuery | Exception], options: QueryOptions
 ) -> Iterator[Prediction | UnreadableImageError]:
     """Answer a batch in which all errors are those of unreadable images."""
-    ready = [done for done in batch if isinstance(done, _Prepared)]
+    ready = [done for done in batch if isinstance(done, PreparedQuery)]
     answers = iter(_answer_all(live, ready, options) if ready else ())
     for done in batch:
         yield done if isinstance(done, UnreadableImageError) else next(answers)
 
 
-def _answer_all(live: LiveSnapshot, ready: list[_Prepared], options: QueryOptions) -> list[Prediction]:
-    encoder, snapshot, stages = ready[0].encoder, live.following(ready[0].snapshot), Stages()
-    for done in ready:
-        stages.add(done.stages)
-    with stages("encode"):
-        features = encoder.features(np.stack([done.pixels for done in ready]))
-    with stages("project"):
-        embeddings = snapshot.projection.apply(features)
-    return snapshot.answer(embeddings, options, stages)
+def _answer_all(live: LiveSnapshot, ready: list[PreparedQuery], options: QueryOptions) -> list[Prediction]:
+    snapshot, stages = live.following(ready[0].snapshot), Stages()
+    for query in ready:
+        stages.add(query.stages)
+    return answer_features(encode_queries(ready, stages), snapshot, options, stages)

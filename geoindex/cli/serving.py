@@ -1,0 +1,51 @@
+"""The command that answers over HTTP."""
+
+from pathlib import Path
+
+from geoindex.cli.application import app, complain
+
+
+@app.command
+def serve(
+    *,
+    index: Path | None = None,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    token_file: Path | None = None,
+    allow_host: tuple[str, ...] = (),
+    cors_origin: tuple[str, ...] = (),
+    max_precision_km: float | None = None,
+    thumbnails: bool = False,
+    max_waiting: int = 64,
+    max_image_mb: float = 16.0,
+    max_megapixels: float = 50.0,
+    device: str = "auto",
+    backend: str = "auto",
+) -> int:
+    """Answer over HTTP, until SIGTERM or Ctrl-C, which let requests under way finish.
+
+    Args:
+        index: Folder of the index; without one $GEOINDEX_HOME, else indexes/default. New generations answer at once.
+        host: Address to listen at. Any but a loopback address needs --token-file.
+        port: Port to listen at; 0 takes any that is free.
+        token_file: File with the token that every request must show.
+        allow_host: Further name that a server without token may be called by, such as that of a reverse proxy.
+        cors_origin: Web page of another origin that may ask, such as https://maps.example.org.
+        max_precision_km: Round every answer at least to this, and withhold what would tell more.
+        thumbnails: Show small pictures of stored photos, read from the source of the index.
+        max_waiting: Requests under way at a time; one more is refused with 429.
+        max_image_mb: Largest image, in MB as it is sent.
+        max_megapixels: Largest image, in megapixels.
+        device: auto, cpu, cuda, mps.
+        backend: What computes in the encoder, as for query.
+    """
+    from geoindex.server.running import serve as serve_index
+    from geoindex.server.settings import ServerSettings, read_token
+
+    settings = ServerSettings(
+        host=host, port=port, token=read_token(token_file) if token_file else None, allowed_hosts=allow_host,
+        cors_origins=cors_origin, max_precision_km=max_precision_km, thumbnails=thumbnails, max_waiting=max_waiting,
+        max_image_bytes=int(max_image_mb * 1e6), max_pixels=int(max_megapixels * 1e6),
+    )  # fmt: skip
+    serve_index(index, settings, device=device, backend=backend, started=lambda at: complain(f"answering at {at}"))
+    return 0

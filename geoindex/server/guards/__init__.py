@@ -1,0 +1,1 @@
+"""What stands before every request: ASGI middleware that hands on, refuses, or changes headers."""

@@ -1,0 +1,42 @@
+"""The options of a query as parameters of an address."""
+
+from typing import Annotated, Literal, cast
+
+from fastapi import Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from geoindex.search.options import QueryKeywords, QueryOptions, query_options
+
+MAX_TOP_K, MAX_EVIDENCE, MAX_CELLS, MAX_WITHIN = 100, 50, 100_000, 8000
+
+
+class QueryParameters(BaseModel):
+    """The fields of `QueryOptions`, with bounds for strangers."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    top_k: int = Field(5, ge=1, le=MAX_TOP_K, description="Candidates to name.")
+    top_cells: int | None = Field(None, ge=1, le=MAX_CELLS, description="Most cells that are probed.")
+    top_p: float = Field(1.0, gt=0, le=1, description="Probe fewer cells once they hold this share of the probability.")
+    within: str | None = Field(
+        None,
+        max_length=MAX_WITHIN,
+        description="Where the answer lies: south,west,north,east in degrees, a country, cells:1,2,3, or GeoJSON.",
+    )
+    refine: Literal["images"] | None = Field(
+        None, description="Move the best candidates towards their stored images that are most like the query."
+    )
+    rule: Literal["nearest", "posterior", "distance", "score"] | None = Field(None, description="Rule of estimation.")
+    evidence: int = Field(5, ge=0, le=MAX_EVIDENCE, description="Stored images to name.")
+    max_precision_km: float | None = Field(None, gt=0, le=20_000, description="Round every point to this.")
+
+    def options(self) -> QueryOptions:
+        """Return them as the library takes them.
+
+        Raises:
+            ConfigError: if one cannot be meant.
+        """
+        return query_options(cast("QueryKeywords", self.model_dump()))
+
+
+Options = Annotated[QueryParameters, Query()]
