@@ -90,7 +90,7 @@ def _maps(prediction: Prediction, land: str) -> Iterator[str]:
     shown, circles = prediction.candidates[:SHOWN_CANDIDATES], circles_of(prediction)
     extent = world_extent([prediction.lat, *(c.lat for c in shown)])
     yield draw_map(extent, _marks(prediction, 1.0), circles, land, f"World map: {prediction.place}")
-    window = _window(prediction, circles)
+    window = surroundings(prediction)
     yield draw_map(window, _marks(prediction, 1.6), circles, land, f"Surroundings of {prediction.place}")
 
 
@@ -106,12 +106,12 @@ def _told(candidate: Candidate) -> str:
     return f"Candidate {candidate.rank}: {candidate.place}, {candidate.probability:.1%}"
 
 
-def _window(prediction: Prediction, circles: list[Circle]) -> Extent:
+def surroundings(prediction: Prediction) -> Extent:
     """Return the surroundings of the answer: its circles, and the candidates that are not far away."""
     lats, lons = np.array([(c.lat, c.lon) for c in prediction.candidates[:SHOWN_CANDIDATES]] or [(0.0, 0.0)]).T
     off_km = haversine_km(prediction.lat, prediction.lon, lats, lons)
     near = off_km[off_km < FARTHEST_VIEW_KM / 1.5].tolist()
-    reach_km = 1.2 * max([NEAREST_VIEW_KM, *near, *(circle.radius_km for circle in circles)])
+    reach_km = 1.2 * max([NEAREST_VIEW_KM, *near, *(circle.radius_km for circle in circles_of(prediction))])
     north = min(reach_km, FARTHEST_VIEW_KM) / _KM_PER_DEGREE
     middle = float(np.clip(prediction.lat, north - 90.0, 90.0 - north))
     east = min(ASPECT * north / max(math.cos(math.radians(middle)), LEAST_SQUEEZE), 170.0)

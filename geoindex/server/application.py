@@ -8,18 +8,20 @@ from fastapi import FastAPI
 
 from geoindex.index import GeoIndex
 from geoindex.server.engine import Engine
+from geoindex.server.page.settings import PageSettings
 from geoindex.server.problems import add_problems
 from geoindex.server.routes import queries
 from geoindex.server.settings import ServerSettings
 from geoindex.version import VERSION
 
 
-def create_app(settings: ServerSettings, index: GeoIndex) -> FastAPI:
+def create_app(settings: ServerSettings, index: GeoIndex, page: PageSettings | None = None) -> FastAPI:
     """Return the application that answers from an open index.
 
     Args:
         settings: what is allowed.
         index: what answers; opened with `follow=True` it moves on to new generations.
+        page: what its page shows; None: there is no page.
     """
     engine = Engine(index, settings)
     app = FastAPI(
@@ -33,6 +35,10 @@ def create_app(settings: ServerSettings, index: GeoIndex) -> FastAPI:
     app.state.engine = engine
     app.include_router(queries.router)
     add_problems(app)
+    if page is not None:
+        from geoindex.server.page.mounting import mount_page
+
+        mount_page(app, engine, page)
     return app
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from geoindex.errors import ConfigError, MissingExtraError
 from geoindex.index import GeoIndex, open_index
+from geoindex.server.page.settings import PageSettings
 from geoindex.server.settings import ServerSettings
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ MAX_MESSAGE = 2**20
 def serve(
     index: str | PathLike[str] | None,
     settings: ServerSettings,
+    page: PageSettings | None = None,
     *,
     device: str = "auto",
     backend: str = "auto",
@@ -32,6 +34,7 @@ def serve(
     Args:
         index: folder of the index; see `open_index`.
         settings: what is allowed.
+        page: what its page shows; None: there is no page.
         device: where the encoder computes.
         backend: what computes in it.
         started: called with the address once it listens.
@@ -48,7 +51,7 @@ def serve(
     with listener:
         opened = open_index(index, device=device, backend=backend, follow=True)
         _warm_up(opened)
-        server = _server(opened, settings)
+        server = _server(opened, settings, page)
         started(_address(settings, listener))
         _run(server, listener)
 
@@ -87,13 +90,13 @@ def _warm_up(index: GeoIndex) -> None:
         index.query_image(Image.new("RGB", (64, 64)))
 
 
-def _server(index: GeoIndex, settings: ServerSettings) -> "uvicorn.Server":
+def _server(index: GeoIndex, settings: ServerSettings, page: PageSettings | None) -> "uvicorn.Server":
     import uvicorn
 
     from geoindex.server.application import create_app
 
     config = uvicorn.Config(
-        create_app(settings, index),
+        create_app(settings, index, page),
         log_config=None,
         access_log=False,  # addresses tell what was asked
         server_header=False,

@@ -1,0 +1,176 @@
+"""One player's table: the photo, the click, what came of it, and the next one."""
+
+import asyncio
+from html import escape
+from typing import Any
+
+from nicegui import ElementFilter, ui
+from nicegui.element import Element
+from nicegui.events import GenericEventArguments
+
+from geoindex.errors import ConfigError, CoordinateError, GeoindexError
+from geoindex.figures.worldmap import unrolled, way
+from geoindex.places import place_names
+from geoindex.prediction import Prediction
+from geoindex.search.options import QueryOptions
+from geoindex.server.game.deck import picture_of
+from geoindex.server.game.rounds import Position, Round, card_of
+from geoindex.server.game.store import Game, GameStore
+from geoindex.server.page.score_card import render_card, render_round
+from geoindex.server.page.site import Site
+from geoindex.server.page.world_map import WorldMap
+
+
+class Table:
+    """A game on the page of one player; it is gone when the page is."""
+
+    def __init__(self, site: Site, games: GameStore, game: Game, panel: Element) -> None:
+        self._site, self._games, self._game, self._panel = site, games, game, panel
+        self._map = next(iter(ElementFilter(kind=WorldMap)))
+        self._map.on("pick", self._picked)
+        self._typed = {"lat": "", "lon": ""}
+        self._inputs: dict[str, Element] = {}
+        self._complaint: ui.html | None = None
+
+    def show_photo(self) -> None:
+        """Show the photo whose turn it is, or the card after the last."""
+        if self._game.finished:
+            self._show_card()
+            return
+        number = len(self._game.rounds) + 1
+        self._map.run_method("clear")
+        self._map.run_method("home")
+        self._map.props("picking")
+        self._typed = {"lat": "", "lon": ""}
+        self._panel.clear()
+        with self._panel:
+            ui.html(self._progress(number), sanitize=False)
+            ui.html(_photo(self._game, number), sanitize=False)
+            _form(self)
+            self._complaint = ui.html("", sanitize=False, tag="p").classes("failure").props("role=alert")
+
+    def _progress(self, number: int) -> str:
+        length = len(self._game.deck)
+        bar = f'<progress value="{number - 1}" max="{length}" aria-label="Photos played"></progress>'
+        return f'<p class="round"><b>Photo {number} of {length}</b><span>{escape(self._game.player)}</span></p>{bar}'
+
+    def typed(self, name: str, value: Any) -> None:
+        """Take what stands in a field of the form."""
+        self._typed[name] = str(value or "")
+        self._complain("")
+
+    def _picked(self, event: GenericEventArguments) -> None:
+        for name in ("lat", "lon"):
+            self._typed[name] = f"{float(event.args[name]):.4f}"
+            self._inputs[name].props["value"] = self._typed[name]
+        self._complain("")
+        self._map.run_method("choose", float(self._typed["lat"]), float(self._typed["lon"]))
+
+    async def guess(self) -> None:
+        """Let the click count: ask the index for the same photo, keep both, show both."""
+        try:
+            place = Position(*(float(self._typed[name].replace(",", ".")) for name in ("lat", "lon")))
+        except (ValueError, CoordinateError):
+            self._complain("Click on the map, or type latitude (-90 to 90) and longitude (-180 to 180).")
+            return
+        number = len(self._game.rounds) + 1
+        try:
+            played = await self._played(number, place)
+            self._game = await asyncio.to_thread(self._games.record, self._game.id, played)
+        except ConfigError:  # it was played in another window
+            self._game = await asyncio.to_thread(self._games.game, self._game.id)
+            self.show_photo()
+        except GeoindexError as error:
+            self._complain(str(error))
+        else:
+            await self._show_round(played)
+
+    async def _played(self, number: int, guess: Position) -> Round:
+        photo = self._game.deck.photos[number - 1]
+        picture = await asyncio.to_thread(picture_of, self._game.deck.pictures(), photo)
+        answer = await self._answer(picture or b"")
+        truth = Position(photo.lat, photo.lon)
+        return Round(number, photo.id, truth, guess, Position(answer.lat, answer.lon), answer.generation)
+
+    async def _answer(self, picture: bytes) -> Prediction:
+        engine = self._site.engine
+        with engine.admit():
+            return await engine.predict([picture], QueryOptions(evidence=0))
+
+    async def _show_round(self, played: Round) -> None:
+        spots = (played.truth, played.guess, played.answer)
+        places = await asyncio.to_thread(place_names, [s.lat for s in spots], [s.lon for s in spots])
+        self._map.props(remove="picking")
+        self._map.run_method("show", round_layers(played))
+        self._panel.clear()
+        with self._panel:
+            ui.html(self._progress(played.number + 1 - self._game.finished), sanitize=False)
+            ui.html(_photo(self._game, played.number), sanitize=False)
+            ui.html(render_round(played, (places[0], places[1], places[2])), sanitize=False)
+            text = "See the card" if self._game.finished else "Next photo"
+            _button(text, self.show_photo, "next").props("autofocus")
+
+    def _show_card(self) -> None:
+        self._map.props(remove="picking")
+        self._map.run_method("show", {"marks": [_mark("truth", r.truth, "") for r in self._game.rounds]})
+        self._map.run_method("home")
+        self._panel.clear()
+        with self._panel:
+            ui.html(render_card(card_of(self._game.rounds), self._game.player), sanitize=False)
+            ui.html('<a class="button" href="/play">Play again</a>', sanitize=False)
+
+    def _complain(self, text: str) -> None:
+        if self._complaint is not None:
+            self._complaint.set_content(escape(text))
+
+    def add_input(self, name: str, label: str, limit: int) -> None:
+        """Put a field of the form where the page is being made."""
+        with ui.element("label"):
+            ui.html(label, sanitize=False, tag="span")
+            hint = f'name={name} type=text inputmode=decimal autocomplete=off placeholder="-{limit} to {limit}"'
+            field = ui.element("input").props(hint)
+            field.on("input", lambda event: self.typed(name, event.args), js_handler="(e) => emit(e.target.value)")
+            field.on("keydown.enter", self.guess)
+            self._inputs[name] = field
+
+
+def round_layers(played: Round) -> dict[str, Any]:
+    """Return what the map draws of a round, as plain JSON types."""
+    truth = played.truth
+    spots = {"truth": (truth, "truth"), "answer": (played.answer, "geoindex"), "guess": (played.guess, "you")}
+    lines = {
+        kind: unrolled(way(spots[kind][0].lat, spots[kind][0].lon, truth.lat, truth.lon, 64))
+        for kind in ("guess", "answer")
+    }
+    lats = [lat for line in lines.values() for lat in line[:, 0].tolist()]
+    lons = [truth.lon + lon - line[-1, 1] for line in lines.values() for lon in line[:, 1].tolist()]
+    return {
+        "marks": [_mark(kind, place, text) for kind, (place, text) in spots.items()],
+        "lines": [{"kind": kind, "line": line.tolist()} for kind, line in lines.items()],
+        "view": [[min(lats) - 3.0, min(lons) - 3.0], [max(lats) + 3.0, max(lons) + 3.0]],
+    }
+
+
+def _mark(kind: str, place: Position, text: str) -> dict[str, Any]:
+    return {"kind": kind, "lat": place.lat, "lon": place.lon, "text": text}
+
+
+def _photo(game: Game, number: int) -> str:
+    return f'<img class="picture" src="/play/{game.id}/{number}.jpg" alt="Photo {number}: where was it taken?">'
+
+
+def _form(table: Table) -> None:
+    with ui.element("div").classes("row"):
+        table.add_input("lat", "Latitude", 90)
+        table.add_input("lon", "Longitude", 180)
+    _button("Guess here", table.guess, "guess")
+
+
+def _button(text: str, act: Any, name: str) -> Element:
+    """Put the main button where the page is being made; it counts once."""
+    return (
+        ui.html(text, sanitize=False, tag="button")
+        .classes("plain main")
+        .props(f"type=button data-act={name}")
+        .on("click", act)
+    )
