@@ -12,6 +12,7 @@ from geoindex.geocells.clusters import Clusters
 from geoindex.geocells.fitting import read_partition
 from geoindex.geocells.partition import Partition, VoronoiPartition
 from geoindex.store.generations import Generation, IndexFolder
+from geoindex.store.manifest import Manifest
 
 LEVELS_NAME = "levels.npz"
 """File of the coarser clusters' sites; only where the recipe asks for more than one level."""
@@ -63,18 +64,26 @@ def stored_sites(index: IndexFolder, generation: Generation) -> tuple[Partition,
 
 
 def _partition(index: IndexFolder, generation: Generation) -> Partition:
-    geocells = generation.manifest.geocells
-    if "partition" in geocells:
-        try:
-            return read_partition(geocells["partition"])
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError, GeoindexError) as error:
-            raise IndexDamagedError(
-                f"The manifest of '{generation.folder}' has no cells that can be meant; "
-                f"run 'geoindex repair {index.root}'."
-            ) from error
     columns = ["cell", "site_lat", "site_lon"]
     cells = index.tables.read("cells", generation.manifest.tables["cells"], columns)
-    return VoronoiPartition(cells["site_lat"].to_numpy(), cells["site_lon"].to_numpy(), geocells["method"])
+    return partition_of(generation.manifest, cells["site_lat"].to_numpy(), cells["site_lon"].to_numpy())
+
+
+def partition_of(manifest: Manifest, site_lat: NDArray[np.float64], site_lon: NDArray[np.float64]) -> Partition:
+    """Return the cells of a generation, from its manifest and the sites of its cells in degrees, each (C,).
+
+    Raises:
+        IndexDamagedError: if the manifest is not what was written.
+    """
+    geocells = manifest.geocells
+    if "partition" not in geocells:
+        return VoronoiPartition(site_lat, site_lon, geocells["method"])
+    try:
+        return read_partition(geocells["partition"])
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, GeoindexError) as error:
+        raise IndexDamagedError(
+            f"The manifest of generation {manifest.generation} has no cells that can be meant; run 'geoindex repair'."
+        ) from error
 
 
 def _outer(generation: Generation) -> Clusters | None:

@@ -121,13 +121,21 @@ def parse_region(given: Any) -> Region:
     if isinstance(given, PathLike) or (isinstance(given, str) and given.lower().endswith((".geojson", ".json"))):
         return _area(_read(Path(given)))
     if isinstance(given, str):
-        return _from_text(given.strip())
+        return region_of_text(given)
     if isinstance(given, Sequence) and len(given) == 4:
         return Box(*map(_number, given))
     raise ConfigError(f"within={given!r} is no region; give {WAYS}.")
 
 
-def _from_text(text: str) -> Region:
+def region_of_text(text: str) -> Region:
+    """Return the region that a text spells out: a box, a country, cells, or GeoJSON; it is never taken for a file.
+
+    Raises:
+        ConfigError: if none is meant.
+    """
+    text = text.strip()
+    if text.startswith("{"):
+        return _area(_shape(text))
     if match := re.fullmatch(r"cells:\s*(\d+(?:\s*,\s*\d+)*)", text):
         return Cells(tuple(int(cell) for cell in match[1].split(",")))
     parts = text.split(",")
@@ -155,6 +163,16 @@ def _country(text: str) -> str:
         if name.casefold() == text.casefold():
             return name
     raise ConfigError(f"within={text!r} is no region; give {WAYS}.")
+
+
+def _shape(text: str) -> Mapping[str, Any]:
+    try:
+        shape = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"within is no GeoJSON ({error}); give {WAYS}.") from error
+    if not isinstance(shape, Mapping):
+        raise ConfigError(f"within is no GeoJSON; give {WAYS}.")
+    return shape
 
 
 def _read(path: Path) -> Mapping[str, Any]:

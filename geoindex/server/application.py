@@ -1,4 +1,4 @@
-"""The application: routes and guards around one engine."""
+"""The application: guards and routes around one engine."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -7,12 +7,17 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from fastapi import FastAPI
 
 from geoindex.index import GeoIndex
+from geoindex.server.cells import CellMap
 from geoindex.server.engine import Engine
+from geoindex.server.guards import add_guards
 from geoindex.server.page.settings import PageSettings
+from geoindex.server.pictures import Pictures
 from geoindex.server.problems import add_problems
-from geoindex.server.routes import queries
+from geoindex.server.routes import batches, embeddings, gallery, health, queries
 from geoindex.server.settings import ServerSettings
 from geoindex.version import VERSION
+
+ROUTES = (queries, batches, embeddings, gallery, health)
 
 
 def create_app(settings: ServerSettings, index: GeoIndex, page: PageSettings | None = None) -> FastAPI:
@@ -32,11 +37,13 @@ def create_app(settings: ServerSettings, index: GeoIndex, page: PageSettings | N
         redoc_url=None,
         lifespan=_closing(engine),
     )
-    app.state.engine = engine
-    app.include_router(queries.router)
+    app.state.engine, app.state.cells, app.state.pictures = engine, CellMap(engine), Pictures(index)
+    for routes in ROUTES:
+        app.include_router(routes.router)
     add_problems(app)
+    add_guards(app, settings, engine.metrics)
     if page is not None:
-        from geoindex.server.page.mounting import mount_page
+        from geoindex.server.page.mounting import mount_page  # NiceGUI is loaded for a page alone
 
         mount_page(app, engine, page)
     return app

@@ -9,7 +9,8 @@ from typing import TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from geoindex.errors import DeadlineError, OverloadedError, UnavailableError
+from geoindex.encoder.projection import check_units
+from geoindex.errors import DeadlineError, RequestError, UnavailableError
 from geoindex.images import ImageLimits
 from geoindex.index import GeoIndex
 from geoindex.lookahead import available_cores
@@ -17,6 +18,7 @@ from geoindex.prediction import Prediction
 from geoindex.progress import Stages
 from geoindex.querying import PreparedQuery, prepare_query
 from geoindex.search.options import QueryOptions
+from geoindex.server.admission import Admission
 from geoindex.server.metrics import Metrics
 from geoindex.server.policy import allowed_answer, allowed_options
 from geoindex.server.settings import ServerSettings
@@ -42,7 +44,9 @@ class Engine:
     def __init__(self, index: GeoIndex, settings: ServerSettings) -> None:
         self.index, self.settings, self.metrics = index, settings, Metrics()
         self._limits = ImageLimits(settings.max_image_bytes, settings.max_pixels)
-        self._admitted, self._closed = 0, False
+        self._requests = Admission(settings.max_waiting, "requests", self.metrics.requests_under_way)
+        self._batches = Admission(settings.max_batches, "batches", self.metrics.batches_under_way)
+        self._closed = False
         self._threads = ThreadPoolExecutor(available_cores(), "geoindex-prepare")
         self._worker = Worker(index.live, self.metrics)
 
@@ -65,22 +69,26 @@ class Engine:
             OverloadedError: if all are taken.
             UnavailableError: if the server is stopping.
         """
+        with self._place(self._requests):
+            yield
+
+    @contextmanager
+    def admit_batch(self) -> Iterator[None]:
+        """Hold a place for a batch; it asks for `BATCH_IMAGES` answers at a time, and needs no other place for them.
+
+        Raises:
+            OverloadedError: if all are taken.
+            UnavailableError: if the server is stopping.
+        """
+        with self._place(self._batches):
+            yield
+
+    @contextmanager
+    def _place(self, admission: Admission) -> Iterator[None]:
         if self._closed:
             raise UnavailableError("The server is stopping; ask again.", headers={"Retry-After": "5"})
-        if self._admitted >= self.settings.max_waiting:
-            raise OverloadedError(
-                f"{self._admitted} requests are under way, which is all that this server takes; ask again.",
-                headers={"Retry-After": "1"},
-            )
-        self._count(1)
-        try:
+        with admission.place():
             yield
-        finally:
-            self._count(-1)
-
-    def _count(self, change: int) -> None:
-        self._admitted += change
-        self.metrics.admitted.set(self._admitted)
 
     async def predict(self, images: Sequence[bytes], options: QueryOptions) -> Prediction:
         """Say where photos of one place were taken; call it inside `admit`.
@@ -114,26 +122,33 @@ class Engine:
         """Answer a query that is an embedding already, a unit vector (dim,); call it inside `admit`.
 
         Raises:
-            ModelMismatchError: if it has another length than the index's.
+            RequestError: if it has another length than the index's, or an option is not allowed.
             ConfigError: if it is no unit vector, or an option cannot be meant.
-            RequestError: if an option is not allowed.
             DeadlineError: if it takes too long.
         """
         allowed = allowed_options(options, self.settings)
-        return self._told(await self._by_deadline(self._in_thread(self._search, embedding, allowed)), options)
+        return self._told(await self._by_deadline(self.in_thread(self._search, embedding, allowed)), options)
 
     def _search(self, embedding: NDArray[np.float32], options: QueryOptions) -> Prediction:
         snapshot = self.index.live.get()
+        dim = snapshot.manifest.dim
+        if embedding.shape != (dim,):
+            raise RequestError(f"The embedding has {embedding.size} numbers; this index needs {dim}.", status=422)
+        check_units(embedding[None])
         return snapshot.answer(embedding[None], options, Stages())[0]
 
     async def _ask(self, images: Sequence[bytes], options: QueryOptions | None) -> Answer:
-        query = await self._in_thread(self._prepare, images)
+        query = await self.in_thread(self._prepare, images)
         return await asyncio.wrap_future(self._worker.submit(Job(query, options)))
 
     def _prepare(self, images: Sequence[bytes]) -> PreparedQuery:
-        return prepare_query(images, self.index.live.get(), self._limits)
+        snapshot = self.index.live.get()
+        if not snapshot.manifest.encoder["spec"]:
+            raise RequestError("This index was built from embeddings; send an embedding.", status=422)
+        return prepare_query(images, snapshot, self._limits)
 
-    async def _in_thread(self, work: Callable[..., T], *given: object) -> T:
+    async def in_thread(self, work: Callable[..., T], *given: object) -> T:
+        """Do other work beside the event loop, in the threads that decode photos."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *given)
 
     async def _by_deadline(self, work: Awaitable[T]) -> T:

@@ -13,7 +13,8 @@ class Metrics:
         requests: requests by method, route and status.
         latency_s: from the first byte of a request to the last of its answer, by route.
         batch_images: photos of a forward pass.
-        admitted: requests that are read, decoded or answered.
+        requests_under_way: those that are read, decoded or answered.
+        batches_under_way: the same of batches.
         steps_ms: time of each step of an answer.
         generation: number of the generation that answered last.
     """
@@ -28,7 +29,8 @@ class Metrics:
         self.batch_images = Histogram(
             "geoindex_batch_images", "Photos of a forward pass.", registry=all_, buckets=BATCHES
         )
-        self.admitted = Gauge("geoindex_admitted_requests", "Requests under way.", registry=all_)
+        self.requests_under_way = Gauge("geoindex_requests_under_way", "Requests under way.", registry=all_)
+        self.batches_under_way = Gauge("geoindex_batches_under_way", "Batches under way.", registry=all_)
         self.steps_ms = Counter("geoindex_step_milliseconds", "Time of the steps of answers.", ["step"], registry=all_)
         self.generation = Gauge("geoindex_generation", "The generation that answered last.", registry=all_)
 

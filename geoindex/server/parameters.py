@@ -1,11 +1,11 @@
 """The options of a query as parameters of an address."""
 
-from typing import Annotated, Literal, cast
+from typing import Literal, cast
 
-from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from geoindex.search.options import QueryKeywords, QueryOptions, query_options
+from geoindex.search.region import region_of_text
 
 MAX_TOP_K, MAX_EVIDENCE, MAX_CELLS, MAX_WITHIN = 100, 50, 100_000, 8000
 
@@ -31,12 +31,12 @@ class QueryParameters(BaseModel):
     max_precision_km: float | None = Field(None, gt=0, le=20_000, description="Round every point to this.")
 
     def options(self) -> QueryOptions:
-        """Return them as the library takes them.
+        """Return them as the library takes them; a region never names a file of the server.
 
         Raises:
             ConfigError: if one cannot be meant.
         """
-        return query_options(cast("QueryKeywords", self.model_dump()))
-
-
-Options = Annotated[QueryParameters, Query()]
+        keywords = cast("QueryKeywords", self.model_dump())
+        if self.within is not None:
+            keywords["within"] = region_of_text(self.within)
+        return query_options(keywords)

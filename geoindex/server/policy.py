@@ -1,9 +1,10 @@
 """What a server with `max_precision_km` tells: nothing finer, however it is asked."""
 
 from dataclasses import replace
+from pathlib import PurePath
 
 from geoindex.errors import RequestError
-from geoindex.prediction import Prediction
+from geoindex.prediction import Evidence, Prediction
 from geoindex.search.answer import blur
 from geoindex.search.options import QueryOptions
 from geoindex.server.settings import ServerSettings
@@ -30,10 +31,16 @@ def allowed_answer(prediction: Prediction, options: QueryOptions, settings: Serv
 
     Rounding what was rounded tells nothing new, while tiles of several widths around one point would overlap in less.
     """
+    prediction = replace(prediction, evidence=tuple(map(_without_folder, prediction.evidence)))
     wanted_km, precision_km = options.max_precision_km, settings.max_precision_km
     if wanted_km is None or precision_km is None or wanted_km <= precision_km:
         return prediction
     return blur(prediction, wanted_km)
+
+
+def _without_folder(evidence: Evidence) -> Evidence:
+    """Withhold a path that would name folders of the server."""
+    return replace(evidence, image="") if PurePath(evidence.image).is_absolute() else evidence
 
 
 def check_unrounded(settings: ServerSettings, what: str) -> None:

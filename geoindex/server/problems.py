@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from geoindex.errors import ConfigError, GeoindexError, ServerError, UnreadableImageError
@@ -40,6 +41,8 @@ def described(error: Exception) -> tuple[int, str, str]:
         return UNPROCESSABLE, kind, str(error)
     if isinstance(error, HTTPException):
         return error.status_code, "RequestError", REASONS.get(error.status_code, str(error.detail))
+    if isinstance(error, ClientDisconnect):
+        return 400, "RequestError", "The connection ended before the body did."
     if isinstance(error, RequestValidationError):
         return UNPROCESSABLE, "ConfigError", _wrong(error.errors())
     status = 503 if isinstance(error, GeoindexError) else 500
@@ -70,5 +73,5 @@ def add_problems(app: FastAPI) -> None:
     async def answer(request: Request, error: Exception) -> Response:
         return refusal(error)
 
-    for kind in (GeoindexError, HTTPException, RequestValidationError):
+    for kind in (GeoindexError, HTTPException, RequestValidationError, ClientDisconnect):
         app.add_exception_handler(kind, answer)

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from geoindex.errors import RequestError
 from geoindex.prediction import Prediction
 
-JSON, GEOJSON = "application/json", "application/geo+json"
+JSON, GEOJSON, JSON_LINES = "application/json", "application/geo+json", "application/jsonl"
 
 
 def accepted_type(request: Request, offered: Sequence[str] = (JSON, GEOJSON)) -> str:

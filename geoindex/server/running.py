@@ -1,5 +1,6 @@
 """A server from its start to its end: it listens, answers, and stops when it is told to."""
 
+import logging
 import math
 import signal
 import socket
@@ -95,6 +96,8 @@ def _server(index: GeoIndex, settings: ServerSettings, page: PageSettings | None
 
     from geoindex.server.application import create_app
 
+    # their warnings spell out bytes of bodies
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
     config = uvicorn.Config(
         create_app(settings, index, page),
         log_config=None,

@@ -27,10 +27,13 @@ class ServerSettings:
         max_waiting: requests that are read, decoded or answered at a time; one more is refused with 429.
         max_image_bytes: most bytes of an image.
         max_pixels: most pixels of an image.
+        max_body_bytes: most bytes of a request.
         max_views: most images of one place.
         max_batch_images: most images of a batch.
+        max_batch_bytes: most bytes of a batch, which is never held whole.
         max_batches: batches at a time.
-        read_timeout_s: time for the body of a request to arrive; of a batch, for each image.
+        read_timeout_s: time for the body of a request to arrive, beside that of `min_bytes_per_s`.
+        min_bytes_per_s: slowest way for a body to arrive.
         deadline_s: time from there to the answer.
         shutdown_timeout_s: time that a stopping server gives to requests under way.
     """
@@ -45,15 +48,18 @@ class ServerSettings:
     max_waiting: int = 64
     max_image_bytes: int = 16 * 2**20
     max_pixels: int = 50_000_000
+    max_body_bytes: int = 32 * 2**20
     max_views: int = 8
     max_batch_images: int = 1000
+    max_batch_bytes: int = 4 * 2**30
     max_batches: int = 2
-    read_timeout_s: float = 20.0
+    read_timeout_s: float = 15.0
+    min_bytes_per_s: int = 32 * 2**10
     deadline_s: float = 30.0
     shutdown_timeout_s: float = 40.0
 
     def __post_init__(self) -> None:
-        for name in (f.name for f in fields(self) if f.name.startswith("max_") or f.name.endswith("_s")):
+        for name in (f.name for f in fields(self) if f.name.startswith(("max_", "min_")) or f.name.endswith("_s")):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ConfigError(f"{name} is {value}; it must be positive.")

@@ -12,23 +12,29 @@ Address = Callable[[Evidence], str | None]
 """Returns where the page finds the picture of a stored image; None if it has none."""
 
 
-def render_answer(prediction: Prediction, picture_of: Address) -> str:
-    """Return the answer.
+def render_summary(prediction: Prediction) -> str:
+    """Return where, and how sure."""
+    unsure = could_be_anywhere(prediction)
+    lines = [f"<li>{escape(_sentence(line))}</li>" for line in _lines(prediction)]
+    return (
+        f'<article class="answer{" unsure" * unsure}">'
+        f'<p class="verdict">{verdict(prediction)}</p><h2>{escape(prediction.place)}</h2>'
+        f'<p class="position">{escape(position_text(prediction.lat, prediction.lon))}</p>'
+        f'<ul class="facts">{"".join(lines)}</ul></article>'
+    )
+
+
+def render_details(prediction: Prediction, picture_of: Address) -> str:
+    """Return which else, why, and how fast.
 
     Args:
         prediction: the answer.
         picture_of: where pictures of stored images are.
     """
-    unsure = could_be_anywhere(prediction)
-    lines = [f"<li>{escape(_sentence(line))}</li>" for line in _lines(prediction)]
     return (
-        f'<article class="answer{" unsure" * unsure}">'
-        f'<p class="verdict">{verdict(prediction)}</p><h2 tabindex="-1">{escape(prediction.place)}</h2>'
-        f'<p class="position">{escape(position_text(prediction.lat, prediction.lon))}</p>'
-        f'<ul class="facts">{"".join(lines)}</ul>'
         f"{_candidates(prediction.candidates[:SHOWN_CANDIDATES])}{_evidence(prediction, picture_of)}"
         '<p class="actions"><button type="button" class="plain" data-download>Download GeoJSON</button></p>'
-        f"{_timings(prediction.timings_ms)}</article>"
+        f"{_timings(prediction.timings_ms)}"
     )
 
 

@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geoindex.assembly.sites import partition_of
 from geoindex.figures.card import circles_of, surroundings
 from geoindex.figures.vector_map import Circle
 from geoindex.figures.worldmap import circle_ring
-from geoindex.geocells.fitting import read_partition
 from geoindex.geocells.outlines import Regions
-from geoindex.geocells.partition import VoronoiPartition
 from geoindex.prediction import WITHHELD, Prediction
 from geoindex.presentation import could_be_anywhere
 from geoindex.snapshot import Snapshot
@@ -104,12 +103,8 @@ def index_layers(snapshot: Snapshot, regions: Regions) -> dict[str, Any]:
 
 def regions_of(snapshot: Snapshot) -> Regions:
     """Return the outlines of a generation's cells."""
-    geocells = snapshot.manifest.geocells
-    if "partition" in geocells:
-        return read_partition(geocells["partition"]).regions()
     cells = snapshot.searcher.sidecar.cells
-    lat, lon = (np.asarray(cells.numbers(name)) for name in ("site_lat", "site_lon"))
-    return VoronoiPartition(lat, lon, geocells["method"]).regions()
+    return partition_of(snapshot.manifest, cells.numbers("site_lat"), cells.numbers("site_lon")).regions()
 
 
 def _cell(share: CellShare, regions: Regions) -> dict[str, Any]:

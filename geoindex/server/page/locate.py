@@ -20,6 +20,7 @@ ASK = """
   <p class="state" role="status"></p><p class="failure" role="alert"></p>
 </section>
 <section id="answer" aria-live="polite" aria-label="Answer"></section>
+<section id="details" aria-label="Candidates and evidence"></section>
 """
 
 LAYERS = """

@@ -4,6 +4,7 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from geoindex.server.engine import Engine
+from geoindex.server.guards.token import TokenGuard
 from geoindex.server.page.policy import PagePolicy
 from geoindex.server.page.routes import page_router
 from geoindex.server.page.settings import PageSettings
@@ -53,7 +54,5 @@ def _add_sign_in(app: FastAPI, token: str | None) -> None:
     """Put the sign-in right before the guard that asks for the token."""
     if token is None:
         return
-    from geoindex.server.guards.token import TokenGuard
-
     guards = [guard.cls for guard in app.user_middleware]
     app.user_middleware.insert(guards.index(TokenGuard), Middleware(SignIn, token=token))

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from geoindex.errors import RequestError
 from geoindex.prediction import Evidence, Prediction
 from geoindex.search.options import QueryOptions
-from geoindex.server.page.answer import SHOWN_CANDIDATES, render_answer
+from geoindex.server.page.answer import SHOWN_CANDIDATES, render_details, render_summary
 from geoindex.server.page.layers import answer_layers, legend_of
 from geoindex.server.page.site import Site
 from geoindex.server.policy import check_unrounded
@@ -56,13 +56,6 @@ def page_router(site: Site) -> APIRouter:
         check_unrounded(site.engine.settings, "its cells")
         return await _compressed(request, site.index_layers, cache=FRESH)
 
-    @router.get("/stored")
-    async def stored(id: str) -> Response:
-        picture = await asyncio.to_thread(site.stored_picture, id) if site.engine.settings.thumbnails else None
-        if picture is None:
-            raise RequestError("There is no picture of this image.", status=404)
-        return Response(picture, media_type="image/jpeg", headers=DAY)
-
     @router.get("/assets/{name}")
     async def asset(name: str) -> Response:
         if name not in ASSETS:
@@ -81,7 +74,8 @@ def _told(site: Site, prediction: Prediction) -> dict[str, Any]:
     picture_of = _address if site.engine.settings.thumbnails else lambda evidence: None
     layers = answer_layers(prediction, regions, SHOWN_CANDIDATES)
     return {
-        "html": render_answer(prediction, picture_of),
+        "summary": render_summary(prediction),
+        "details": render_details(prediction, picture_of),
         "legend": legend_of(layers, prediction.radius90_km is not None),
         "layers": layers,
         "geojson": shown.to_geojson(),
@@ -89,7 +83,7 @@ def _told(site: Site, prediction: Prediction) -> dict[str, Any]:
 
 
 def _address(evidence: Evidence) -> str | None:
-    return f"page/stored?id={quote(evidence.id, safe='')}"
+    return f"v1/images/{quote(evidence.id)}/thumbnail"
 
 
 async def _compressed(request: Request, make: Any, *given: Any, cache: dict[str, str] = DAY) -> Response:

@@ -14,6 +14,7 @@ from geoindex.server.page.sign_in_page import render_sign_in
 
 COOKIE = "geoindex"
 SIGN_IN = "/sign-in"
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'"
 
 
 class SignIn:
@@ -46,14 +47,18 @@ class SignIn:
 
     async def _sign_in(self, request: Request) -> Response:
         if request.method != "POST":
-            return HTMLResponse(render_sign_in(wrong=False))
+            return _page(wrong=False, status=200)
         shown = await read_field(request, "token")
         if not hmac.compare_digest(shown.encode(), self._token.encode()):
-            return HTMLResponse(render_sign_in(wrong=True), 401)
+            return _page(wrong=True, status=401)
         answer = RedirectResponse("/", 303)
         secure = request.url.scheme == "https"
         answer.set_cookie(COOKIE, self._key, httponly=True, samesite="strict", secure=secure, path="/")
         return answer
+
+
+def _page(wrong: bool, status: int) -> Response:
+    return HTMLResponse(render_sign_in(wrong), status, {"Content-Security-Policy": POLICY})
 
 
 def _is_visit(scope: Scope) -> bool:

@@ -6,9 +6,7 @@ import json
 import threading
 from typing import Any
 
-from geoindex.evaluation.thumbnails import Thumbnails
 from geoindex.geocells.outlines import Regions
-from geoindex.recipe import Recipe
 from geoindex.server.engine import Engine
 from geoindex.server.game.deck import Deck, draw_deck
 from geoindex.server.game.store import GameStore
@@ -67,14 +65,6 @@ class Site:
         if name not in self._ground:
             self._ground[name] = _packed(world_geojson() if name == "world" else largest_places())
         return self._ground[name]
-
-    def stored_picture(self, id: str) -> bytes | None:
-        """Return a small JPEG of a stored image; None if there is none, or its photo cannot be read."""
-        snapshot = self.engine.index.snapshot
-        gallery = snapshot.searcher.sidecar.gallery
-        facts = gallery.facts(gallery.find([id]))
-        columns = Recipe(column=tuple(snapshot.manifest.recipe.get("column", ()))).columns
-        return Thumbnails.of(snapshot.manifest.source, columns).jpeg(facts[0]["image"]) if facts else None
 
     async def deck(self) -> Deck:
         """Return the photos of the game.

@@ -41,8 +41,7 @@ async function ask(files) {
     app.dataset.answeredMs = (performance.now() - started).toFixed(1);
   } catch (error) {
     if (turn !== asked) return;
-    ui("#answer").replaceChildren();
-    ui(".legend").replaceChildren();
+    for (const part of ["#answer", "#details", ".legend"]) ui(part).replaceChildren();
     window.geoindexMap?.clear();
     ui(".failure").textContent = error instanceof TypeError ? "The server cannot be reached." : error.message;
   } finally {
@@ -53,9 +52,10 @@ async function ask(files) {
   }
 }
 
-async function show({ html, legend, layers, geojson: features }) {
+async function show({ summary, details, legend, layers, geojson: features }) {
   geojson = features;
-  ui("#answer").innerHTML = html; // made by the server, which escapes every name
+  ui("#answer").innerHTML = summary; // made by the server, which escapes every name
+  ui("#details").innerHTML = details;
   ui(".legend").innerHTML = legend;
   (await map()).show(layers);
 }

@@ -114,11 +114,10 @@ export default {
     },
 
     drawCells(cells, turn) {
-      const most = Math.max(...cells.map(({ probability }) => probability), 1e-9);
       for (const { cell, probability, rings } of cells) {
         const told = `cell ${cell}: ${(100 * probability).toFixed(1)} %`;
         L.polygon(rings.map((ring) => [moved(ring, turn)]), {
-          className: "cell", pane: "cells", fillOpacity: 0.08 + 0.5 * probability / most,
+          className: "cell", pane: "cells", fillOpacity: 0.03 + 0.55 * Math.sqrt(probability),
         }).bindTooltip(told, { sticky: true, className: "told" }).addTo(this.shown);
       }
     },

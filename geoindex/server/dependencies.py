@@ -1,0 +1,31 @@
+"""What routes are given beside their request."""
+
+from typing import Annotated
+
+from fastapi import Depends, Query, Request
+
+from geoindex.server.cells import CellMap
+from geoindex.server.engine import Engine
+from geoindex.server.parameters import QueryParameters
+from geoindex.server.pictures import Pictures
+
+
+def _engine(request: Request) -> Engine:
+    engine: Engine = request.app.state.engine
+    return engine
+
+
+def _cells(request: Request) -> CellMap:
+    cells: CellMap = request.app.state.cells
+    return cells
+
+
+def _pictures(request: Request) -> Pictures:
+    pictures: Pictures = request.app.state.pictures
+    return pictures
+
+
+AskedEngine = Annotated[Engine, Depends(_engine)]
+AskedCells = Annotated[CellMap, Depends(_cells)]
+AskedPictures = Annotated[Pictures, Depends(_pictures)]
+Parameters = Annotated[QueryParameters, Query()]
