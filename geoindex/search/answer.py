@@ -111,7 +111,7 @@ def blur(prediction: Prediction, precision_km: float) -> Prediction:
         )
         for c, p, name in zip(prediction.candidates, points, names[1:], strict=True)
     )
-    evidence = (_blur_evidence(e, lat, lon, precision_km) for e in prediction.evidence)
+    evidence = tuple(e for each in prediction.evidence for e in _blur_evidence(each, lat, lon, precision_km))
     return replace(
         prediction,
         lat=lat,
@@ -120,7 +120,7 @@ def blur(prediction: Prediction, precision_km: float) -> Prediction:
         confidence=None,
         radius_km=max(prediction.radius_km, precision_km),
         candidates=candidates,
-        evidence=tuple(e for e in evidence if e.distance_km >= precision_km),
+        evidence=evidence,
         max_precision_km=precision_km,
         within_km=None,
         radius50_km=None,
@@ -128,8 +128,13 @@ def blur(prediction: Prediction, precision_km: float) -> Prediction:
     )
 
 
-def _blur_evidence(evidence: Evidence, lat: float, lon: float, precision_km: float) -> Evidence:
+def _blur_evidence(evidence: Evidence, lat: float, lon: float, precision_km: float) -> Iterator[Evidence]:
+    """Yield evidence as it is told; nothing of what is too close, before it is rounded or after.
+
+    The distance is that of the rounded point: three distances of the exact one would tell where it lies.
+    """
     exact_km = float(haversine_km(lat, lon, evidence.lat, evidence.lon))
     evidence_lat, evidence_lon = coarsen(evidence.lat, evidence.lon, precision_km)
     rounded_km = float(haversine_km(lat, lon, evidence_lat, evidence_lon))
-    return replace(evidence, lat=evidence_lat, lon=evidence_lon, distance_km=min(exact_km, rounded_km))
+    if min(exact_km, rounded_km) >= precision_km:
+        yield replace(evidence, lat=evidence_lat, lon=evidence_lon, distance_km=rounded_km)
