@@ -72,7 +72,7 @@ def draw_map(extent: Extent, marks: Sequence[Mark], circles: Iterable[Circle], l
     whole = east - west >= WHOLE_DEG
     squeeze = 1.0 if whole else max(math.cos(math.radians((south + north) / 2.0)), LEAST_SQUEEZE)
     ground = [f'<use href="#{land}" transform="translate({turn} 0)"/>' for turn in TURNS]
-    ground += [_circle(circle) for circle in circles]
+    ground += [_circle(circle, west, east) for circle in circles]
     unit = (east - west) * squeeze / 100.0
     copies = [(mark, mark.lon + turn) for mark in marks for turn in TURNS]
     edge = (east - west) / 20.0  # a mark may reach in from beyond
@@ -119,9 +119,10 @@ def _thinned(line: Floats) -> Floats:
     return np.array([*kept, line[-1]])
 
 
-def _circle(circle: Circle) -> str:
+def _circle(circle: Circle, west: float, east: float) -> str:
     ring = circle_ring(circle.lat, circle.lon, circle.radius_km)
-    data = "".join("M" + " ".join(f"{lon:.3f} {-lat:.3f}" for lat, lon in copy.tolist()) + "z" for copy in turns(ring))
+    inside = [copy for copy in turns(ring) if copy[:, 1].min() < east and copy[:, 1].max() > west]
+    data = "".join("M" + " ".join(f"{lon:.2f} {-lat:.2f}" for lat, lon in copy.tolist()) + "z" for copy in inside)
     return f'<path class="{circle.kind}" d="{data}"/>'
 
 

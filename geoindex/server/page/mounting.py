@@ -54,5 +54,5 @@ def _add_sign_in(app: FastAPI, token: str | None) -> None:
     """Put the sign-in right before the guard that asks for the token."""
     if token is None:
         return
-    guards = [guard.cls for guard in app.user_middleware]
+    guards: list[object] = [guard.cls for guard in app.user_middleware]
     app.user_middleware.insert(guards.index(TokenGuard), Middleware(SignIn, token=token))

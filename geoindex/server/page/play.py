@@ -75,7 +75,7 @@ def add_play_pages(site: Site, games: GameStore) -> None:
             game = await asyncio.to_thread(games.game, id)
         except ConfigError:
             return RedirectResponse("/play", 303)
-        label = "Map of the world: click where the photo was taken, or type coordinates beside it"
+        label = "Map of the world: click where the photo was taken, or move it with the arrow keys and press Enter"
         with framed(site, "play", script="play.js", label=label, picking=True):
             panel = ui.element("div").classes("stack")
         Table(site, games, game, panel).show_photo()

@@ -1,12 +1,15 @@
 """One player's table: the photo, the click, what came of it, and the next one."""
 
 import asyncio
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+import numpy as np
 from nicegui import ElementFilter, ui
 from nicegui.element import Element
 from nicegui.events import GenericEventArguments
+from numpy.typing import NDArray
 
 from geoindex.errors import ConfigError, CoordinateError, GeoindexError
 from geoindex.figures.worldmap import unrolled, way
@@ -16,9 +19,14 @@ from geoindex.search.options import QueryOptions
 from geoindex.server.game.deck import picture_of
 from geoindex.server.game.rounds import Position, Round, card_of
 from geoindex.server.game.store import Game, GameStore
-from geoindex.server.page.score_card import render_card, render_round
+from geoindex.server.page.score_card import render_card, render_round, render_rounds
 from geoindex.server.page.site import Site
 from geoindex.server.page.world_map import WorldMap
+
+ROOM_DEG = 3.0
+"""Degrees around what a view shows."""
+
+WAY_POINTS = 64
 
 
 class Table:
@@ -50,8 +58,8 @@ class Table:
             self._complaint = ui.html("", sanitize=False, tag="p").classes("failure").props("role=alert")
 
     def _progress(self, number: int) -> str:
-        length = len(self._game.deck)
-        bar = f'<progress value="{number - 1}" max="{length}" aria-label="Photos played"></progress>'
+        done, length = len(self._game.rounds), len(self._game.deck)
+        bar = f'<progress value="{done}" max="{length}" aria-label="Photos played"></progress>'
         return f'<p class="round"><b>Photo {number} of {length}</b><span>{escape(self._game.player)}</span></p>{bar}'
 
     def typed(self, name: str, value: Any) -> None:
@@ -104,7 +112,7 @@ class Table:
         self._map.run_method("show", round_layers(played))
         self._panel.clear()
         with self._panel:
-            ui.html(self._progress(played.number + 1 - self._game.finished), sanitize=False)
+            ui.html(self._progress(played.number), sanitize=False)
             ui.html(_photo(self._game, played.number), sanitize=False)
             ui.html(render_round(played, (places[0], places[1], places[2])), sanitize=False)
             text = "See the card" if self._game.finished else "Next photo"
@@ -112,11 +120,12 @@ class Table:
 
     def _show_card(self) -> None:
         self._map.props(remove="picking")
-        self._map.run_method("show", {"marks": [_mark("truth", r.truth, "") for r in self._game.rounds]})
+        self._map.run_method("show", card_layers(self._game.rounds))
         self._map.run_method("home")
         self._panel.clear()
         with self._panel:
             ui.html(render_card(card_of(self._game.rounds), self._game.player), sanitize=False)
+            ui.html(render_rounds(self._game.rounds), sanitize=False)
             ui.html('<a class="button" href="/play">Play again</a>', sanitize=False)
 
     def _complain(self, text: str) -> None:
@@ -136,19 +145,28 @@ class Table:
 
 def round_layers(played: Round) -> dict[str, Any]:
     """Return what the map draws of a round, as plain JSON types."""
-    truth = played.truth
-    spots = {"truth": (truth, "truth"), "answer": (played.answer, "geoindex"), "guess": (played.guess, "you")}
-    lines = {
-        kind: unrolled(way(spots[kind][0].lat, spots[kind][0].lon, truth.lat, truth.lon, 64))
-        for kind in ("guess", "answer")
-    }
-    lats = [lat for line in lines.values() for lat in line[:, 0].tolist()]
-    lons = [truth.lon + lon - line[-1, 1] for line in lines.values() for lon in line[:, 1].tolist()]
+    spots = {"truth": (played.truth, "truth"), "answer": (played.answer, "geoindex"), "guess": (played.guess, "you")}
+    lines = {kind: _way(spots[kind][0], played.truth) for kind in ("guess", "answer")}
+    lats, lons = np.concatenate(list(lines.values())).T
     return {
         "marks": [_mark(kind, place, text) for kind, (place, text) in spots.items()],
         "lines": [{"kind": kind, "line": line.tolist()} for kind, line in lines.items()],
-        "view": [[min(lats) - 3.0, min(lons) - 3.0], [max(lats) + 3.0, max(lons) + 3.0]],
+        "view": [[lats.min() - ROOM_DEG, lons.min() - ROOM_DEG], [lats.max() + ROOM_DEG, lons.max() + ROOM_DEG]],
     }
+
+
+def card_layers(rounds: Sequence[Round]) -> dict[str, Any]:
+    """Return what the map draws of a whole game: where photos were, and how far off the player was."""
+    ways = [_way(played.guess, played.truth).tolist() for played in rounds]
+    marks = [_mark(kind, getattr(played, kind), "") for played in rounds for kind in ("guess", "truth")]
+    return {"marks": marks, "lines": [{"kind": "guess", "line": line} for line in ways]}
+
+
+def _way(start: Position, truth: Position) -> NDArray[np.float64]:
+    """Return the shortest way, (K, 2) degrees (lat, lon), without a jump; it ends at the truth's own longitude."""
+    line = unrolled(way(start.lat, start.lon, truth.lat, truth.lon, WAY_POINTS))
+    line[:, 1] += truth.lon - line[-1, 1]
+    return line
 
 
 def _mark(kind: str, place: Position, text: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Rounds and cards of the game as HTML of the page. What comes from outside is escaped."""
 
+from collections.abc import Sequence
 from html import escape
 
 from geoindex.server.game.rounds import Card, Round
@@ -26,7 +27,7 @@ def render_round(played: Round, places: tuple[str, str, str]) -> str:
 def render_card(card: Card, player: str) -> str:
     """Return what a game comes to."""
     won = card.guess_km < card.answer_km
-    lead = f"{player}, you beat geoindex" if won else f"geoindex was better, {player}"
+    lead = f"{player}, you were nearer on average" if won else f"geoindex was nearer on average, {player}"
     rows = _row("you", "", card.guess_km, card.guess_score, won)
     rows += _row("geoindex", "", card.answer_km, card.answer_score, not won)
     nearer = f"You were nearer on {card.nearer} of {card.rounds} photos."
@@ -36,13 +37,27 @@ def render_card(card: Card, player: str) -> str:
     )
 
 
+def render_rounds(rounds: Sequence[Round]) -> str:
+    """Return the distances of every photo."""
+    rows = "".join(
+        f"<tr><th scope=row>{played.number}</th>{_far(played.guess_km, played.guess_km < played.answer_km)}"
+        f"{_far(played.answer_km, played.answer_km <= played.guess_km)}</tr>"
+        for played in rounds
+    )
+    return _table(("photo", "you", "geoindex"), rows)
+
+
+def _far(distance_km: float, best: bool) -> str:
+    return f"<td{' class=best' * best}>{distance_text(distance_km)}</td>"
+
+
 def _table(heads: tuple[str, ...], rows: str) -> str:
     cells = "".join(f"<th scope=col>{head}</th>" if head else "<td></td>" for head in heads)
     return f'<table class="score"><thead><tr>{cells}</tr></thead><tbody>{rows}</tbody></table>'
 
 
 def _row(who: str, place: str, distance_km: float, score: float, best: bool) -> str:
-    near = f"<br><small>near {place}</small>" if place else ""
+    near = f"<small>near {place}</small>" if place else ""
     mark = ' class="best"' if best else ""
     return f"<tr{mark}><th scope=row>{who}{near}</th><td>{distance_text(distance_km)}</td><td>{score:,.0f}</td></tr>"
 

@@ -11,7 +11,7 @@ const moved = (ring, turn) => ring.map(([lat, lon]) => [lat, lon + turn]);
 const quiet = () => window.matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 export default {
-  template: `<div role="application" :aria-label="label"></div>`,
+  template: `<div role="application" :aria-label="label" :class="{ picking }"></div>`,
   props: { resourcePath: String, label: String, tiles: String, credit: String, picking: Boolean },
 
   async mounted() {
@@ -34,6 +34,9 @@ export default {
     this.names = L.layerGroup().addTo(map);
     map.on("click", ({ latlng }) => this.pick(latlng));
     map.on("moveend", () => this.drawNames());
+    this.$el.addEventListener("keydown", ({ key, target }) => {
+      if (key === "Enter" && target === this.$el) this.pick(map.getCenter());
+    });
     this.observer = new ResizeObserver(() => map.invalidateSize());
     this.observer.observe(this.$el);
     await this.drawGround();
