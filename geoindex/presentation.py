@@ -137,7 +137,7 @@ def verdict(prediction: Prediction) -> str:
     if could_be_anywhere(prediction):
         return "It could be anywhere"
     if prediction.confidence is None:
-        return "How sure this answer is was not measured"
+        return "Its certainty was not measured"
     return next(words for least, words in VERDICTS if prediction.confidence >= least)
 
 

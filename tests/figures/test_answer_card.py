@@ -76,7 +76,7 @@ def test_cards_of_one_page_do_not_share_their_land():
     ("changes", "words"),
     [
         ({"locatability": 0.01}, "It could be anywhere"),
-        ({"confidence": None, "within_km": None}, "was not measured"),
+        ({"confidence": None, "within_km": None}, "certainty was not measured"),
         ({"confidence": 0.8}, "Almost certainly"),
         ({"confidence": 0.79}, "More likely right"),
         ({"confidence": 0.2}, "educated guess"),

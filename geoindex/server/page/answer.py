@@ -20,7 +20,7 @@ def render_summary(prediction: Prediction) -> str:
         f'<article class="answer{" unsure" * unsure}">'
         f'<p class="verdict">{verdict(prediction)}</p><h2>{escape(prediction.place)}</h2>'
         f'<p class="position">{escape(position_text(prediction.lat, prediction.lon))}</p>'
-        f'<ul class="facts">{"".join(lines)}</ul></article>'
+        f'{_chances(prediction.within_km)}<ul class="facts">{"".join(lines)}</ul></article>'
     )
 
 
@@ -47,9 +47,21 @@ def _sentence(line: str) -> str:
     return f"{line[0].upper()}{line[1:]}."
 
 
+def _chances(within_km: Mapping[str, float] | None) -> str:
+    """Return how likely the truth is within each radius."""
+    tiles = "".join(
+        f"<div><dt>within {r} km</dt><dd>{chance:.0%}</dd></div>" for r, chance in (within_km or {}).items()
+    )
+    return f'<dl class="within" aria-label="Chance that the answer is right">{tiles}</dl>' if tiles else ""
+
+
 def _lines(prediction: Prediction) -> Iterator[str]:
-    yield from (line.removeprefix("it could be anywhere: ") for line in certainty_lines(prediction))
-    yield spread_text(prediction)
+    """Yield what is to be said of the answer, beside its chances."""
+    for line in certainty_lines(prediction):
+        if not line.startswith("right within"):
+            yield line.removeprefix("it could be anywhere: ")
+    if prediction.radius90_km is None:
+        yield spread_text(prediction)
     if prediction.between_candidates:
         yield "no single place is likely enough: the answer lies between the candidates"
     if prediction.max_precision_km is not None:
@@ -87,7 +99,7 @@ def _evidence(prediction: Prediction, picture_of: Address) -> str:
 def _stored(evidence: Evidence, address: str | None) -> str:
     picture = ""
     if address is not None:
-        picture = f'<img src="{escape(address)}" alt="" loading="lazy">'
+        picture = f'<img src="{escape(address)}" alt="">'
     told = f"{_km(evidence.distance_km)} off, likeness {evidence.similarity:.2f}"
     label = f"Show the stored photo {evidence.id} on the map, {told}"
     return (

@@ -52,15 +52,15 @@ class Table:
         self._typed = {"lat": "", "lon": ""}
         self._panel.clear()
         with self._panel:
-            ui.html(self._progress(number), sanitize=False)
-            ui.html(_photo(self._game, number), sanitize=False)
+            self._show_top(number)
             _form(self)
             self._complaint = ui.html("", sanitize=False, tag="p").classes("failure").props("role=alert")
 
-    def _progress(self, number: int) -> str:
+    def _show_top(self, number: int) -> None:
         done, length = len(self._game.rounds), len(self._game.deck)
+        told = f'<p class="round"><b>Photo {number} of {length}</b><span>{escape(self._game.player)}</span></p>'
         bar = f'<progress value="{done}" max="{length}" aria-label="Photos played"></progress>'
-        return f'<p class="round"><b>Photo {number} of {length}</b><span>{escape(self._game.player)}</span></p>{bar}'
+        ui.html(told + bar + _photo(self._game, number), sanitize=False).classes("top")
 
     def typed(self, name: str, value: Any) -> None:
         """Take what stands in a field of the form."""
@@ -112,8 +112,7 @@ class Table:
         self._map.run_method("show", round_layers(played))
         self._panel.clear()
         with self._panel:
-            ui.html(self._progress(played.number), sanitize=False)
-            ui.html(_photo(self._game, played.number), sanitize=False)
+            self._show_top(played.number)
             ui.html(render_round(played, (places[0], places[1], places[2])), sanitize=False)
             text = "See the card" if self._game.finished else "Next photo"
             _button(text, self.show_photo, "next").props("autofocus")

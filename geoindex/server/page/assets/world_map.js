@@ -4,6 +4,7 @@ import { loadResource } from "../../static/utils/resources.js";
 const TURNS = [-360, 0, 360];
 const HOME = [[-52, -150], [74, 170]];
 const FIRST_NAMED_ZOOM = 3; // names are shown from here on
+const MANY_CELLS = 3000; // more are drawn once, not again beyond the antimeridian
 const NAME_ROOM = [96, 30]; // pixels that a name needs to itself
 
 /** Positions of a ring, moved by full turns of the Earth. */
@@ -11,7 +12,7 @@ const moved = (ring, turn) => ring.map(([lat, lon]) => [lat, lon + turn]);
 const quiet = () => window.matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 export default {
-  template: `<div role="application" :aria-label="label" :class="{ picking }"></div>`,
+  template: `<div role="application" :aria-label="label" :data-picking="picking || null"></div>`,
   props: { resourcePath: String, label: String, tiles: String, credit: String, picking: Boolean },
 
   async mounted() {
@@ -35,8 +36,11 @@ export default {
     map.on("click", ({ latlng }) => this.pick(latlng));
     map.on("moveend", () => this.drawNames());
     this.$el.addEventListener("keydown", ({ key, target }) => {
-      if (key === "Enter" && target === this.$el) this.pick(map.getCenter());
+      if (target !== this.$el) return;
+      if (key.startsWith("Arrow")) this.$el.dataset.aiming = "yes";
+      if (key === "Enter") this.pick(map.getCenter());
     });
+    this.$el.addEventListener("pointerdown", () => delete this.$el.dataset.aiming);
     this.observer = new ResizeObserver(() => map.invalidateSize());
     this.observer.observe(this.$el);
     await this.drawGround();
@@ -120,7 +124,7 @@ export default {
       for (const { cell, probability, rings } of cells) {
         const told = `cell ${cell}: ${(100 * probability).toFixed(1)} %`;
         L.polygon(rings.map((ring) => [moved(ring, turn)]), {
-          className: "cell", pane: "cells", fillOpacity: 0.03 + 0.55 * Math.sqrt(probability),
+          className: "cell", pane: "cells", fillOpacity: 0.03 + 0.35 * Math.sqrt(probability),
         }).bindTooltip(told, { sticky: true, className: "told" }).addTo(this.shown);
       }
     },
@@ -167,11 +171,13 @@ export default {
     drawDensity(cells, colour, renderer) {
       const density = cells.map(({ images, area_km2 }) => Math.log10(1 + (1e6 * images) / Math.max(area_km2, 1)));
       const most = Math.max(...density, 1e-9);
+      const turns = cells.length > MANY_CELLS ? [0] : TURNS;
       cells.forEach(({ cell, images, area_km2, rings }, row) => {
         const told = `cell ${cell}: ${images.toLocaleString("en")} images on ${area_km2.toLocaleString("en")} km²`;
-        L.polygon(rings.map((ring) => [ring]), {
-          renderer, color: colour, weight: 0.6, opacity: 0.7, fillColor: colour, fillOpacity: 0.65 * density[row] / most,
-        }).bindTooltip(told, { sticky: true, className: "told" }).addTo(this.ofIndex);
+        for (const turn of turns)
+          L.polygon(rings.map((ring) => [moved(ring, turn)]), {
+            renderer, color: colour, weight: 0.6, opacity: 0.6, fillColor: colour, fillOpacity: 0.6 * density[row] / most,
+          }).bindTooltip(told, { sticky: true, className: "told" }).addTo(this.ofIndex);
       });
     },
 
