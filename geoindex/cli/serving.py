@@ -60,7 +60,8 @@ def serve(
     settings = ServerSettings(
         host=host, port=port, token=read_token(token_file) if token_file else None, allowed_hosts=allow_host,
         cors_origins=cors_origin, max_precision_km=max_precision_km, thumbnails=thumbnails, max_waiting=max_waiting,
-        max_image_bytes=int(max_image_mb * 1e6), max_pixels=int(max_megapixels * 1e6),
+        max_image_bytes=int(1e6 * max_image_mb), max_body_bytes=int(2e6 * max_image_mb),
+        max_pixels=int(1e6 * max_megapixels),
     )  # fmt: skip
     shown = PageSettings(tiles=tiles, tiles_credit=tiles_credit, games=games, game_photos=game_photos) if page else None
     serve_index(

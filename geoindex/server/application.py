@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
+from fastapi.security import HTTPBearer
 
 from geoindex.index import GeoIndex
 from geoindex.server.cells import CellMap
@@ -13,11 +15,11 @@ from geoindex.server.guards import add_guards
 from geoindex.server.page.settings import PageSettings
 from geoindex.server.pictures import Pictures
 from geoindex.server.problems import add_problems
-from geoindex.server.routes import batches, embeddings, gallery, health, queries
+from geoindex.server.routes import batches, embeddings, gallery, health, metrics, queries
 from geoindex.server.settings import ServerSettings
 from geoindex.version import VERSION
 
-ROUTES = (queries, batches, embeddings, gallery, health)
+ROUTES = (queries, batches, embeddings, gallery, metrics)
 
 
 def create_app(settings: ServerSettings, index: GeoIndex, page: PageSettings | None = None) -> FastAPI:
@@ -39,7 +41,8 @@ def create_app(settings: ServerSettings, index: GeoIndex, page: PageSettings | N
     )
     app.state.engine, app.state.cells, app.state.pictures = engine, CellMap(engine), Pictures(index)
     for routes in ROUTES:
-        app.include_router(routes.router)
+        app.include_router(routes.router, dependencies=_documented_token(settings))
+    app.include_router(health.router)
     add_problems(app)
     add_guards(app, settings, engine.metrics)
     if page is not None:
@@ -47,6 +50,11 @@ def create_app(settings: ServerSettings, index: GeoIndex, page: PageSettings | N
 
         mount_page(app, engine, page)
     return app
+
+
+def _documented_token(settings: ServerSettings) -> list[Any]:
+    """Return what says in the OpenAPI document that a token is needed; a guard looks at it."""
+    return [Depends(HTTPBearer(auto_error=False))] if settings.token else []
 
 
 def _closing(engine: Engine) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:

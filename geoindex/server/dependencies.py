@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import Depends, Query, Request
 
+from geoindex.search.options import QueryOptions
 from geoindex.server.cells import CellMap
 from geoindex.server.engine import Engine
 from geoindex.server.parameters import QueryParameters
@@ -26,6 +27,13 @@ def _pictures(request: Request) -> Pictures:
 
 
 AskedEngine = Annotated[Engine, Depends(_engine)]
+
+
+async def _options(parameters: Annotated[QueryParameters, Query()], engine: AskedEngine) -> QueryOptions:
+    """Return the options of a query; regions take their time, so they are read beside the event loop."""
+    return parameters.options() if parameters.within is None else await engine.in_thread(parameters.options)
+
+
 AskedCells = Annotated[CellMap, Depends(_cells)]
 AskedPictures = Annotated[Pictures, Depends(_pictures)]
-Parameters = Annotated[QueryParameters, Query()]
+AskedOptions = Annotated[QueryOptions, Depends(_options)]

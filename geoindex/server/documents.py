@@ -9,12 +9,7 @@ from geoindex.server.representations import GEOJSON, JSON, JSON_LINES
 Content = dict[str, Any]
 Responses = dict[int | str, dict[str, Any]]
 
-BINARY = {"type": "string", "format": "binary"}
-FORM = {
-    "type": "object",
-    "required": ["image"],
-    "properties": {"image": {"type": "array", "items": BINARY, "minItems": 1}},
-}
+BINARY = {"type": "string", "format": "binary", "minLength": 1}
 GIVEN = {
     "type": "object", "required": ["embedding"], "additionalProperties": False,
     "properties": {"embedding": {"type": "array", "items": {"type": "number"}, "minItems": 1, "maxItems": 8192}},
@@ -96,13 +91,21 @@ PICTURE = _ok("A small picture.", {"image/jpeg": {"schema": BINARY}})
 COUNTS = _ok("Counts.", {"text/plain": {"schema": {"type": "string"}}})
 STATE = _ok("It is.", _json({"type": "object"}, {"status": "ok"}))
 
+
+def _form(**bounds: int) -> Content:
+    images = {"type": "array", "items": BINARY, "minItems": 1, **bounds}
+    form = {"type": "object", "required": ["image"], "additionalProperties": False, "properties": {"image": images}}
+    return {"multipart/form-data": {"schema": form}}
+
+
+def _body(content: Content) -> Content:
+    return {"requestBody": {"required": True, "content": content}}
+
+
 PHOTO = {"image/jpeg": {"schema": BINARY}, "application/octet-stream": {"schema": BINARY}}
-PARTS = {"multipart/form-data": {"schema": FORM}}
-IMAGE = {"requestBody": {"required": True, "content": PHOTO | PARTS}}
-IMAGES = {"requestBody": {"required": True, "content": PHOTO | PARTS}}
-IMAGE_OR_EMBEDDING = {
-    "requestBody": {"required": True, "content": PHOTO | PARTS | _json(GIVEN, {"embedding": [0.6, 0.8]})}
-}
+IMAGE = _body(PHOTO | _form(maxItems=1))
+IMAGES = _body(PHOTO | _form())
+IMAGE_OR_EMBEDDING = _body(PHOTO | _form() | _json(GIVEN, {"embedding": [0.6, 0.8]}))
 
 REASONS = {
     400: "The body cannot be read.", 401: "The token is missing or wrong.", 403: "The server may not tell this.",

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar, cast
 
@@ -16,7 +16,7 @@ from geoindex.index import GeoIndex
 from geoindex.lookahead import available_cores
 from geoindex.prediction import Prediction
 from geoindex.progress import Stages
-from geoindex.querying import PreparedQuery, prepare_query
+from geoindex.querying import prepare_query
 from geoindex.search.options import QueryOptions
 from geoindex.server.admission import Admission
 from geoindex.server.metrics import Metrics
@@ -138,14 +138,14 @@ class Engine:
         return snapshot.answer(embedding[None], options, Stages())[0]
 
     async def _ask(self, images: Sequence[bytes], options: QueryOptions | None) -> Answer:
-        query = await self.in_thread(self._prepare, images)
-        return await asyncio.wrap_future(self._worker.submit(Job(query, options)))
+        return await asyncio.wrap_future(await self.in_thread(self._submit, images, options))
 
-    def _prepare(self, images: Sequence[bytes]) -> PreparedQuery:
+    def _submit(self, images: Sequence[bytes], options: QueryOptions | None) -> "Future[Answer]":
+        """Decode photos and queue them, in one go: when these threads have ended, all is with the worker."""
         snapshot = self.index.live.get()
         if not snapshot.manifest.encoder["spec"]:
             raise RequestError("This index was built from embeddings; send an embedding.", status=422)
-        return prepare_query(images, snapshot, self._limits)
+        return self._worker.submit(Job(prepare_query(images, snapshot, self._limits), options))
 
     async def in_thread(self, work: Callable[..., T], *given: object) -> T:
         """Do other work beside the event loop, in the threads that decode photos."""

@@ -28,7 +28,7 @@ class QueryParameters(BaseModel):
     )
     rule: Literal["nearest", "posterior", "distance", "score"] | None = Field(None, description="Rule of estimation.")
     evidence: int = Field(5, ge=0, le=MAX_EVIDENCE, description="Stored images to name.")
-    max_precision_km: float | None = Field(None, gt=0, le=20_000, description="Round every point to this.")
+    max_precision_km: float | None = Field(None, ge=0.001, le=20_000, description="Round every point to this.")
 
     def options(self) -> QueryOptions:
         """Return them as the library takes them; a region never names a file of the server.

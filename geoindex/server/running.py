@@ -20,6 +20,9 @@ BACKLOG = 2048
 MAX_MESSAGE = 2**20
 """Bytes of a message of a web socket."""
 
+CHATTY = ("uvicorn.error", "python_multipart")
+"""Loggers that warn of whatever a stranger sends."""
+
 
 def serve(
     index: str | PathLike[str] | None,
@@ -95,11 +98,13 @@ def _server(index: GeoIndex, settings: ServerSettings, page: PageSettings | None
     import uvicorn
 
     from geoindex.server.application import create_app
+    from geoindex.server.connections import HeadBoundProtocol
 
-    # their warnings spell out bytes of bodies
-    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(logging.ERROR)
     config = uvicorn.Config(
         create_app(settings, index, page),
+        http=HeadBoundProtocol,
         log_config=None,
         access_log=False,  # addresses tell what was asked
         server_header=False,

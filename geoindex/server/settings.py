@@ -71,6 +71,8 @@ class ServerSettings:
             raise ConfigError(
                 f"The token must have {MIN_TOKEN} ASCII characters or more; make one with 'openssl rand -hex 32'."
             )
+        if self.max_body_bytes < self.max_image_bytes:
+            raise ConfigError(f"max_body_bytes is {self.max_body_bytes}; an image may have {self.max_image_bytes}.")
         if self.thumbnails and self.max_precision_km is not None:
             raise ConfigError("A server with max_precision_km shows no stored photos; leave out thumbnails.")
 

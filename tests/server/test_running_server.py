@@ -1,6 +1,7 @@
 """A server in a process of its own: it starts, bears what comes, moves on, and ends."""
 
 import json
+import random
 import shutil
 import signal
 import socket
@@ -9,9 +10,11 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from processes import connect, head, read_answer, serve
 from requesting import jpeg
 from tiles import PHOTOS
@@ -21,9 +24,10 @@ import geoindex
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture
-def served(built, tmp_path):
-    with serve(built.path, tmp_path / "log") as served:
+@pytest.fixture(scope="module")
+def served(built, tmp_path_factory):
+    """A server that bears all that is tried."""
+    with serve(built.path, tmp_path_factory.mktemp("served") / "log") as served:
         yield served
 
 
@@ -74,10 +78,11 @@ class TestStarting:
 @pytest.mark.slow
 class TestEnding:
     @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
-    def test_it_ends_when_it_is_told_to(self, served, jpegs, sent, code):
-        assert ask(served, jpegs[0])[0] == 200
-        assert served.end(sent) == code
-        assert "Traceback" not in served.log
+    def test_it_ends_when_it_is_told_to(self, built, tmp_path, jpegs, sent, code):
+        with serve(built.path, tmp_path / "log") as served:
+            assert ask(served, jpegs[0])[0] == 200
+            assert served.end(sent) == code
+            assert "Traceback" not in served.log
 
     def test_no_request_that_was_accepted_is_lost(self, built, tmp_path):
         """A server says 100 Continue when it reads a request; each that got it must get its answer."""
@@ -114,45 +119,42 @@ class TestEnding:
 
 @pytest.mark.slow
 class TestBearing:
-    def test_a_thousand_ways_of_being_no_photo_leave_nothing_behind(self, built, tmp_path, jpegs):
-        with serve(built.path, tmp_path / "log") as served, ThreadPoolExecutor(8) as pool:
+    def test_ten_thousand_ways_of_being_no_photo_leave_nothing_behind(self, served, jpegs):
+        with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda seed: self.send_bad(served, seed, 100), range(20)))
             memory_mib, descriptors = served.memory_mib(), len(served.descriptors())
-            statuses = [
-                each for part in pool.map(lambda seed: self.send_bad(served, seed, 250), range(40)) for each in part
-            ]
-            assert len(statuses) == 10_000
-            assert set(statuses) <= {0, 400, 413, 415, 422, 429}
-            assert ask(served, jpegs[0])[0] == 200
-            time.sleep(0.5)
-            assert served.memory_mib() < memory_mib + 30
-            assert len(served.descriptors()) <= descriptors + 8
-            assert "Traceback" not in served.log
+            statuses = list(chain.from_iterable(pool.map(lambda seed: self.send_bad(served, seed, 250), range(40))))
+        assert len(statuses) == 10_000
+        assert set(statuses) <= {0, 400, 413, 415, 422, 429}
+        assert ask(served, jpegs[0])[0] == 200
+        time.sleep(0.5)
+        assert served.memory_mib() < memory_mib + 30
+        assert len(served.descriptors()) <= descriptors + 8
+        assert "Traceback" not in served.log
 
     def send_bad(self, served, seed, count):
-        """Send bodies that are damaged in ways drawn by chance, over connections that break at times."""
-        import random
-
+        """Send bodies that are no photos, over a connection each; return the statuses of the answers."""
         rng, photo, statuses = random.Random(seed), jpeg(PHOTOS[seed % 8]), []
         for number in range(count):
-            body = bytearray(photo)
-            for _ in range(rng.randint(1, 30)):
-                body[rng.randrange(2, len(body))] = rng.randrange(256)
-            kind, way = "image/jpeg", number % 5
-            if way == 1:
-                body = body[: rng.randrange(len(body))]
-            elif way == 2:
-                kind, body = "multipart/form-data; boundary=x", b"--x\r\n" + rng.randbytes(rng.randrange(300))
-            elif way == 3:
-                kind = rng.choice(["text/html", "", "multipart/form-data", "application/json"])
-            size = len(body) + (rng.randint(1, 500) if way == 4 else 0)
-            body[:2] = b"no" if way in (0, 1, 4) else body[:2]
+            kind, body, missing = self.bad_body(rng, photo, number % 5)
             with connect(served) as connection, connection.makefile("rb") as file:
-                connection.sendall(head(size, kind) + body)
-                if way == 4:
+                connection.sendall(head(len(body) + missing, kind) + body)
+                if missing:
                     connection.shutdown(socket.SHUT_WR)
                 statuses.append(read_answer(file)[0])
         return statuses
+
+    def bad_body(self, rng, photo, way):
+        """Return the type of a body, the body, and how many bytes of it never come."""
+        if way == 0:
+            return "image/jpeg", rng.randbytes(rng.randrange(1, 5000)), 0
+        if way == 1:
+            return "image/png", b"no" + photo[2:], 0
+        if way == 2:
+            return "multipart/form-data; boundary=x", b"--x\r\n" + rng.randbytes(rng.randrange(300)), 0
+        if way == 3:
+            return rng.choice(["text/html", "multipart/form-data", "application/json"]), photo, 0
+        return "image/jpeg", photo[: rng.randrange(1, len(photo))], rng.randint(1, 500)
 
     def test_a_slow_upload_is_cut_off(self, served):
         with connect(served) as connection, connection.makefile("rb") as file:
@@ -174,7 +176,7 @@ class TestBearing:
             pass
 
     def test_no_photo_is_written_anywhere(self, served):
-        photo = jpeg(PHOTOS[0].effect_noise((1800, 1800), 90))
+        photo = jpeg(Image.effect_noise((1800, 1800), 90))
         form = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n' + photo + b"\r\n--x--\r\n"
         before, count = served.written_bytes(), 20
         for _ in range(count):
@@ -183,11 +185,37 @@ class TestBearing:
         assert served.written_bytes() - before < len(photo)
         assert not [name for name in served.descriptors() if "(deleted)" in name]
 
+    def test_what_is_no_http_is_refused_like_everything_else(self, served):
+        with connect(served) as connection, connection.makefile("rb") as file:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: " + b"x" * 200_000)
+            status, body = read_answer(file)
+        assert (status, json.loads(body)["error"]["type"]) == (400, "RequestError")
+
+    def test_a_head_that_never_ends_is_cut_off(self, served):
+        with connect(served) as silent, connect(served) as dripping:
+            dripping.sendall(b"GET /healthz HTTP/1.1\r\n")
+            started = time.monotonic()
+            assert silent.recv(10) == dripping.recv(10) == b""
+            assert 10 < time.monotonic() - started < 25
+
     def test_silent_connections_do_not_keep_others_out(self, served, jpegs):
         silent = [connect(served) for _ in range(300)]
         assert ask(served, jpegs[0])[0] == 200
         for connection in silent:
             connection.close()
+
+
+@pytest.mark.slow
+def test_the_document_says_what_the_server_does(built, tmp_path):
+    """Requests that follow the OpenAPI document, and such that do not, get the answers that it lists."""
+    with serve(built.path, tmp_path / "log", "--thumbnails") as served:
+        command = [
+            Path(sys.executable).parent / "schemathesis", "--config-file", Path(__file__).parent / "schemathesis.toml",
+            "run", f"{served.url}/openapi.json", "--max-examples", "60", "--seed", "1",
+        ]  # fmt: skip
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
+        assert "Traceback" not in served.log
 
 
 @pytest.mark.slow

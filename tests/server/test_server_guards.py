@@ -292,3 +292,10 @@ class TestSlowness:
         status, _ = asyncio.run(asgi(client.app, leave()))
         assert status == 400
         assert not caplog.records
+
+
+def test_the_document_says_whether_a_token_is_needed(client, guarded):
+    open_, closed = client.get("/openapi.json").json(), guarded.get("/openapi.json", auth=("x", TOKEN)).json()
+    assert "securitySchemes" not in open_["components"]
+    assert closed["paths"]["/v1/query"]["post"]["security"]
+    assert "security" not in closed["paths"]["/healthz"]["get"]

@@ -14,7 +14,7 @@ from geoindex.errors import RequestError
 from geoindex.querying import BATCH_IMAGES
 from geoindex.search.options import QueryOptions
 from geoindex.server.addresses import BATCH
-from geoindex.server.dependencies import AskedEngine, Parameters
+from geoindex.server.dependencies import AskedEngine, AskedOptions
 from geoindex.server.documents import IMAGES, LINES, OF_BODIES, refusals
 from geoindex.server.engine import Engine
 from geoindex.server.problems import error_body
@@ -28,14 +28,13 @@ Answers: TypeAlias = "asyncio.Queue[asyncio.Task[str] | Exception | None]"
 
 
 @router.post(BATCH, responses=LINES | refusals(403, *OF_BODIES), openapi_extra=IMAGES)
-async def query_batch(request: Request, parameters: Parameters, engine: AskedEngine) -> Response:
+async def query_batch(request: Request, options: AskedOptions, engine: AskedEngine) -> Response:
     """Say where each of many photos was taken, one JSON object a line, in order.
 
     Each line has the name of the photo as `input`, and a prediction, or the `error` that stands in its place. If the
     body itself turns out to be wrong when answers have begun, that is the last line.
     """
     accepted_type(request, (JSON_LINES,))
-    options = await engine.in_thread(parameters.options)
     lines = _lines(request, engine, options)
     return _BesideBody(_resumed(await anext(lines), lines), media_type=JSON_LINES)
 

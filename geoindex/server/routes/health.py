@@ -1,12 +1,11 @@
-"""Is it up, does it answer, what has it done?"""
+"""Is it up, and does it answer?"""
 
 from fastapi import APIRouter
-from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import Response
 
 from geoindex.errors import UnavailableError
 from geoindex.server.dependencies import AskedEngine
-from geoindex.server.documents import COUNTS, STATE, refusals
+from geoindex.server.documents import STATE, refusals
 from geoindex.server.representations import json_response
 
 router = APIRouter(tags=["health"])
@@ -24,9 +23,3 @@ async def readyz(engine: AskedEngine) -> Response:
     if not engine.ready:
         raise UnavailableError("The server is stopping.")
     return json_response({"status": "ok", "generation": engine.index.snapshot.manifest.generation})
-
-
-@router.get("/metrics", responses=COUNTS | refusals())
-async def metrics(engine: AskedEngine) -> Response:
-    """Return counts and times, for Prometheus."""
-    return Response(engine.metrics.text(), media_type=CONTENT_TYPE_LATEST)

@@ -5,7 +5,7 @@ from starlette.responses import Response
 
 from geoindex.prediction import Prediction
 from geoindex.search.options import QueryOptions
-from geoindex.server.dependencies import AskedEngine, Parameters
+from geoindex.server.dependencies import AskedEngine, AskedOptions
 from geoindex.server.documents import ANSWER, IMAGE_OR_EMBEDDING, OF_BODIES, refusals
 from geoindex.server.embeddings import is_json, read_embedding
 from geoindex.server.engine import Engine
@@ -20,7 +20,7 @@ router = APIRouter(prefix="/v1", tags=["queries"])
     responses=ANSWER | refusals(403, *OF_BODIES),
     openapi_extra=IMAGE_OR_EMBEDDING,
 )
-async def query(request: Request, parameters: Parameters, engine: AskedEngine) -> Response:
+async def query(request: Request, options: AskedOptions, engine: AskedEngine) -> Response:
     """Say where a photo was taken.
 
     Several photos of one form are views of one place and get one answer. GPS in their EXIF is never used. An embedding
@@ -28,7 +28,6 @@ async def query(request: Request, parameters: Parameters, engine: AskedEngine) -
     """
     kind = accepted_type(request)
     with engine.admit():
-        options = await engine.in_thread(parameters.options)
         return prediction_response(await _predict(request, engine, options), kind)
 
 
