@@ -28,6 +28,7 @@ def when_full(site: Site) -> Response | None:
     """Return what is answered when too many pages are open, the one that is being made among them."""
     if len(Client.instances) <= site.settings.max_clients:
         return None
+    ui.context.client.delete()
     return HTMLResponse(FULL, 503, {"Retry-After": "60"})
 
 

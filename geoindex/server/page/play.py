@@ -19,10 +19,10 @@ START = """
   <p class="lead">You against geoindex</p>
   <p>{count} photos that the index never saw. Click where each was taken; then you see where it was, how far
   off you are, and how far off geoindex is. Results are kept on this server under the name that you give.</p>
-  <form method="post" action="play">
+  <form method="post" action="/play">
     <label>Your name <input type="text" name="player" maxlength="{longest}" required autocomplete="nickname"></label>
     <p class="actions"><button class="plain main">Start</button>
-    <a class="button" data-resume hidden href="play">Go on with your last game</a></p>
+    <a class="button" data-resume hidden href="/play">Go on with your last game</a></p>
   </form>
 </div>
 """
@@ -36,7 +36,7 @@ def play_router(site: Site, games: GameStore) -> APIRouter:
     async def start(request: Request) -> Response:
         player = await read_field(request, "player")
         game = await asyncio.to_thread(games.start, player, await site.deck())
-        return RedirectResponse(f"play/{game.id}", 303)
+        return RedirectResponse(f"/play/{game.id}", 303)
 
     @router.get("/{id}/{number}.jpg")
     async def photo(id: str, number: int) -> Response:

@@ -1,32 +1,24 @@
 """One player's table: the photo, the click, what came of it, and the next one."""
 
 import asyncio
-from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-import numpy as np
 from nicegui import ElementFilter, ui
 from nicegui.element import Element
 from nicegui.events import GenericEventArguments
-from numpy.typing import NDArray
 
 from geoindex.errors import ConfigError, CoordinateError, GeoindexError
-from geoindex.figures.worldmap import unrolled, way
 from geoindex.places import place_names
 from geoindex.prediction import Prediction
 from geoindex.search.options import QueryOptions
 from geoindex.server.game.deck import picture_of
 from geoindex.server.game.rounds import Position, Round, card_of
 from geoindex.server.game.store import Game, GameStore
+from geoindex.server.page.round_layers import card_layers, round_layers
 from geoindex.server.page.score_card import render_card, render_round, render_rounds
 from geoindex.server.page.site import Site
 from geoindex.server.page.world_map import WorldMap
-
-ROOM_DEG = 3.0
-"""Degrees around what a view shows."""
-
-WAY_POINTS = 64
 
 
 class Table:
@@ -55,6 +47,8 @@ class Table:
             self._show_top(number)
             _form(self)
             self._complaint = ui.html("", sanitize=False, tag="p").classes("failure").props("role=alert")
+        if self._game.rounds:
+            self._focus(".leaflet-container")
 
     def _show_top(self, number: int) -> None:
         done, length = len(self._game.rounds), len(self._game.deck)
@@ -81,15 +75,16 @@ class Table:
         except (ValueError, CoordinateError):
             self._complain("Click on the map, or type latitude (-90 to 90) and longitude (-180 to 180).")
             return
-        number = len(self._game.rounds) + 1
         try:
-            played = await self._played(number, place)
+            played = await self._played(len(self._game.rounds) + 1, place)
+        except GeoindexError as error:
+            self._complain(str(error))
+            return
+        try:
             self._game = await asyncio.to_thread(self._games.record, self._game.id, played)
         except ConfigError:  # it was played in another window
             self._game = await asyncio.to_thread(self._games.game, self._game.id)
             self.show_photo()
-        except GeoindexError as error:
-            self._complain(str(error))
         else:
             await self._show_round(played)
 
@@ -115,7 +110,8 @@ class Table:
             self._show_top(played.number)
             ui.html(render_round(played, (places[0], places[1], places[2])), sanitize=False)
             text = "See the card" if self._game.finished else "Next photo"
-            _button(text, self.show_photo, "next").props("autofocus")
+            _button(text, self.show_photo, "next")
+        self._focus("[data-act=next]")
 
     def _show_card(self) -> None:
         self._map.props(remove="picking")
@@ -126,6 +122,10 @@ class Table:
             ui.html(render_card(card_of(self._game.rounds), self._game.player), sanitize=False)
             ui.html(render_rounds(self._game.rounds), sanitize=False)
             ui.html('<a class="button" href="/play">Play again</a>', sanitize=False)
+
+    def _focus(self, selector: str) -> None:
+        """Let keys go on where the player goes on."""
+        self._panel.client.run_javascript(f"document.querySelector('{selector}')?.focus({{preventScroll: true}})")
 
     def _complain(self, text: str) -> None:
         if self._complaint is not None:
@@ -140,36 +140,6 @@ class Table:
             field.on("input", lambda event: self.typed(name, event.args), js_handler="(e) => emit(e.target.value)")
             field.on("keydown.enter", self.guess)
             self._inputs[name] = field
-
-
-def round_layers(played: Round) -> dict[str, Any]:
-    """Return what the map draws of a round, as plain JSON types."""
-    spots = {"truth": (played.truth, "truth"), "answer": (played.answer, "geoindex"), "guess": (played.guess, "you")}
-    lines = {kind: _way(spots[kind][0], played.truth) for kind in ("guess", "answer")}
-    lats, lons = np.concatenate(list(lines.values())).T
-    return {
-        "marks": [_mark(kind, place, text) for kind, (place, text) in spots.items()],
-        "lines": [{"kind": kind, "line": line.tolist()} for kind, line in lines.items()],
-        "view": [[lats.min() - ROOM_DEG, lons.min() - ROOM_DEG], [lats.max() + ROOM_DEG, lons.max() + ROOM_DEG]],
-    }
-
-
-def card_layers(rounds: Sequence[Round]) -> dict[str, Any]:
-    """Return what the map draws of a whole game: where photos were, and how far off the player was."""
-    ways = [_way(played.guess, played.truth).tolist() for played in rounds]
-    marks = [_mark(kind, getattr(played, kind), "") for played in rounds for kind in ("guess", "truth")]
-    return {"marks": marks, "lines": [{"kind": "guess", "line": line} for line in ways]}
-
-
-def _way(start: Position, truth: Position) -> NDArray[np.float64]:
-    """Return the shortest way, (K, 2) degrees (lat, lon), without a jump; it ends at the truth's own longitude."""
-    line = unrolled(way(start.lat, start.lon, truth.lat, truth.lon, WAY_POINTS))
-    line[:, 1] += truth.lon - line[-1, 1]
-    return line
-
-
-def _mark(kind: str, place: Position, text: str) -> dict[str, Any]:
-    return {"kind": kind, "lat": place.lat, "lon": place.lon, "text": text}
 
 
 def _photo(game: Game, number: int) -> str:

@@ -83,7 +83,7 @@ def _told(site: Site, prediction: Prediction) -> dict[str, Any]:
 
 
 def _address(evidence: Evidence) -> str | None:
-    return f"v1/images/{quote(evidence.id)}/thumbnail"
+    return f"/v1/images/{quote(evidence.id)}/thumbnail"
 
 
 async def _compressed(request: Request, make: Any, *given: Any, cache: dict[str, str] = DAY) -> Response:

@@ -226,7 +226,7 @@ def test_a_game_is_played_to_its_end(server, window, run, name):
     page.keep(f"start-{name}")
     start_game(page, server, player)
     for number, way in enumerate(("click", "typed", "keys"), start=1):
-        assert f"Photo {number} of {ROUNDS}" in page.text(".round")
+        page.until(f"document.querySelector('.round')?.textContent.includes('Photo {number} of {ROUNDS}')")
         guess(page, way)
         page.find("[data-act=guess]").click()
         page.until("document.querySelector('[data-act=next]')")

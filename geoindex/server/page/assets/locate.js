@@ -1,7 +1,6 @@
 /* Photos go to the server as a form that it reads in memory; the answer comes back as HTML and layers of the map. */
 
 const ui = (selector) => document.querySelector(selector);
-const prefix = () => window.path_prefix ?? "";
 let addresses = [];
 let geojson = null;
 let indexLayers = null;
@@ -33,7 +32,7 @@ async function ask(files) {
   const form = new FormData();
   files.forEach((file) => form.append("image", file));
   try {
-    const response = await fetch(`${prefix()}/page/answer`, { method: "POST", body: form });
+    const response = await fetch("/page/answer", { method: "POST", body: form });
     const body = await response.json();
     if (turn !== asked) return;
     if (!response.ok) throw new Error(body.error?.message ?? "The server did not answer.");
@@ -70,7 +69,7 @@ function download() {
 async function showIndex(kind) {
   try {
     if (kind !== "none" && !indexLayers) {
-      const response = await fetch(`${prefix()}/page/index.json`);
+      const response = await fetch("/page/index.json");
       const body = await response.json();
       if (!response.ok) throw new Error(body.error.message);
       indexLayers = body;

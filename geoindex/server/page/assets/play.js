@@ -9,7 +9,7 @@ document.addEventListener("geoindex-map", () => {
   const link = document.querySelector("[data-resume]");
   const kept = localStorage.getItem(KEY);
   if (link && kept && !place) {
-    link.href = `${window.path_prefix ?? ""}/play/${kept}`;
+    link.href = `/play/${kept}`;
     link.hidden = false;
   }
   app.dataset.ready = "yes";

@@ -62,7 +62,7 @@ export default {
         return;
       }
       const [world, places] = await Promise.all(
-        ["world.geojson", "places.json"].map(async (name) => (await fetch(`${window.path_prefix}/page/${name}`)).json()),
+        ["world.geojson", "places.json"].map(async (name) => (await fetch(`/page/${name}`)).json()),
       );
       for (const turn of TURNS)
         L.geoJSON(world, {
