@@ -1,4 +1,4 @@
-"""What routes are given beside their request."""
+"""What routes are given beside their request; all of it without a thread, which costs more than the rest."""
 
 from typing import Annotated
 
@@ -11,17 +11,17 @@ from geoindex.server.parameters import QueryParameters
 from geoindex.server.pictures import Pictures
 
 
-def _engine(request: Request) -> Engine:
+async def _engine(request: Request) -> Engine:
     engine: Engine = request.app.state.engine
     return engine
 
 
-def _cells(request: Request) -> CellMap:
+async def _cells(request: Request) -> CellMap:
     cells: CellMap = request.app.state.cells
     return cells
 
 
-def _pictures(request: Request) -> Pictures:
+async def _pictures(request: Request) -> Pictures:
     pictures: Pictures = request.app.state.pictures
     return pictures
 

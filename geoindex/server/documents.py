@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from geoindex.prediction import SCHEMA_VERSION, Prediction
+from geoindex.server.embeddings import MAX_DIM
 from geoindex.server.representations import GEOJSON, JSON, JSON_LINES
 
 Content = dict[str, Any]
@@ -12,7 +13,7 @@ Responses = dict[int | str, dict[str, Any]]
 BINARY = {"type": "string", "format": "binary", "minLength": 1}
 GIVEN = {
     "type": "object", "required": ["embedding"], "additionalProperties": False,
-    "properties": {"embedding": {"type": "array", "items": {"type": "number"}, "minItems": 1, "maxItems": 8192}},
+    "properties": {"embedding": {"type": "array", "items": {"type": "number"}, "minItems": 1, "maxItems": MAX_DIM}},
 }  # fmt: skip
 
 
@@ -115,7 +116,6 @@ REASONS = {
     429: "Too many requests; try again after Retry-After seconds.", 503: "The server cannot answer now.",
     504: "No answer in time.",
 }  # fmt: skip
-
 
 OF_BODIES = (400, 406, 408, 413, 415, 422, 429, 503, 504)
 """Refusals of addresses that take photos."""

@@ -1,4 +1,8 @@
-"""What a server with `max_precision_km` tells: nothing finer, however it is asked."""
+"""What a server with `max_precision_km` tells: nothing finer, whatever options ask for.
+
+Rounding hides where in a tile an answer lies. It is no secret from someone who sends a photo in a great many slightly
+different versions and watches where answers cross from one tile to the next.
+"""
 
 from dataclasses import replace
 from pathlib import PurePath

@@ -20,7 +20,8 @@ class ServerSettings:
         host: where it listens; any but a loopback address needs a token.
         port: where it listens; 0: any that is free.
         token: what every request must show; None: nothing.
-        allowed_hosts: further names that a server without token may be called by, such as that of a reverse proxy.
+        allowed_hosts: further names that it may be called by, such as that of a reverse proxy. With a token it may be
+            called by any, but web sockets open for pages of these alone.
         cors_origins: web pages of other origins that may ask, such as https://maps.example.org.
         max_precision_km: every answer is rounded at least to this, and cells, clusters and stored photos are withheld.
         thumbnails: whether small pictures of stored photos are shown, read from the source of the index.
@@ -34,7 +35,7 @@ class ServerSettings:
         max_batches: batches at a time.
         read_timeout_s: time for the body of a request to arrive, beside that of `min_bytes_per_s`.
         min_bytes_per_s: slowest way for a body to arrive.
-        deadline_s: time from there to the answer.
+        deadline_s: time from the end of the body to the answer.
         shutdown_timeout_s: time that a stopping server gives to requests under way.
     """
 

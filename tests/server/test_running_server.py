@@ -250,5 +250,5 @@ def test_the_load_of_many_clients_is_borne(tmp_path):
     found = json.loads(figures.read_text())["64 clients"]
     memory = found["memory of the server after each turn, MiB"]
     assert set(found["statuses"]) <= {"200", "429"}
-    assert found["most %"] > 85
+    assert found["most %"] >= 90
     assert memory[-1] < 1.1 * memory[0]

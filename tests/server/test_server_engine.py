@@ -173,7 +173,7 @@ def test_what_was_admitted_is_answered_and_nothing_after(index, jpegs, held):
         return await asyncio.gather(*asked)
 
     assert len(asyncio.run(ask())) == 5
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("geoindex-worker")]
+    assert not engine._worker._thread.is_alive()
 
 
 def test_the_next_request_after_a_flip_is_answered_by_the_new_generation(index_folder, serving, jpegs):
