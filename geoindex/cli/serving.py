@@ -65,6 +65,6 @@ def serve(
     )  # fmt: skip
     shown = PageSettings(tiles=tiles, tiles_credit=tiles_credit, games=games, game_photos=game_photos) if page else None
     serve_index(
-        index, settings, shown, device=device, backend=backend, started=lambda at: complain(f"answering at {at}")
+        index, settings, page=shown, device=device, backend=backend, started=lambda at: complain(f"answering at {at}")
     )
     return 0

@@ -27,8 +27,8 @@ CHATTY = ("uvicorn.error", "python_multipart")
 def serve(
     index: str | PathLike[str] | None,
     settings: ServerSettings,
-    page: PageSettings | None = None,
     *,
+    page: PageSettings | None = None,
     device: str = "auto",
     backend: str = "auto",
     started: Callable[[str], None] = lambda address: None,

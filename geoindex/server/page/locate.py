@@ -1,9 +1,8 @@
 """The page that answers photos."""
 
-import asyncio
 from html import escape
 
-from nicegui import background_tasks, ui
+from nicegui import ui
 from starlette.responses import Response
 
 from geoindex.server.page.frame import framed, when_full
@@ -40,8 +39,6 @@ def add_locate_page(site: Site) -> None:
     async def locate() -> Response | None:
         if refused := when_full(site):
             return refused
-        if site.shows_cells:  # the first answer need not wait for them
-            background_tasks.create(asyncio.to_thread(site.regions, site.engine.index.snapshot))
         with framed(site, "locate", script="locate.js", label="Map of the answer; arrows move it, plus and minus zoom"):
             ui.html(ASK, sanitize=False)
             ui.html(LAYERS.format(facts=_facts(site)) if site.shows_cells else "", sanitize=False)

@@ -37,6 +37,7 @@ def mount_page(app: FastAPI, engine: Engine, settings: PageSettings) -> None:
     from geoindex.server.page.play import add_play_pages, play_router
 
     site = Site(engine, settings)
+    site.warm_up()
     app.include_router(page_router(site))
     add_locate_page(site)
     if site.games is not None:

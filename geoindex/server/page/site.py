@@ -14,6 +14,7 @@ from geoindex.server.page.ground import largest_places, world_geojson
 from geoindex.server.page.layers import index_layers, regions_of
 from geoindex.server.page.settings import PageSettings
 from geoindex.snapshot import Snapshot
+from geoindex.store.generations import IndexFolder
 
 
 class Site:
@@ -43,6 +44,16 @@ class Site:
     def shows_cells(self) -> bool:
         """Whether cells may be shown: a server that rounds its answers withholds them."""
         return self.engine.settings.max_precision_km is None
+
+    def warm_up(self) -> None:
+        """Do before the first visit what it would wait for."""
+        manifest = self.engine.index.manifest
+        if self.shows_cells:
+            self.regions(self.engine.index.snapshot)
+        for name in ("world", "places"):
+            self.ground(name)
+        if self.engine.settings.thumbnails or self.games:  # they read tables, and Lance takes seconds to load
+            IndexFolder(self.engine.index.path).tables.columns("images", manifest.tables["images"])
 
     def regions(self, snapshot: Snapshot) -> Regions:
         """Return the outlines of a generation's cells, worked out once."""
