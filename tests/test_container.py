@@ -1,5 +1,6 @@
 import importlib.util
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -7,6 +8,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
+
+from geoindex.cli import app
 
 ROOT = Path(__file__).parents[1]
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")
@@ -42,6 +45,13 @@ def test_what_is_copied_is_in_the_context():
     for name in {name for names in copied for name in names.split()} - {"."}:
         assert name in shown
         assert (ROOT / name).exists()
+
+
+def test_the_unit_starts_a_command_that_parses():
+    unit = (ROOT / "docs/geoindex.service").read_text("utf-8")
+    command = shlex.split(re.search(r"^ExecStart=(.*)$", unit, flags=re.MULTILINE).group(1))
+    assert command[0].endswith("/geoindex")
+    app.parse_args(command[1:], exit_on_error=False, print_error=False)
 
 
 def test_without_a_gpu_only_faiss_is_another():

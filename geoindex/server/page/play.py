@@ -11,7 +11,7 @@ from geoindex.server.game.deck import picture_of
 from geoindex.server.game.store import LONGEST_NAME, GameStore
 from geoindex.server.page.forms import read_field
 from geoindex.server.page.frame import framed, when_full
-from geoindex.server.page.play_rounds import Table
+from geoindex.server.page.match import Match
 from geoindex.server.page.site import Site
 
 START = """
@@ -78,5 +78,5 @@ def add_play_pages(site: Site, games: GameStore) -> None:
         label = "Map of the world: click where the photo was taken, or move it with the arrow keys and press Enter"
         with framed(site, "play", script="play.js", label=label, picking=True):
             panel = ui.element("div").classes("stack")
-        Table(site, games, game, panel).show_photo()
+        Match(site, games, game, panel).show_photo()
         return None

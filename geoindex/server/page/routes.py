@@ -1,6 +1,8 @@
 """What the page fetches: answers, layers, pictures, its own files."""
 
 import asyncio
+import gzip
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from importlib.resources import files
@@ -86,9 +88,10 @@ def _address(evidence: Evidence) -> str | None:
     return f"/v1/images/{quote(evidence.id)}/thumbnail"
 
 
-async def _compressed(request: Request, make: Any, *given: Any, cache: dict[str, str] = DAY) -> Response:
-    import gzip
-
+async def _compressed(
+    request: Request, make: Callable[..., bytes], *given: str, cache: dict[str, str] = DAY
+) -> Response:
+    """Return what `make` compressed, to those that do not take it so plain."""
     body = await asyncio.to_thread(make, *given)
     if "gzip" in request.headers.get("accept-encoding", ""):
         return Response(body, media_type="application/json", headers={**cache, "Content-Encoding": "gzip"})

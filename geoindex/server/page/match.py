@@ -1,4 +1,4 @@
-"""One player's table: the photo, the click, what came of it, and the next one."""
+"""One player's match against the index: the photo, the click, what came of it, and the next one."""
 
 import asyncio
 from html import escape
@@ -8,7 +8,7 @@ from nicegui import ElementFilter, ui
 from nicegui.element import Element
 from nicegui.events import GenericEventArguments
 
-from geoindex.errors import ConfigError, CoordinateError, GeoindexError
+from geoindex.errors import ConfigError, CoordinateError, EmptyDatasetError, GeoindexError
 from geoindex.places import place_names
 from geoindex.prediction import Prediction
 from geoindex.search.options import QueryOptions
@@ -21,7 +21,7 @@ from geoindex.server.page.site import Site
 from geoindex.server.page.world_map import WorldMap
 
 
-class Table:
+class Match:
     """A game on the page of one player; it is gone when the page is."""
 
     def __init__(self, site: Site, games: GameStore, game: Game, panel: Element) -> None:
@@ -91,7 +91,9 @@ class Table:
     async def _played(self, number: int, guess: Position) -> Round:
         photo = self._game.deck.photos[number - 1]
         picture = await asyncio.to_thread(picture_of, self._game.deck.pictures(), photo)
-        answer = await self._answer(picture or b"")
+        if picture is None:
+            raise EmptyDatasetError("This photo is not at hand any more; start a new game at /play.")
+        answer = await self._answer(picture)
         truth = Position(photo.lat, photo.lon)
         return Round(number, photo.id, truth, guess, Position(answer.lat, answer.lon), answer.generation)
 
@@ -146,11 +148,11 @@ def _photo(game: Game, number: int) -> str:
     return f'<img class="picture" src="/play/{game.id}/{number}.jpg" alt="Photo {number}: where was it taken?">'
 
 
-def _form(table: Table) -> None:
+def _form(match: Match) -> None:
     with ui.element("div").classes("row"):
-        table.add_input("lat", "Latitude", 90)
-        table.add_input("lon", "Longitude", 180)
-    _button("Guess here", table.guess, "guess")
+        match.add_input("lat", "Latitude", 90)
+        match.add_input("lon", "Longitude", 180)
+    _button("Guess here", match.guess, "guess")
 
 
 def _button(text: str, act: Any, name: str) -> Element:
