@@ -12,7 +12,6 @@ from geoindex.errors import ConfigError, CoordinateError, EmptyDatasetError, Geo
 from geoindex.places import place_names
 from geoindex.prediction import Prediction
 from geoindex.search.options import QueryOptions
-from geoindex.server.game.deck import picture_of
 from geoindex.server.game.rounds import Position, Round, card_of
 from geoindex.server.game.store import Game, GameStore
 from geoindex.server.page.round_layers import card_layers, round_layers
@@ -90,7 +89,7 @@ class Match:
 
     async def _played(self, number: int, guess: Position) -> Round:
         photo = self._game.deck.photos[number - 1]
-        picture = await asyncio.to_thread(picture_of, self._game.deck.pictures(), photo)
+        picture = await asyncio.to_thread(self._site.game_picture, self._game.deck, number)
         if picture is None:
             raise EmptyDatasetError("This photo is not at hand any more; start a new game at /play.")
         answer = await self._answer(picture)

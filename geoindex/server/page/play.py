@@ -7,7 +7,6 @@ from nicegui import ui
 from starlette.responses import RedirectResponse, Response
 
 from geoindex.errors import ConfigError, RequestError
-from geoindex.server.game.deck import picture_of
 from geoindex.server.game.store import LONGEST_NAME, GameStore
 from geoindex.server.page.forms import read_field
 from geoindex.server.page.frame import framed, when_full
@@ -40,17 +39,17 @@ def play_router(site: Site, games: GameStore) -> APIRouter:
 
     @router.get("/{id}/{number}.jpg")
     async def photo(id: str, number: int) -> Response:
-        picture = await asyncio.to_thread(_picture, games, id, number)
+        picture = await asyncio.to_thread(_picture, site, games, id, number)
         return Response(picture, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
 
     return router
 
 
-def _picture(games: GameStore, id: str, number: int) -> bytes:
+def _picture(site: Site, games: GameStore, id: str, number: int) -> bytes:
     game = games.game(id)
     if not 1 <= number <= min(len(game.rounds) + 1, len(game.deck)):
         raise RequestError("It is not the turn of this photo.", status=404)
-    picture = picture_of(game.deck.pictures(), game.deck.photos[number - 1])
+    picture = site.game_picture(game.deck, number)
     if picture is None:
         raise RequestError("This photo cannot be read any more.", status=404)
     return picture

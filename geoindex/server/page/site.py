@@ -8,7 +8,7 @@ from typing import Any
 
 from geoindex.geocells.outlines import Regions
 from geoindex.server.engine import Engine
-from geoindex.server.game.deck import Deck, draw_deck
+from geoindex.server.game.deck import Deck, draw_deck, picture_of
 from geoindex.server.game.store import GameStore
 from geoindex.server.page.ground import largest_places, world_geojson
 from geoindex.server.page.layers import index_layers, regions_of
@@ -38,7 +38,7 @@ class Site:
         self._regions: tuple[str, Regions] | None = None
         self._layers: tuple[str, bytes] | None = None
         self._ground: dict[str, bytes] = {}
-        self._deck: Deck | None = None
+        self._deck: tuple[object, Deck] | None = None
 
     @property
     def shows_cells(self) -> bool:
@@ -86,10 +86,19 @@ class Site:
         return await asyncio.to_thread(self._drawn)
 
     def _drawn(self) -> Deck:
+        index = self.engine.index
+        stamp = (index.manifest.generation, IndexFolder(index.path).tombstones_stamp())
         with self._lock:
-            if self._deck is None:
-                self._deck = draw_deck(self.engine.index, self.settings.game_photos, self.settings.game_seed)
-            return self._deck
+            if self._deck is None or self._deck[0] != stamp:
+                self._deck = (stamp, draw_deck(index, self.settings.game_photos, self.settings.game_seed))
+            return self._deck[1]
+
+    def game_picture(self, deck: Deck, number: int) -> bytes | None:
+        """Return the photo of a round as JPEG; None if it was removed from the index, or cannot be read any more."""
+        photo = deck.photos[number - 1]
+        if photo.id in IndexFolder(self.engine.index.path).tombstones().ids:
+            return None
+        return picture_of(deck.pictures(), photo)
 
 
 def _name(snapshot: Snapshot) -> str:
