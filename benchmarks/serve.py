@@ -250,6 +250,13 @@ def synthetic_photos() -> list[bytes]:
     return files
 
 
+def show(name: str, rows: dict[str, Any]) -> None:
+    """Print the figures of one part as Markdown."""
+    print(f"\n### {name}\n")
+    for key, value in rows.items():
+        print(f"- {key}: {value:.1f}" if isinstance(value, float) else f"- {key}: {value}", flush=True)
+
+
 def main() -> None:
     """Measure, print, and write what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -264,12 +271,13 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         path = options.index or build(Path(folder) / "index", options.quick)
         photos = photos_of(count, Path(folder))
-        figures["one client"] = one_at_a_time(path, options.backend, photos[: count // 10])
-        figures[f"{options.clients} clients"] = measure(path, options.backend, photos, rounds, options.clients)
-    for name in figures.keys() - {"machine"}:
-        print(f"\n### {name}\n")
-        for key, value in figures[name].items():
-            print(f"- {key}: {value:.1f}" if isinstance(value, float) else f"- {key}: {value}")
+        parts = {
+            "one client": lambda: one_at_a_time(path, options.backend, photos[: count // 10]),
+            f"{options.clients} clients": lambda: measure(path, options.backend, photos, rounds, options.clients),
+        }
+        for name, part in parts.items():
+            figures[name] = part()
+            show(name, figures[name])
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1))
 
