@@ -150,6 +150,12 @@ class Prediction:
     def __geo_interface__(self) -> dict[str, Any]:
         return _point(self.lat, self.lon)
 
+    def _repr_html_(self) -> str:
+        """Return the answer with a map, as notebooks show it."""
+        from geoindex.figures.card import render_card
+
+        return render_card(self)
+
 
 def _values(item: Prediction | Candidate | Evidence) -> dict[str, Any]:
     """Return the fields of an item; `asdict` copies all that is in them, which takes longer than a search."""

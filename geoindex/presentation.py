@@ -15,6 +15,14 @@ COLUMNS = ("input", "lat", "lon", "place", "radius_km", "confidence", "probabili
 ANYWHERE = 0.05
 """Locatability below which an answer is said to mean nothing: the photo tells a 20th of what there is to tell."""
 
+VERDICTS = (
+    (0.8, "Almost certainly right"),
+    (0.5, "More likely right than wrong"),
+    (0.2, "An educated guess"),
+    (0.0, "Little more than a guess"),
+)
+"""What a confidence is called, from the least that earns the words."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -119,10 +127,24 @@ def prediction_lines(prediction: Prediction) -> list[str]:
     return lines
 
 
+def could_be_anywhere(prediction: Prediction) -> bool:
+    """Tell whether the photo says so little that the answer means nothing."""
+    return prediction.locatability is not None and prediction.locatability < ANYWHERE
+
+
+def verdict(prediction: Prediction) -> str:
+    """Return in a few words how sure the answer is."""
+    if could_be_anywhere(prediction):
+        return "It could be anywhere"
+    if prediction.confidence is None:
+        return "Its certainty was not measured"
+    return next(words for least, words in VERDICTS if prediction.confidence >= least)
+
+
 def certainty_lines(prediction: Prediction) -> list[str]:
     """Return how sure the answer is, in words; nothing where that was never calibrated."""
     lines = []
-    if prediction.locatability is not None and prediction.locatability < ANYWHERE:
+    if could_be_anywhere(prediction):
         lines.append("it could be anywhere: the photo hardly tells one part of the gallery from another")
     if prediction.within_km is not None:
         chances = ", ".join(f"{radius} km {chance:.0%}" for radius, chance in prediction.within_km.items())

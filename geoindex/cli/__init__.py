@@ -11,7 +11,7 @@ from itertools import pairwise
 from cyclopts import CycloptsError
 from cyclopts.config import Dict
 
-from geoindex.cli import asking, changing, keeping, making, serving  # noqa: F401  (they add their commands)
+from geoindex.cli import asking, changing, keeping, making, playing, serving  # noqa: F401  (they add their commands)
 from geoindex.cli.application import app, complain
 from geoindex.errors import GeoindexError
 from geoindex.recipe import paper_recipe

@@ -33,15 +33,18 @@ class Thumbnails:
         except (GeoindexError, OSError):
             return cls(None)
 
-    def jpeg(self, image: str) -> bytes | None:
-        """Return a small JPEG of an image by what its source calls it; None if it cannot be read."""
+    def jpeg(self, image: str, side: int = SIDE) -> bytes | None:
+        """Return a JPEG of an image by what its source calls it, its longer side `side` pixels at most.
+
+        It is made anew and says nothing of place, time or camera. None if the image cannot be read.
+        """
         if self.source is None or not image:
             return None
         try:
-            small = load_image(self.source.read(image), min_side=SIDE)
+            small = load_image(self.source.read(image), min_side=side)
         except (GeoindexError, OSError):
             return None
-        small.thumbnail((SIDE, SIDE))
+        small.thumbnail((side, side))
         data = BytesIO()
-        small.save(data, "JPEG", quality=QUALITY, optimize=True)
+        small.save(data, "JPEG", quality=QUALITY, optimize=True, comment=b"")
         return data.getvalue()

@@ -12,21 +12,22 @@ from numpy.typing import NDArray
 from geoindex.figures.worldmap import (
     ANSWER,
     CANDIDATE,
+    CIRCLE_POINTS,
     INK,
     PAGE_INCHES,
     QUIET,
     TRUTH,
     Extent,
+    circle_ring,
     draw_world,
     great_circle,
     new_figure,
     save,
     turns,
-    unrolled,
     world_extent,
     write,
 )
-from geoindex.geo import destination, haversine_km, wrap_lon
+from geoindex.geo import haversine_km, wrap_lon
 from geoindex.places import named_places, place_names
 from geoindex.prediction import Candidate, Prediction
 from geoindex.presentation import spread_text
@@ -153,14 +154,9 @@ def _draw_radius(axes: Any, prediction: Prediction) -> None:
     south, north = axes.get_ylim()
     if prediction.radius_km > _KM_PER_DEGREE * (north - south) / 2.0:
         return
-    lat, lon = destination(prediction.lat, prediction.lon, np.linspace(0.0, 360.0, 181), prediction.radius_km)
-    circle = unrolled(np.stack([lat, lon], axis=-1))
-    pole = math.copysign(90.0, prediction.lat)
-    around = abs(circle[-1, 1] - circle[0, 1]) > 180.0
-    cap = [(pole, circle[-1, 1]), (pole, circle[0, 1])] if around else []
-    for ring in turns(np.array([*circle, *cap])):
+    for ring in turns(circle_ring(prediction.lat, prediction.lon, prediction.radius_km)):
         axes.fill(ring[:, 1], ring[:, 0], facecolor=ANSWER, alpha=0.10, edgecolor="none", zorder=3)
-        axes.plot(ring[: len(circle), 1], ring[: len(circle), 0], color=ANSWER, linewidth=1.0, zorder=3)
+        axes.plot(ring[:CIRCLE_POINTS, 1], ring[:CIRCLE_POINTS, 0], color=ANSWER, linewidth=1.0, zorder=3)
 
 
 def _draw_photo(figure: Any, image: "Image", top: float) -> float:

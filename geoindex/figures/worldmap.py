@@ -22,6 +22,9 @@ SEA, LAND, BORDER, INK, QUIET = "#EEF3F6", "#DAD7CF", "#FFFFFF", "#22272B", "#66
 
 PAGE_INCHES, DPI = (16.0, 9.0), 100
 
+CIRCLE_POINTS = 181
+"""Points along a circle; what follows them in its ring runs along a pole."""
+
 _TITLE_INCHES = 0.95
 
 Extent: TypeAlias = tuple[float, float, float, float]
@@ -75,6 +78,15 @@ def unrolled(line: NDArray[np.float64]) -> NDArray[np.float64]:
 def turns(line: NDArray[np.float64]) -> list[NDArray[np.float64]]:
     """Return a line and its copies one full turn to the west and to the east."""
     return [line + np.array([0.0, turn]) for turn in (-360.0, 0.0, 360.0)]
+
+
+def circle_ring(lat: float, lon: float, radius_km: float) -> NDArray[np.float64]:
+    """Return a circle on the sphere for drawing, (K, 2) degrees (lat, lon); around a pole it is closed along it."""
+    circle = unrolled(np.stack(destination(lat, lon, np.linspace(0.0, 360.0, CIRCLE_POINTS), radius_km), axis=-1))
+    if abs(circle[-1, 1] - circle[0, 1]) <= 180.0:
+        return circle
+    pole = math.copysign(90.0, lat)
+    return np.vstack([circle, [pole, circle[-1, 1]], [pole, circle[0, 1]]])
 
 
 def new_figure() -> Any:

@@ -12,6 +12,7 @@ from geoindex.index import GeoIndex
 from geoindex.server.cells import CellMap
 from geoindex.server.engine import Engine
 from geoindex.server.guards import add_guards
+from geoindex.server.page.settings import PageSettings
 from geoindex.server.pictures import Pictures
 from geoindex.server.problems import add_problems
 from geoindex.server.routes import batches, embeddings, gallery, health, metrics, queries
@@ -21,12 +22,13 @@ from geoindex.version import VERSION
 ROUTES = (queries, batches, embeddings, gallery, metrics)
 
 
-def create_app(settings: ServerSettings, index: GeoIndex) -> FastAPI:
+def create_app(settings: ServerSettings, index: GeoIndex, page: PageSettings | None = None) -> FastAPI:
     """Return the application that answers from an open index.
 
     Args:
         settings: what is allowed.
         index: what answers; opened with `follow=True` it moves on to new generations.
+        page: what its page shows; None: there is no page.
     """
     engine = Engine(index, settings)
     app = FastAPI(
@@ -43,6 +45,10 @@ def create_app(settings: ServerSettings, index: GeoIndex) -> FastAPI:
     app.include_router(health.router)
     add_problems(app)
     add_guards(app, settings, engine.metrics)
+    if page is not None:
+        from geoindex.server.page.mounting import mount_page  # NiceGUI is loaded for a page alone
+
+        mount_page(app, engine, page)
     return app
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from geoindex.errors import ConfigError, MissingExtraError
 from geoindex.index import GeoIndex, open_index
+from geoindex.server.page.settings import PageSettings
 from geoindex.server.settings import ServerSettings
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def serve(
     index: str | PathLike[str] | None,
     settings: ServerSettings,
     *,
+    page: PageSettings | None = None,
     device: str = "auto",
     backend: str = "auto",
     started: Callable[[str], None] = lambda address: None,
@@ -36,6 +38,7 @@ def serve(
     Args:
         index: folder of the index; see `open_index`.
         settings: what is allowed.
+        page: what its page shows; None: there is no page.
         device: where the encoder computes.
         backend: what computes in it.
         started: called with the address once it listens.
@@ -52,7 +55,7 @@ def serve(
     with listener:
         opened = open_index(index, device=device, backend=backend, follow=True)
         _warm_up(opened)
-        server = _server(opened, settings)
+        server = _server(opened, settings, page)
         started(_address(settings, listener))
         _run(server, listener)
 
@@ -91,7 +94,7 @@ def _warm_up(index: GeoIndex) -> None:
         index.query_image(Image.new("RGB", (64, 64)))
 
 
-def _server(index: GeoIndex, settings: ServerSettings) -> "uvicorn.Server":
+def _server(index: GeoIndex, settings: ServerSettings, page: PageSettings | None) -> "uvicorn.Server":
     import uvicorn
 
     from geoindex.server.application import create_app
@@ -100,7 +103,7 @@ def _server(index: GeoIndex, settings: ServerSettings) -> "uvicorn.Server":
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.ERROR)
     config = uvicorn.Config(
-        create_app(settings, index),
+        create_app(settings, index, page),
         http=HeadBoundProtocol,
         log_config=None,
         access_log=False,  # addresses tell what was asked
