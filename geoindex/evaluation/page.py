@@ -11,6 +11,8 @@ from typing import Any
 
 from geoindex.evaluation.breakdown import FEWEST, Standing
 from geoindex.evaluation.cases import Case
+from geoindex.evaluation.confidence import NOTE as CONFIDENCE_NOTE
+from geoindex.evaluation.confidence import Chance, Radius, signed
 from geoindex.evaluation.findings import MISTAKES, Findings
 from geoindex.evaluation.page_style import SORTING, STYLE
 from geoindex.evaluation.report import Row
@@ -41,12 +43,12 @@ def render_page(findings: Findings, pictures: Mapping[str, bytes]) -> str:
 
     Args:
         findings: what the evaluation found.
-        pictures: PNGs by name: errors, curves, confusion, and countries where there is one.
+        pictures: PNGs by name: errors, curves, confusion, and countries and calibration where there is one.
     """
     links = "".join(f'<a href="#{key}">{title}</a>' for key, title in SECTIONS.items())
     contents = {
         "systems": _systems(findings, pictures), "map": _picture(pictures, "errors", "World map of the errors"),
-        "countries": _countries(findings, pictures), "calibration": _calibration(findings),
+        "countries": _countries(findings, pictures), "calibration": _calibration(findings, pictures),
         "confusion": _confusion(findings, pictures),
         "worst": _cases(findings.cases.worst), "best": _cases(findings.cases.best),
         "settings": _settings(findings.settings),
@@ -156,13 +158,41 @@ def _standing_row(standing: Standing) -> str:
     return f"<tr{'' if standing.judged else ' class=few'}>{''.join([*cells, *_metric_cells(part.metrics)])}</tr>"
 
 
-def _calibration(findings: Findings) -> str:
-    """Say whether the confidence of answers was calibrated."""
-    if not findings.calibrated:
-        return "<p>The confidence of this index was never calibrated, so its answers carry none.</p>"
-    lead = "<p>The confidence of this index was calibrated when it was built; so it fared on these queries.</p>"
+def _calibration(findings: Findings, pictures: Mapping[str, bytes]) -> str:
+    """Say how well the index knew how good its answers were."""
     told = findings.report.confidence
-    return lead if told is None else f"{lead}<pre>{escape(told.to_text())}</pre>"
+    if told is None:
+        return "<p>The confidence of this index was never calibrated, so its answers carry none.</p>"
+    lead = (
+        "Every answer tells its chance of being close, learned when the index was built from photos that are not asked "
+        "here. A dot on the dotted line was kept: of the answers that told 10 %, one in ten was right. Dots below it "
+        "told too much. The lower curves say how many answers are wrong if only the surest are given. Intervals take "
+        "photos for independent; those of one photographer are not, so they are too narrow."
+    )
+    chances = _table(
+        ["closer than", "right %", "told %", "ECE", "ECE if kept", "Brier skill", "risk saved"],
+        map(_chance, told.chances),
+    )
+    radii = _table(["radius", "holds %", "median km", "around the best constant, km"], map(_radius, told.radii))
+    saved = f"Of the GeoScore that is lost, an order by the 50 % radius saves {signed(told.saved)}."
+    notes = f'<p class="quiet">{escape(CONFIDENCE_NOTE)}. {saved}</p>'
+    return f"<p>{lead}</p>{_picture(pictures, 'calibration', 'Reliability and risk')}{chances}{notes}{radii}"
+
+
+def _chance(chance: Chance) -> str:
+    cells = [_cell(f"{chance.radius_km:g} km", f"{chance.radius_km:g}")]
+    cells += [_number(100.0 * share, 1) for share in (chance.right, chance.told)]
+    cells += [
+        _number(chance.error, 3),
+        _number(chance.kept_error, 3),
+        *(f"<td>{signed(value)}</td>" for value in (chance.skill, chance.saved)),
+    ]
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def _radius(radius: Radius) -> str:
+    cells = [_cell(f"of {radius.share:.0%} of the truths", f"{radius.share:g}"), _number(100.0 * radius.held, 1)]
+    return f"<tr>{''.join([*cells, _number(radius.median_km, 0), _number(radius.constant_km, 0)])}</tr>"
 
 
 def _confusion(findings: Findings, pictures: Mapping[str, bytes]) -> str:
