@@ -34,7 +34,7 @@ RULES = {
     "nearest": "the centroid of the cluster with the closest geo-embedding",
     "posterior": "the centroid of the most probable cluster",
     "distance": "the point with the least expected distance",
-    "score": "the point with the largest expected GeoScore",
+    "score": "the point with the largest expected GeoScore, or one as good with more of the probability near it",
 }
 
 
