@@ -139,15 +139,20 @@ def _system_row(row: Row) -> str:
 
 
 def _countries(findings: Findings, pictures: Mapping[str, bytes]) -> str:
-    lead = f"The weakest first; countries with fewer than {FEWEST} queries come last, in grey. Click a head to sort."
-    heads = ["country", "photos", "GeoScore", "95 %"]
-    tables = []
-    for head, standings in (("country", findings.countries), ("continent", findings.continents)):
-        heads[0] = head
-        metrics = _metric_heads(standings[0].part.metrics)
-        tables.append(_table([*heads, *metrics], map(_standing_row, standings), "sortable"))
+    lead = "The weakest first. Click a head to sort."
+    judged = _standings("country", [each for each in findings.countries if each.judged])
+    few = [each for each in findings.countries if not each.judged]
+    folded = _folded(f"{len(few):,} countries with fewer than {FEWEST} queries", _standings("country", few))
     picture = _picture(pictures, "countries", "GeoScore by country") if "countries" in pictures else ""
-    return f"{picture}<p>{lead}</p>{tables[0]}<h3>By continent</h3>{tables[1]}"
+    continents = _standings("continent", findings.continents)
+    return f"{picture}<p>{lead}</p>{judged}{folded if few else ''}<h3>By continent</h3>{continents}"
+
+
+def _standings(head: str, standings: Sequence[Standing]) -> str:
+    if not standings:
+        return ""
+    heads = [head, "photos", "GeoScore", "95 %", *_metric_heads(standings[0].part.metrics)]
+    return _table(heads, map(_standing_row, standings), "sortable")
 
 
 def _standing_row(standing: Standing) -> str:
@@ -256,12 +261,16 @@ def _settings(settings: Mapping[str, Any]) -> str:
         for key, value in facts.items()
     ]
     more = {"Fingerprints of the files (sha256)": settings["files"], "Recipe of the index": settings["recipe"]}
-    folded = "".join(_folded(title, json.dumps(facts, indent=1, ensure_ascii=False)) for title, facts in more.items())
+    folded = "".join(_folded(title, _listing(facts)) for title, facts in more.items())
     return f'<table class="facts"><tbody>{"".join(rows)}</tbody></table>{folded}'
 
 
-def _folded(title: str, text: str) -> str:
-    return f"<details><summary>{title}</summary><pre>{escape(text)}</pre></details>"
+def _folded(title: str, contents: str) -> str:
+    return f"<details><summary>{title}</summary>{contents}</details>"
+
+
+def _listing(facts: Mapping[str, Any]) -> str:
+    return f"<pre>{escape(json.dumps(facts, indent=1, ensure_ascii=False))}</pre>"
 
 
 def _plain(value: Any) -> str:
