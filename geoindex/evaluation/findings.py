@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from geoindex.evaluation.breakdown import Origins, Standing, standings_of
 from geoindex.evaluation.cases import Cases, find_cases
+from geoindex.evaluation.confidence import Sureness
 from geoindex.evaluation.confusion import Confusion
 from geoindex.evaluation.intervals import DRAWS
 from geoindex.evaluation.predictions import Predictions
@@ -41,7 +42,7 @@ class Findings:
         confusion: between cells.
         cases: the best and the worst answers.
         settings: what was measured, how, and by which fingerprints it can be told from others, by section.
-        calibrated: whether the index's confidence was calibrated.
+        sureness: how sure the index was of each answer; None if it was never calibrated.
     """
 
     report: Report
@@ -52,7 +53,7 @@ class Findings:
     confusion: Confusion
     cases: Cases
     settings: dict[str, Any]
-    calibrated: bool
+    sureness: Sureness | None
 
     @property
     def own(self) -> System:
@@ -80,7 +81,8 @@ class Findings:
 
 def gather(
     index: GeoIndex, queries: Queries, rankings: Sequence[Ranking], systems: Sequence[System],
-    predictions: Predictions, report: Report, *, seed: int, source: str | None, columns: dict[str, str],
+    predictions: Predictions, report: Report, sureness: Sureness | None, *, seed: int, source: str | None,
+    columns: dict[str, str],
 ) -> Findings:  # fmt: skip
     """Put together what a report for people needs.
 
@@ -91,6 +93,7 @@ def gather(
         systems: how far off each system is.
         predictions: what the index answers by default.
         report: the figures.
+        sureness: how sure the index was of each answer.
         seed: of the resampling.
         source: where the queries come from; None: they are the index's own.
         columns: of that source.
@@ -105,7 +108,7 @@ def gather(
         standings_of(off_km, origins.continent, convention, seed),
         Confusion.of(index.searcher, rankings, queries.lat, queries.lon),
         find_cases(index, queries, off_km, asked.jpeg, stored.jpeg),
-        _settings(index, queries, report, seed), manifest.calibration is not None,
+        _settings(index, queries, report, seed), sureness,
     )  # fmt: skip
 
 

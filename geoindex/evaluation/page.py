@@ -11,6 +11,8 @@ from typing import Any
 
 from geoindex.evaluation.breakdown import FEWEST, Standing
 from geoindex.evaluation.cases import Case
+from geoindex.evaluation.confidence import NOTE as CONFIDENCE_NOTE
+from geoindex.evaluation.confidence import Chance, Radius, signed
 from geoindex.evaluation.findings import MISTAKES, Findings
 from geoindex.evaluation.page_style import SORTING, STYLE
 from geoindex.evaluation.report import Row
@@ -32,7 +34,7 @@ RULES = {
     "nearest": "the centroid of the cluster with the closest geo-embedding",
     "posterior": "the centroid of the most probable cluster",
     "distance": "the point with the least expected distance",
-    "score": "the point with the largest expected GeoScore",
+    "score": "the point with the largest expected GeoScore, or one as good with more of the probability near it",
 }
 
 
@@ -41,12 +43,12 @@ def render_page(findings: Findings, pictures: Mapping[str, bytes]) -> str:
 
     Args:
         findings: what the evaluation found.
-        pictures: PNGs by name: errors, curves, confusion, and countries where there is one.
+        pictures: PNGs by name: errors, curves, confusion, and countries and calibration where there is one.
     """
     links = "".join(f'<a href="#{key}">{title}</a>' for key, title in SECTIONS.items())
     contents = {
         "systems": _systems(findings, pictures), "map": _picture(pictures, "errors", "World map of the errors"),
-        "countries": _countries(findings, pictures), "calibration": _calibration(findings),
+        "countries": _countries(findings, pictures), "calibration": _calibration(findings, pictures),
         "confusion": _confusion(findings, pictures),
         "worst": _cases(findings.cases.worst), "best": _cases(findings.cases.best),
         "settings": _settings(findings.settings),
@@ -137,15 +139,20 @@ def _system_row(row: Row) -> str:
 
 
 def _countries(findings: Findings, pictures: Mapping[str, bytes]) -> str:
-    lead = f"The weakest first; countries with fewer than {FEWEST} queries come last, in grey. Click a head to sort."
-    heads = ["country", "photos", "GeoScore", "95 %"]
-    tables = []
-    for head, standings in (("country", findings.countries), ("continent", findings.continents)):
-        heads[0] = head
-        metrics = _metric_heads(standings[0].part.metrics)
-        tables.append(_table([*heads, *metrics], map(_standing_row, standings), "sortable"))
+    lead = "The weakest first. Click a head to sort."
+    judged = _standings("country", [each for each in findings.countries if each.judged])
+    few = [each for each in findings.countries if not each.judged]
+    folded = _folded(f"{len(few):,} countries with fewer than {FEWEST} queries", _standings("country", few))
     picture = _picture(pictures, "countries", "GeoScore by country") if "countries" in pictures else ""
-    return f"{picture}<p>{lead}</p>{tables[0]}<h3>By continent</h3>{tables[1]}"
+    continents = _standings("continent", findings.continents)
+    return f"{picture}<p>{lead}</p>{judged}{folded if few else ''}<h3>By continent</h3>{continents}"
+
+
+def _standings(head: str, standings: Sequence[Standing]) -> str:
+    if not standings:
+        return ""
+    heads = [head, "photos", "GeoScore", "95 %", *_metric_heads(standings[0].part.metrics)]
+    return _table(heads, map(_standing_row, standings), "sortable")
 
 
 def _standing_row(standing: Standing) -> str:
@@ -156,13 +163,41 @@ def _standing_row(standing: Standing) -> str:
     return f"<tr{'' if standing.judged else ' class=few'}>{''.join([*cells, *_metric_cells(part.metrics)])}</tr>"
 
 
-def _calibration(findings: Findings) -> str:
-    """Say whether the confidence of answers was calibrated."""
-    if not findings.calibrated:
-        return "<p>The confidence of this index was never calibrated, so its answers carry none.</p>"
-    lead = "<p>The confidence of this index was calibrated when it was built; so it fared on these queries.</p>"
+def _calibration(findings: Findings, pictures: Mapping[str, bytes]) -> str:
+    """Say how well the index knew how good its answers were."""
     told = findings.report.confidence
-    return lead if told is None else f"{lead}<pre>{escape(told.to_text())}</pre>"
+    if told is None:
+        return "<p>The confidence of this index was never calibrated, so its answers carry none.</p>"
+    lead = (
+        "Every answer tells its chance of being close, learned when the index was built from photos that are not asked "
+        "here. A dot on the dotted line was kept: of the answers that told 10 %, one in ten was right. Dots below it "
+        "told too much. The lower curves say how many answers are wrong if only the surest are given. Intervals take "
+        "photos for independent; those of one photographer are not, so they are too narrow."
+    )
+    chances = _table(
+        ["closer than", "right %", "told %", "ECE", "ECE if kept", "Brier skill", "risk saved"],
+        map(_chance, told.chances),
+    )
+    radii = _table(["radius", "holds %", "median km", "around the best constant, km"], map(_radius, told.radii))
+    saved = f"Of the GeoScore that is lost, an order by the 50 % radius saves {signed(told.saved)}."
+    notes = f'<p class="quiet">{escape(CONFIDENCE_NOTE)}. {saved}</p>'
+    return f"<p>{lead}</p>{_picture(pictures, 'calibration', 'Reliability and risk')}{chances}{notes}{radii}"
+
+
+def _chance(chance: Chance) -> str:
+    cells = [_cell(f"{chance.radius_km:g} km", f"{chance.radius_km:g}")]
+    cells += [_number(100.0 * share, 1) for share in (chance.right, chance.told)]
+    cells += [
+        _number(chance.error, 3),
+        _number(chance.kept_error, 3),
+        *(f"<td>{signed(value)}</td>" for value in (chance.skill, chance.saved)),
+    ]
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def _radius(radius: Radius) -> str:
+    cells = [_cell(f"of {radius.share:.0%} of the truths", f"{radius.share:g}"), _number(100.0 * radius.held, 1)]
+    return f"<tr>{''.join([*cells, _number(radius.median_km, 0), _number(radius.constant_km, 0)])}</tr>"
 
 
 def _confusion(findings: Findings, pictures: Mapping[str, bytes]) -> str:
@@ -226,12 +261,16 @@ def _settings(settings: Mapping[str, Any]) -> str:
         for key, value in facts.items()
     ]
     more = {"Fingerprints of the files (sha256)": settings["files"], "Recipe of the index": settings["recipe"]}
-    folded = "".join(_folded(title, json.dumps(facts, indent=1, ensure_ascii=False)) for title, facts in more.items())
+    folded = "".join(_folded(title, _listing(facts)) for title, facts in more.items())
     return f'<table class="facts"><tbody>{"".join(rows)}</tbody></table>{folded}'
 
 
-def _folded(title: str, text: str) -> str:
-    return f"<details><summary>{title}</summary><pre>{escape(text)}</pre></details>"
+def _folded(title: str, contents: str) -> str:
+    return f"<details><summary>{title}</summary>{contents}</details>"
+
+
+def _listing(facts: Mapping[str, Any]) -> str:
+    return f"<pre>{escape(json.dumps(facts, indent=1, ensure_ascii=False))}</pre>"
 
 
 def _plain(value: Any) -> str:

@@ -1,14 +1,19 @@
-"""The pictures of a report: errors on the map, error curves, countries, and confusion between cells."""
+"""The pictures of a report: errors on the map, error curves, countries, calibration, and confusion between cells."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from geoindex.evaluation.breakdown import Standing
+from geoindex.evaluation.confidence import ConfidenceReport, Sureness, signed
 from geoindex.evaluation.findings import Findings
+from geoindex.evaluation.reliability import Bin, risk_coverage
 from geoindex.figures.confusion import draw_confusion
 from geoindex.figures.curves import ErrorCurve, draw_error_curves
 from geoindex.figures.errors import draw_errors
 from geoindex.figures.ranges import DrawnRange, draw_ranges
+from geoindex.figures.reliability import DrawnBin, DrawnChance, draw_reliability
 from geoindex.metrics import GEOSCORE_MAX
 
 DRAWN_CELLS = 14
@@ -30,6 +35,9 @@ def draw_pictures(findings: Findings, folder: Path) -> dict[str, Path]:
     }  # fmt: skip
     if any(each.judged for each in findings.countries):
         pictures["countries"] = _draw_countries(findings, folder / "countries.png")
+    if findings.sureness is not None:
+        title = f"Is confidence kept? What {report.count:,} answers told, and what came of it"
+        pictures["calibration"] = draw_reliability(_chances(findings.sureness), folder / "calibration.png", title=title)
     cells = findings.confusion.busiest(DRAWN_CELLS)
     names = [findings.confusion.names[cell] for cell in cells.tolist()]
     title = f"Which cell is taken for which: the {len(names)} with most queries"
@@ -67,3 +75,26 @@ def _ranges(standings: Sequence[Standing], marked: set[str]) -> list[DrawnRange]
         )
         for each in standings
     ]  # fmt: skip
+
+
+def _chances(sureness: Sureness) -> list[DrawnChance]:
+    """Return the chance of each radius, beside what came of it."""
+    found = []
+    for told, measured in zip(sureness.within.T, ConfidenceReport.measure(sureness).chances, strict=True):
+        wrong = np.asarray(sureness.distance_km >= measured.radius_km, np.float64)
+        remarks = (
+            f"told {measured.told:.1%}, right {measured.right:.1%} (the base rate)",
+            f"calibration error (ECE) {measured.error:.3f}, {measured.kept_error:.3f} if all chances were kept",
+            f"Brier skill {signed(measured.skill)}, risk saved {signed(measured.saved)}; "
+            f"{_per_dot(measured.bins)} answers a dot",
+        )
+        bins = [DrawnBin(each.told, each.right, *each.interval) for each in measured.bins]
+        curves = risk_coverage(told, wrong), risk_coverage(-wrong, wrong)
+        name = f"Closer than {measured.radius_km:g} km"
+        found.append(DrawnChance(name, remarks, told, measured.right, bins, *curves))
+    return found
+
+
+def _per_dot(bins: Sequence[Bin]) -> str:
+    least, most = min(each.count for each in bins), max(each.count for each in bins)
+    return f"{most:,}" if least == most else f"{least:,} to {most:,}"

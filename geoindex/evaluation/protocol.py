@@ -103,15 +103,25 @@ def evaluate(
     opened = index if isinstance(index, GeoIndex) else open_index(index, backend=backend)
     queries = _queries(opened, split, source, columns or {}, benchmark, root, crops)
     rankings = rank_queries(opened, queries)
-    points = rule_points(posteriors_of(opened, queries, rankings))
+    posteriors = posteriors_of(opened, queries, rankings)
+    points, sureness = rule_points(posteriors), sureness_of(opened, queries, posteriors, seed)
     answered = own_predictions(opened, queries, points, yardstick.convention)
     if predictions is not None:
         answered.write(predictions)
     systems = measure_systems(opened, queries, rankings, points, yardstick)
-    report = _report(opened, queries, rankings, points, yardstick, systems)
+    report = _report(opened, queries, rankings, points, yardstick, systems, sureness)
     if folder is not None:
         found = gather(
-            opened, queries, rankings, systems, answered, report, seed=seed, source=source, columns=columns or {}
+            opened,
+            queries,
+            rankings,
+            systems,
+            answered,
+            report,
+            sureness,
+            seed=seed,
+            source=source,
+            columns=columns or {},
         )
         write_folder(found, Path(folder))
     return report
@@ -205,7 +215,7 @@ def _errors_km(queries: Queries, points: Floats, convention: Convention) -> Floa
 
 def _report(
     index: GeoIndex, queries: Queries, rankings: list[Ranking], points: dict[str, Floats], yardstick: Yardstick,
-    systems: list[System],
+    systems: list[System], sureness: Sureness | None,
 ) -> Report:  # fmt: skip
     gallery = index.searcher.sidecar.gallery
     rule = str(index.manifest.rule["name"])
@@ -219,24 +229,17 @@ def _report(
         rows=tuple(_row(system, origins, yardstick) for system in systems),
         convention=yardstick.convention.name, detail=_detail(queries, rankings, points[rule], origins, yardstick),
         leaks=_leaks(index, queries, systems, origins, yardstick),
-        confidence=confidence_report(index, queries, yardstick.seed),
+        confidence=None if sureness is None else ConfidenceReport.measure(sureness),
     )  # fmt: skip
 
 
-def confidence_report(index: GeoIndex, queries: Queries, seed: int) -> ConfidenceReport | None:
-    """Compare how sure the answers are with how far off they are; None if the index was never calibrated."""
-    sureness = sureness_of(index, queries, seed)
-    return None if sureness is None else ConfidenceReport.measure(sureness)
-
-
-def sureness_of(index: GeoIndex, queries: Queries, seed: int) -> Sureness | None:
+def sureness_of(index: GeoIndex, queries: Queries, posteriors: list[Posterior], seed: int) -> Sureness | None:
     """Return how sure the answers are, and how far off; None if the index was never calibrated."""
     calibration = index.searcher.calibration
     if calibration is None:
         return None
     lat, lon = index.searcher.sidecar.gallery.positions()
     constant_km = haversine_km(*best_constant(lat, lon, seed), lat, lon)
-    posteriors = posteriors_of(index, queries, rank_queries(index, queries))
     return Sureness.of(calibration, posteriors, queries.lat, queries.lon, constant_km)
 
 

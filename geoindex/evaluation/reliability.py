@@ -12,6 +12,9 @@ BINS = 10
 """Bins of a reliability table. They hold equally many answers, as most chances are small: of bins that are equally
 wide nearly all answers would be in the first, whose error is that of the mean."""
 
+DRAWS = 50
+"""Outcomes that are drawn to see what error kept chances leave: its mean is known to a tenth of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bin:
@@ -27,6 +30,14 @@ class Bin:
     told: float
     right: float
 
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Ends of the 95 % interval of the share that was right (Wilson), as if the photos were independent."""
+        from scipy.stats import binomtest
+
+        found = binomtest(round(self.count * self.right), self.count).proportion_ci(method="wilson")
+        return float(found.low), float(found.high)
+
 
 def reliability(told: Floats, right: Flags, bins: int = BINS) -> list[Bin]:
     """Return the table behind a reliability diagram, by rising chance."""
@@ -37,6 +48,16 @@ def reliability(told: Floats, right: Flags, bins: int = BINS) -> list[Bin]:
 def calibration_error(told: Floats, right: Flags, bins: int = BINS) -> float:
     """Return the expected calibration error: how far told and right are apart in a bin, in the mean over answers."""
     return sum(each.count * abs(each.told - each.right) for each in reliability(told, right, bins)) / len(told)
+
+
+def kept_error(told: Floats, bins: int = BINS, draws: int = DRAWS) -> float:
+    """Return the expected calibration error of chances that are kept exactly: the floor that so many answers leave.
+
+    It is the mean over outcomes that are drawn by the chances, each answer for itself; answers that are right or wrong
+    together, as those to photos of one author, leave more.
+    """
+    rng = np.random.default_rng(0)
+    return float(np.mean([calibration_error(told, rng.random(len(told)) < told, bins) for _ in range(draws)]))
 
 
 def brier_skill(told: Floats, right: Flags) -> float:

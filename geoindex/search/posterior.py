@@ -210,9 +210,11 @@ class Ranker:
         cells = self._cells(queries, breadth)
         clusters, scores = self.ann.clusters_in(queries, cells.probed)
         log_p = (self._log_within(clusters, scores) + cells.log_p[:, :, None]).reshape(len(queries), -1)
+        clusters, scores = clusters.reshape(log_p.shape), scores.reshape(log_p.shape)
         row, order = np.arange(len(queries))[:, None], np.argsort(-log_p, axis=1)
-        clusters, scores = clusters.reshape(log_p.shape)[row, order], scores.reshape(log_p.shape)[row, order]
-        log_p = log_p[row, order]
+        ranked = log_p[row, order]
+        _order_ties(order, ranked, clusters)
+        clusters, scores, log_p = clusters[row, order], scores[row, order], ranked
         # those without a chance come last: the empty ends of lists, and clusters without a photo
         found, probability = np.isfinite(log_p).sum(axis=1).tolist(), np.exp(log_p)
         return [
@@ -264,6 +266,19 @@ class _Cells:
     def log_p(self) -> Floats:
         """Log p(c) of the probed cells, (Q, k)."""
         return np.take_along_axis(self.logits, self.probed, axis=1) - self.log_total[:, None]
+
+
+def _order_ties(order: NDArray[np.int64], ranked: Floats, clusters: NDArray[np.int64]) -> None:
+    """Let clusters of the same log p come by their number.
+
+    Args:
+        order: by falling log p, (Q, N); changed where there are ties.
+        ranked: log p in that order, (Q, N).
+        clusters: (Q, N), not in it.
+    """
+    tied = (ranked[:, 1:] == ranked[:, :-1]) & (ranked[:, 1:] > -np.inf)
+    for q in np.flatnonzero(tied.any(axis=1)):  # sorting by both is slow, and ties are rare
+        order[q] = order[q][np.lexsort((clusters[q][order[q]], -ranked[q]))]
 
 
 def _entropy(probability: NDArray[Any]) -> float:

@@ -5,6 +5,7 @@ import math
 import signal
 import socket
 from collections.abc import Callable
+from importlib.util import find_spec
 from os import PathLike
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,9 @@ from geoindex.server.settings import ServerSettings
 
 if TYPE_CHECKING:
     import uvicorn
+
+EXTRA = ("fastapi", "nicegui", "prometheus_client", "python_multipart", "uvicorn")
+"""Packages of the extra `serve`."""
 
 BACKLOG = 2048
 MAX_MESSAGE = 2**20
@@ -61,13 +65,8 @@ def serve(
 
 
 def _check_extra() -> None:
-    try:
-        import fastapi  # noqa: F401
-        import prometheus_client  # noqa: F401
-        import python_multipart  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError("The server needs an extra: pip install 'geoindex[serve]'.") from error
+    if any(find_spec(name) is None for name in EXTRA):
+        raise MissingExtraError("The server needs an extra: pip install 'geoindex[serve]'.")
 
 
 def _listen(settings: ServerSettings) -> socket.socket:

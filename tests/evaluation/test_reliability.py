@@ -1,7 +1,15 @@
 import numpy as np
 import pytest
 
-from geoindex.evaluation.reliability import brier_skill, calibration_error, reliability, risk_coverage, risk_saved
+from geoindex.evaluation.reliability import (
+    Bin,
+    brier_skill,
+    calibration_error,
+    kept_error,
+    reliability,
+    risk_coverage,
+    risk_saved,
+)
 
 
 def kept(count=20_000, seed=0):
@@ -23,6 +31,21 @@ def test_chances_that_are_kept_have_no_error_and_skill():
     assert calibration_error(told, right) < 0.01
     assert brier_skill(told, right) > 0.05
     assert calibration_error(np.minimum(2 * told, 1), right) > 0.08
+
+
+def test_few_answers_leave_an_error_even_where_chances_are_kept():
+    errors = [calibration_error(*kept(300, seed)) for seed in range(60)]
+    told, _ = kept(300)
+    assert kept_error(told) == pytest.approx(np.mean(errors), rel=0.15)
+    assert kept_error(kept()[0]) < kept_error(told) / 4
+    assert kept_error(np.array([0.0, 1.0])) == 0.0
+
+
+def test_the_share_of_a_bin_has_an_interval():
+    few, many = Bin(10, 0.3, 0.3), Bin(1000, 0.3, 0.3)
+    assert few.interval == pytest.approx((0.108, 0.603), abs=1e-3)
+    assert many.interval[1] - many.interval[0] < 0.06
+    assert Bin(5, 0.1, 0.0).interval[0] == 0.0
 
 
 def test_the_base_rate_has_no_skill():

@@ -253,3 +253,21 @@ def test_a_folder_that_cannot_be_is_refused(index, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError):
         evaluate(index, folder=tmp_path / "file")
+
+
+def test_the_calibration_is_drawn_where_there_is_one(tmp_path):
+    keys = {"split_ratio": [0.6, 0.2, 0.2], "training": {"method": "none"}}
+    path = geoindex.build_index("planted:1200?dim=16&noise=0.5", out=tmp_path / "index", **keys).path
+    report = evaluate(path, folder=tmp_path / "report")
+    assert (tmp_path / "report" / "calibration.png").stat().st_size > 10_000
+    text = section((tmp_path / "report" / "report.html").read_text("utf-8"), "calibration")
+    assert text.count("<img") == 1
+    for chance in report.confidence.chances:
+        assert f">{100 * chance.told:.1f}<" in text
+        assert f">{chance.error:.3f}<" in text
+    for radius in report.confidence.radii:
+        assert f">{100 * radius.held:.1f}<" in text
+
+
+def test_an_index_without_calibration_says_so(page):
+    assert "never calibrated" in section(page, "calibration")

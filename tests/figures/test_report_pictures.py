@@ -8,6 +8,7 @@ from geoindex.figures.confusion import draw_confusion
 from geoindex.figures.curves import ErrorCurve, draw_error_curves
 from geoindex.figures.errors import CLASSES, draw_errors
 from geoindex.figures.ranges import DrawnRange, draw_ranges
+from geoindex.figures.reliability import DrawnBin, DrawnChance, draw_reliability
 from geoindex.figures.worldmap import ANSWER, TRUTH
 
 
@@ -90,3 +91,29 @@ def test_any_matrix(tmp_path, count):
     counts, names = np.zeros((count, count), np.int64), ["x"] * count
     path = draw_confusion(counts, np.zeros(count, np.int64), names, tmp_path / "a.png", title="a")
     assert picture_of(path).shape[1] == 1600
+
+
+def chance(told, right):
+    told, wrong = np.array(told, float), 1.0 - np.array(right, float)
+    mean = np.cumsum(wrong) / np.arange(1, len(wrong) + 1)
+    bins = [DrawnBin(t, r, 0.0, 1.0) for t, r in zip(told.tolist(), right, strict=True)]
+    return DrawnChance("$near$", ["a", "b"], told, float(np.mean(right)) if right else 0.0, bins, mean, mean)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [[], [chance([], [])], [chance([0.5], [1.0])], [chance([0.0, 1.0], [0.0, 1.0]), chance([1e-6] * 3, [0.0] * 3)]],
+    ids=["none", "empty", "one", "edges"],
+)
+def test_any_chances(tmp_path, columns):
+    assert picture_of(draw_reliability(columns, tmp_path / "a.png", title="a")).shape[1] == 1600
+
+
+def test_dots_lie_where_told_and_right_meet(tmp_path):
+    def dots(right):
+        page = picture_of(draw_reliability([chance([0.2, 1.0], [right, right])], tmp_path / "a.png", title=""))
+        rgb = np.array([int(ANSWER[i : i + 2], 16) for i in (1, 3, 5)])
+        found = (np.abs(page[220:600, 95:520] - rgb).max(axis=-1) < 12).sum(axis=1)
+        return int(found.argmax())  # the row of the line between the dots
+
+    assert dots(0.9) < dots(0.5) < dots(0.1)

@@ -4,8 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from worlds import DIM, World, unit
 
+from geoindex.ann import TwoStageIndex
 from geoindex.ann.cells import PACKED_CELLS
-from geoindex.search.posterior import Scales
+from geoindex.search.posterior import Breadth, Ranker, Scales
 
 worlds = st.builds(World, st.integers(0, 10**6), st.just(9), st.integers(9, 60))
 scale = st.sampled_from([Scales(), Scales(5.0, 90.0), Scales(20.0, 20.0, True), Scales(300.0, 0.5, True)])
@@ -154,3 +155,16 @@ def test_no_more_cells_are_probed_than_hold_the_mass(top_p):
         assert counts[-1] == wanted
         assert ranking.posterior.probability.sum() == pytest.approx(1, abs=1e-5)
     assert len(set(counts)) > 1
+
+
+def test_clusters_of_the_same_probability_come_by_their_number():
+    world, query = World(3), unit(np.random.default_rng(0), DIM)
+    twins = np.flatnonzero(world.cell_of == np.bincount(world.cell_of).argmax())
+    clusters = world.clusters.copy()
+    clusters[twins] = clusters[twins[0]]
+    ann = TwoStageIndex.build(world.cells, clusters, world.cell_of)
+    (ranking,) = Ranker.of(ann, world.geography, Scales()).rank(query[None], Breadth(9))
+    ranked = ranking.clusters[np.isin(ranking.clusters, twins)]
+    assert ranked.tolist() == twins.tolist()
+    assert len(twins) > 5
+    assert (np.diff(ranking.probability) <= 0).all()

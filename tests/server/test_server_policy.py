@@ -9,8 +9,9 @@ from requesting import JPEG
 from tiles import tile, write_world
 
 import geoindex
-from geoindex.errors import ConfigError
+from geoindex.errors import ConfigError, MissingExtraError
 from geoindex.geo import coarsen, haversine_km
+from geoindex.server.running import serve
 from geoindex.server.settings import ServerSettings, read_token
 
 KM = 300.0
@@ -175,3 +176,9 @@ class TestGallery:
             picture = client.get("/v1/images/somebody/thumbnail")
         red, green, blue = Image.open(BytesIO(picture.content)).getpixel((5, 5))
         assert abs(np.array([red, green, blue]) - tile(10.0, -10.0).getpixel((5, 5))).max() < 8
+
+
+def test_a_missing_package_names_the_extra(monkeypatch, tmp_path):
+    monkeypatch.setattr("geoindex.server.running.EXTRA", ("fastapi", "no_such_package"))
+    with pytest.raises(MissingExtraError, match=r"pip install 'geoindex\[serve\]'"):
+        serve(tmp_path, ServerSettings())

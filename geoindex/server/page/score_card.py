@@ -19,7 +19,7 @@ def render_round(played: Round, places: tuple[str, str, str]) -> str:
     rows = _row("you", guess, played.guess_km, played.guess_score, won)
     rows += _row("geoindex", answer, played.answer_km, played.answer_score, not won)
     return (
-        f'<div class="stack" role="status"><p class="lead">{lead}</p><p>It was taken near <b>{truth}</b>.</p>'
+        f'<div class="stack" role="status"><p class="lead">{lead}</p><p>Where it was taken: <b>{truth}</b></p>'
         f"{_table(('', 'away', 'GeoScore'), rows)}</div>"
     )
 
@@ -57,7 +57,7 @@ def _table(heads: tuple[str, ...], rows: str) -> str:
 
 
 def _row(who: str, place: str, distance_km: float, score: float, best: bool) -> str:
-    near = f"<small>near {place}</small>" if place else ""
+    near = f"<small>{place}</small>" if place else ""
     mark = ' class="best"' if best else ""
     return f"<tr{mark}><th scope=row>{who}{near}</th><td>{distance_text(distance_km)}</td><td>{score:,.0f}</td></tr>"
 
