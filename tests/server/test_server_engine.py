@@ -163,7 +163,7 @@ def test_what_was_admitted_is_answered_and_nothing_after(index, jpegs, held):
 
     async def ask():
         asked = [asyncio.create_task(engine.predict(jpegs[:1], QueryOptions())) for _ in range(5)]
-        await until(lambda: len(sizes) + len(engine._worker._jobs) >= 5)
+        await until(lambda: sum(sizes) + len(engine._worker._jobs) >= 5)
         closing = asyncio.create_task(asyncio.to_thread(engine.close))
         await until(lambda: not engine.ready)
         with pytest.raises(UnavailableError), engine.admit():
