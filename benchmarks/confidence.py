@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 from finetuning import ENCODER, FOLDS, folds
-from machine import describe_machine, shared_folder
+from machine import describe_machine, needed_folder
 from systems import Answered, Resampling, ask_all, figures, table, verdicts
 
 from geoindex.evaluation.confidence import ConfidenceReport
@@ -133,10 +133,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--work", type=Path, help="folder that keeps the embedded photos")
     options = parser.parse_args()
-    shared = shared_folder()
-    if shared is None:
-        print("No folder of real data here; nothing to measure.")
-        return
+    shared = needed_folder()
     with work_folder(options.work) as work:
         parts = list(photos(embedded(shared, work), 2 if options.quick else FOLDS))
     text, found = report(Answered.pooled(parts))

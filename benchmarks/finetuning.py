@@ -20,7 +20,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from machine import describe_machine, shared_folder
+from machine import describe_machine, needed_folder
 
 from geoindex.evaluation.protocol import floor_errors, rule_errors
 from geoindex.evaluation.queries import queries_from, split_queries
@@ -115,10 +115,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", help="systems beside prototypes, by name")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    shared = shared_folder()
-    if shared is None:
-        print("No folder of real data here; nothing to measure.")
-        return
+    shared = needed_folder()
     folder = shared / "data/im2gps3k"
     with (folder / "metadata.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))

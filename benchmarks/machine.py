@@ -43,6 +43,15 @@ def shared_folder() -> Path | None:
     return folder if (folder / "data").is_dir() else None
 
 
+def needed_folder() -> Path:
+    """Return the folder of real data, or say that there is none, and end."""
+    folder = shared_folder()
+    if folder is None:
+        print("No folder of real data here; nothing to measure.")
+        raise SystemExit
+    return folder
+
+
 def peak_mib() -> float:
     """Return the peak resident memory since `reset_peak`, in MiB."""
     lines = Path("/proc/self/status").read_text().splitlines()

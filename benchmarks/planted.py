@@ -20,7 +20,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from machine import describe_machine, shared_folder
+from machine import describe_machine, needed_folder
 from systems import RADII_KM, Resampling, ask_all, figures, table, verdicts
 
 from geoindex.estimate import Posterior, score_point
@@ -163,10 +163,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=1500)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    shared = shared_folder()
-    if shared is None:
-        print("No folder of real data here; nothing to measure.")
-        return
+    shared = needed_folder()
     sizes = (QUICK_POSITIONS, QUICK_QUERIES) if options.quick else (POSITIONS, options.queries)
     found = run(shared / "data/tables/streetview_positions_166k.csv", *sizes)
     if options.json:

@@ -25,8 +25,8 @@ from geoindex.polish import Gain, polished
 Floats = NDArray[np.float64]
 
 MAX_ANSWERS = 64
-"""Points that may be the answer of `distance` and `score`: the most probable ones. Four times as many gain 0.05 % of
-expected GeoScore at the most (`benchmarks/README.md`)."""
+"""Points that may be the answer of `distance` and `score`: the most probable ones. More of them gain no expected
+GeoScore (`benchmarks/README.md`)."""
 
 MAX_WITNESSES = 2048
 """Points that they are weighed by; those beyond carry the least probability."""

@@ -173,3 +173,13 @@ FORMATS: Mapping[str, Callable[[Outcomes], Iterator[str]]] = {
     "geojson": geojson_text,
     "csv": csv_text,
 }
+
+
+def position_text(lat: float, lon: float) -> str:
+    """Return a position as people write it."""
+    return f"{abs(lat):.4f}° {'N' if lat >= 0 else 'S'}, {abs(lon):.4f}° {'E' if lon >= 0 else 'W'}"
+
+
+def distance_text(distance_km: float) -> str:
+    """Return a distance as people say it."""
+    return f"{distance_km:,.0f} km" if distance_km >= 10.0 else f"{distance_km:.1f} km"

@@ -1,11 +1,43 @@
 """The command that answers over HTTP."""
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from geoindex.cli.application import app, complain
+
+if TYPE_CHECKING:
+    from geoindex.server.page.settings import PageSettings
+
+
+@dataclass(frozen=True)
+class Page:
+    """What people are shown."""
+
+    page: Annotated[bool, Parameter(negative="--no-page")] = True
+    """Offer the map page at /; --no-page leaves the API alone."""
+
+    tiles: str | None = None
+    """Address of a tile server for the page's map, as https://HOST/{z}/{x}/{y}.png; without it the page fetches nothing
+    from elsewhere."""
+
+    tiles_credit: str = ""
+    """Whose tiles they are, as they ask to be named."""
+
+    games: Path | None = None
+    """Offer the game at /play, and keep its results in this file; see 'geoindex game report'."""
+
+    game_photos: int = 50
+    """Photos of a game, out of the held-out split of the index."""
+
+    def settings(self) -> "PageSettings | None":
+        """Return what the page shows; None: there is none."""
+        from geoindex.server.page.settings import PageSettings
+
+        keys = asdict(self)
+        return PageSettings(**keys) if keys.pop("page") else None
 
 
 @app.command
@@ -19,11 +51,7 @@ def serve(
     cors_origin: tuple[str, ...] = (),
     max_precision_km: float | None = None,
     thumbnails: bool = False,
-    page: Annotated[bool, Parameter(negative="--no-page")] = True,
-    tiles: str | None = None,
-    tiles_credit: str = "",
-    games: Path | None = None,
-    game_photos: int = 50,
+    page: Annotated[Page, Parameter(name="*")] = Page(),
     max_waiting: int = 64,
     max_image_mb: float = 16.0,
     max_megapixels: float = 50.0,
@@ -41,19 +69,13 @@ def serve(
         cors_origin: Web page of another origin that may ask, such as https://maps.example.org.
         max_precision_km: Round every answer at least to this, and withhold what would tell more.
         thumbnails: Show small pictures of stored photos, read from the source of the index.
-        page: Offer the map page at /; --no-page leaves the API alone.
-        tiles: Address of a tile server for the page's map, as https://HOST/{z}/{x}/{y}.png; without it the page fetches
-            nothing from elsewhere.
-        tiles_credit: Whose tiles they are, as they ask to be named.
-        games: Offer the game at /play, and keep its results in this file; see 'geoindex game report'.
-        game_photos: Photos of a game, out of the held-out split of the index.
+        page: What people are shown.
         max_waiting: Requests under way at a time; one more is refused with 429.
         max_image_mb: Largest image, in MB as it is sent.
         max_megapixels: Largest image, in megapixels.
         device: auto, cpu, cuda, mps.
         backend: What computes in the encoder, as for query.
     """
-    from geoindex.server.page.settings import PageSettings
     from geoindex.server.running import serve as serve_index
     from geoindex.server.settings import ServerSettings, read_token
 
@@ -63,8 +85,8 @@ def serve(
         max_image_bytes=int(1e6 * max_image_mb), max_body_bytes=int(2e6 * max_image_mb),
         max_pixels=int(1e6 * max_megapixels),
     )  # fmt: skip
-    shown = PageSettings(tiles=tiles, tiles_credit=tiles_credit, games=games, game_photos=game_photos) if page else None
     serve_index(
-        index, settings, page=shown, device=device, backend=backend, started=lambda at: complain(f"answering at {at}")
-    )
+        index, settings, page=page.settings(), device=device, backend=backend,
+        started=lambda at: complain(f"answering at {at}"),
+    )  # fmt: skip
     return 0

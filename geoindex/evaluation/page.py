@@ -20,6 +20,7 @@ from geoindex.evaluation.rivals import ABOUT
 from geoindex.geo import haversine_km
 from geoindex.metrics import Metrics
 from geoindex.prediction import Evidence
+from geoindex.presentation import distance_text
 
 SECTIONS = {
     "systems": "Beside floors and rivals", "map": "Where it errs", "countries": "By country",
@@ -87,7 +88,7 @@ def _head(findings: Findings) -> str:
 
 def _tiles(findings: Findings) -> str:
     own, spread = findings.report.own, next(r.spread for r in findings.report.rows if r.kind == "own")
-    facts = [("median error", _km(own.median_km)), ("GeoScore, of 5,000", f"{own.geoscore:,.0f}")]
+    facts = [("median error", distance_text(own.median_km)), ("GeoScore, of 5,000", f"{own.geoscore:,.0f}")]
     facts += [(f"closer than {radius} km", f"{own.accuracy[radius]:.1f} %") for radius in ("25", "200", "750")]
     others = [row for row in findings.report.rows if row.kind in ("floor", "rival")]
     best = max(others, key=lambda row: row.metrics.geoscore)
@@ -96,7 +97,7 @@ def _tiles(findings: Findings) -> str:
     sure = ""
     if spread is not None:
         text = f"95 % interval of the GeoScore: {spread.low.geoscore:,.0f} to {spread.high.geoscore:,.0f}; of the "
-        text += f"median error: {_km(spread.low.median_km)} to {_km(spread.high.median_km)}."
+        text += f"median error: {distance_text(spread.low.median_km)} to {distance_text(spread.high.median_km)}."
         sure = f'<p class="quiet">{escape(text)}</p>'
     return f'<div class="tiles">{"".join(tiles)}</div>{sure}'
 
@@ -108,7 +109,7 @@ def _weakest(findings: Findings) -> str:
     items = "".join(
         f"<li><b>{escape(each.part.name)}</b>: GeoScore {each.geoscore.value:,.0f} "
         f'<span class="quiet">({each.geoscore.low:,.0f} to {each.geoscore.high:,.0f})</span>, median error '
-        f"{_km(each.part.metrics.median_km)}, {each.part.metrics.count:,} photos</li>"
+        f"{distance_text(each.part.metrics.median_km)}, {each.part.metrics.count:,} photos</li>"
         for each in findings.weakest
     )
     note = f'<p class="quiet">By GeoScore, of the countries with at least {FEWEST} queries; '
@@ -230,7 +231,8 @@ def _case(case: Case) -> str:
     items = "".join(f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in facts.items())
     evidence = "".join(_evidence(case, each, picture) for each, picture in case.evidence)
     return (
-        f'<article class="case">{_photo(case.picture, case.id)}<div class="error">{_km(case.error_km)} off</div>'
+        f'<article class="case">{_photo(case.picture, case.id)}'
+        f'<div class="error">{distance_text(case.error_km)} off</div>'
         f'<dl>{items}</dl><p class="quiet">Most similar stored photos</p>'
         f'<div class="evidence">{evidence}</div></article>'
     )
@@ -238,7 +240,7 @@ def _case(case: Case) -> str:
 
 def _evidence(case: Case, evidence: Evidence, picture: bytes | None) -> str:
     off_km = float(haversine_km(case.lat, case.lon, evidence.lat, evidence.lon))
-    told = f"{_km(off_km)} from the truth, cosine {evidence.similarity:.2f}"
+    told = f"{distance_text(off_km)} from the truth, cosine {evidence.similarity:.2f}"
     return f"<div>{_photo(picture, evidence.id)}{escape(told)}</div>"
 
 
@@ -300,7 +302,3 @@ def _number(value: float, digits: int) -> str:
 def _cell(text: str, value: str) -> str:
     """Return a cell with what it is sorted by."""
     return f'<td data-value="{escape(value)}">{text}</td>'
-
-
-def _km(distance_km: float) -> str:
-    return f"{distance_km:,.0f} km" if distance_km >= 10.0 else f"{distance_km:.1f} km"

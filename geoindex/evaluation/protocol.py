@@ -67,10 +67,9 @@ class Yardstick:
 
 def evaluate(
     index: GeoIndex | str | PathLike[str], *, split: str = "test", source: str | None = None,
-    benchmark: str | None = None, root: str | PathLike[str] | None = None,
-    columns: dict[str, str] | None = None, seed: int = 0, convention: str = GEOINDEX.name,
-    places: str | PathLike[str] | None = None, polygons: str | PathLike[str] | None = None,
-    predictions: str | PathLike[str] | None = None, crops: str = "centre",
+    benchmark: str | None = None, root: str | PathLike[str] | None = None, columns: dict[str, str] | None = None,
+    seed: int = 0, convention: str = GEOINDEX.name, places: str | PathLike[str] | None = None,
+    polygons: str | PathLike[str] | None = None, predictions: str | PathLike[str] | None = None, crops: str = "centre",
     leaks: bool = False, leak_km: float = NEAR_KM, leak_cosine: float = NEAR_COSINE, backend: str = "auto",
     folder: str | PathLike[str] | None = None,
 ) -> Report:  # fmt: skip
@@ -111,18 +110,8 @@ def evaluate(
     systems = measure_systems(opened, queries, rankings, points, yardstick)
     report = _report(opened, queries, rankings, points, yardstick, systems, sureness)
     if folder is not None:
-        found = gather(
-            opened,
-            queries,
-            rankings,
-            systems,
-            answered,
-            report,
-            sureness,
-            seed=seed,
-            source=source,
-            columns=columns or {},
-        )
+        found = gather(opened, queries, rankings, systems, answered, report, sureness, seed=seed, source=source,
+                       columns=columns or {})  # fmt: skip
         write_folder(found, Path(folder))
     return report
 

@@ -30,7 +30,7 @@ from geoindex.figures.worldmap import (
 from geoindex.geo import haversine_km, wrap_lon
 from geoindex.places import named_places, place_names
 from geoindex.prediction import Candidate, Prediction
-from geoindex.presentation import spread_text
+from geoindex.presentation import distance_text, position_text, spread_text
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -174,9 +174,9 @@ def _draw_photo(figure: Any, image: "Image", top: float) -> float:
 
 def _draw_facts(figure: Any, prediction: Prediction, truth: tuple[float, float] | None, top: float) -> None:
     """Write predicted place, true place and error below each other at the left."""
-    blocks = [("PREDICTED PLACE", ANSWER, prediction.place, _position(prediction.lat, prediction.lon))]
+    blocks = [("PREDICTED PLACE", ANSWER, prediction.place, position_text(prediction.lat, prediction.lon))]
     if truth:
-        blocks.append(("TRUE PLACE", TRUTH, place_names(*truth)[0], _position(*truth)))
+        blocks.append(("TRUE PLACE", TRUTH, place_names(*truth)[0], position_text(*truth)))
     for label, colour, place, position in blocks:
         write(figure, 0.025, top, label, 9.5, color=colour, weight="bold", va="top")
         lines = textwrap.wrap(place, 36, max_lines=2, placeholder=" …")
@@ -192,7 +192,7 @@ def _draw_facts(figure: Any, prediction: Prediction, truth: tuple[float, float] 
 
 def _draw_error(figure: Any, error_km: float, top: float) -> None:
     write(figure, 0.025, top, "ERROR", 9.5, color=QUIET, weight="bold", va="top")
-    write(figure, 0.025, top - 0.022, _km(error_km), 23, weight="bold", va="top")
+    write(figure, 0.025, top - 0.022, distance_text(error_km), 23, weight="bold", va="top")
 
 
 def _certainty(prediction: Prediction) -> str:
@@ -203,14 +203,6 @@ def _certainty(prediction: Prediction) -> str:
     if prediction.confidence is not None:
         lines.insert(0, "\n".join(chances) or f"Confidence {prediction.confidence:.0%}")
     return "\n".join(lines)
-
-
-def _position(lat: float, lon: float) -> str:
-    return f"{abs(lat):.4f}° {'N' if lat >= 0 else 'S'}, {abs(lon):.4f}° {'E' if lon >= 0 else 'W'}"
-
-
-def _km(distance_km: float) -> str:
-    return f"{distance_km:,.0f} km" if distance_km >= 10.0 else f"{distance_km:.1f} km"
 
 
 def _draw_legend(figure: Any, with_truth: bool) -> None:

@@ -4,7 +4,14 @@ from collections.abc import Callable, Iterator, Mapping
 from html import escape
 
 from geoindex.prediction import Candidate, Evidence, Prediction
-from geoindex.presentation import certainty_lines, could_be_anywhere, spread_text, verdict
+from geoindex.presentation import (
+    certainty_lines,
+    could_be_anywhere,
+    distance_text,
+    position_text,
+    spread_text,
+    verdict,
+)
 
 SHOWN_CANDIDATES = 8
 
@@ -36,11 +43,6 @@ def render_details(prediction: Prediction, picture_of: Address) -> str:
         '<p class="actions"><button type="button" class="plain" data-download>Download GeoJSON</button></p>'
         f"{_timings(prediction.timings_ms)}"
     )
-
-
-def position_text(lat: float, lon: float) -> str:
-    """Return a position as people write it."""
-    return f"{abs(lat):.4f}° {'N' if lat >= 0 else 'S'}, {abs(lon):.4f}° {'E' if lon >= 0 else 'W'}"
 
 
 def _sentence(line: str) -> str:
@@ -100,7 +102,7 @@ def _stored(evidence: Evidence, address: str | None) -> str:
     picture = ""
     if address is not None:
         picture = f'<img src="{escape(address)}" alt="">'
-    told = f"{_km(evidence.distance_km)} off, likeness {evidence.similarity:.2f}"
+    told = f"{distance_text(evidence.distance_km)} off, likeness {evidence.similarity:.2f}"
     label = f"Show the stored photo {evidence.id} on the map, {told}"
     return (
         f'<button type="button" data-lat="{evidence.lat:.6f}" data-lon="{evidence.lon:.6f}" '
@@ -112,7 +114,3 @@ def _timings(timings_ms: Mapping[str, float]) -> str:
     rows = "".join(f"<tr><th scope=row>{escape(step)}</th><td>{ms:.1f} ms</td></tr>" for step, ms in timings_ms.items())
     total = sum(timings_ms.values())
     return f'<details class="timings"><summary>Answered in {total:.0f} ms</summary><table>{rows}</table></details>'
-
-
-def _km(distance_km: float) -> str:
-    return f"{distance_km:,.0f} km" if distance_km >= 10.0 else f"{distance_km:.1f} km"

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 
+from geoindex.presentation import distance_text
 from geoindex.server.game.rounds import Card, Round
 
 
@@ -60,8 +61,3 @@ def _row(who: str, place: str, distance_km: float, score: float, best: bool) -> 
     near = f"<small>{place}</small>" if place else ""
     mark = ' class="best"' if best else ""
     return f"<tr{mark}><th scope=row>{who}{near}</th><td>{distance_text(distance_km)}</td><td>{score:,.0f}</td></tr>"
-
-
-def distance_text(distance_km: float) -> str:
-    """Return a distance as people say it."""
-    return f"{distance_km:,.0f} km" if distance_km >= 10.0 else f"{distance_km:.1f} km"

@@ -4,7 +4,8 @@ from html.parser import HTMLParser
 import pytest
 
 from geoindex.prediction import Candidate, Evidence, Prediction
-from geoindex.server.page.answer import position_text, render_details, render_summary
+from geoindex.presentation import position_text
+from geoindex.server.page.answer import render_details, render_summary
 
 CANDIDATES = tuple(Candidate(n + 1, 48.0 + n, 16.0, 0.4 / (n + 1), 0.3, n, n, 10, 20.0, f"P{n}, AT") for n in range(12))
 PHOTO = Evidence("a b/ü.jpg", "x.jpg", 48.1, 16.1, 0.91, 12.3)

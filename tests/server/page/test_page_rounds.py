@@ -4,9 +4,10 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from geoindex.presentation import distance_text
 from geoindex.server.game.rounds import Position, Round, card_of
 from geoindex.server.page.round_layers import card_layers, round_layers
-from geoindex.server.page.score_card import distance_text, render_card, render_round, render_rounds
+from geoindex.server.page.score_card import render_card, render_round, render_rounds
 
 FIJI = Round(1, "p", Position(-18.1, 178.4), Position(-13.8, -171.8), Position(-17.0, 179.9))
 """Guessed from Samoa, across the antimeridian."""
