@@ -7,10 +7,12 @@ downloaded. The same pipeline with the untrained transformer, raw pixels and an 
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from textwrap import fill
 
 import numpy as np
 
+from geoindex.assembly.finetuning import kept_pixels
 from geoindex.errors import ConfigError
 from geoindex.evaluation.protocol import evaluate
 from geoindex.evaluation.report import Report, Row
@@ -19,7 +21,7 @@ from geoindex.figures import draw_prediction, draw_samples
 from geoindex.geo import haversine_km
 from geoindex.images import load_image
 from geoindex.index import GeoIndex, open_index
-from geoindex.pipeline import build_index
+from geoindex.pipeline import build_from
 from geoindex.places import place_names
 from geoindex.prediction import Prediction
 from geoindex.presentation import prediction_lines
@@ -54,7 +56,7 @@ def demo_recipe(images: int, seed: int) -> Recipe:
         encoding=EncoderRecipe(batch_size=128),
         geocells=GeocellRecipe(min_cells=150, max_cells=400),
         training=TrainingRecipe(
-            method="images", epochs=10, alpha=0.0, places=128, images=1, projection_rate=1.0, lr=1e-3
+            method="images", epochs=5, alpha=0.0, places=128, images=1, projection_rate=1.0, lr=1e-3
         ),
         finetuning=FineTuningRecipe(weights="all", lr=1e-3, workers=2),
     )
@@ -76,24 +78,35 @@ def run_demo(out: Path, images: int, seed: int) -> Iterator[str]:
     if images < 100:
         raise ConfigError(f"A demo of {images} images holds too few out to measure; take at least --images 100.")
     yield fill(f"geoindex demo: {images:,} photos of a synthetic Earth. {INVENTED}", 100) + "\n"
-    report = build_index(demo_recipe(images, seed), out=out / "index")
-    yield report.to_text() + "\n"
-    index = open_index(report.path)
-    untrained = build_index(untrained_recipe(images, seed), out=out / "untrained")
-    evaluation = evaluate(index, split="test")
-    rows = _reference_rows(index, evaluate(untrained.path, split="test"))
+    recipe = demo_recipe(images, seed)
+    earth = open_source(recipe.source)
+    assert isinstance(earth, SyntheticEarth)
+    out.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix="scenes-", dir=out) as drawn:
+        report = build_from(earth, recipe, out / "index", Path(drawn))
+        yield report.to_text() + "\n"
+        index = open_index(report.path)
+        untrained = build_from(earth, untrained_recipe(images, seed), out / "untrained", Path(drawn))
+        evaluation = evaluate(index, split="test")
+        rows = _reference_rows(index, earth, Path(drawn), evaluate(untrained.path, split="test"))
     yield replace(evaluation, rows=(*rows, *evaluation.rows)).to_text()
     yield _comparison(evaluation, rows)
     yield from _show_answer(index, out)
     yield from _next_steps(report.path, out)
 
 
-def _reference_rows(index: GeoIndex, untrained: Report) -> tuple[Row, ...]:
-    """Return what the answers are to be read against."""
-    earth, images = open_source(index.manifest.source), _images(index)
-    assert isinstance(earth, SyntheticEarth)
+def _reference_rows(index: GeoIndex, earth: SyntheticEarth, drawn: Path, untrained: Report) -> tuple[Row, ...]:
+    """Return what the answers are to be read against.
+
+    Args:
+        index: the one of the demo.
+        earth: its source.
+        drawn: folder of the scenes that the fit has drawn.
+        untrained: how well the index of the untrained encoder does.
+    """
+    images, scenes = _images(index), kept_pixels(earth, earth.scan().samples, index.encoder, drawn)
     before = Row(f"untrained encoder, {untrained.rule}", untrained.own, "floor")
-    return oracle_row(earth, images), pixel_row(earth, images), before
+    return oracle_row(earth, images), pixel_row(scenes, images), before
 
 
 def _comparison(evaluation: Report, rows: tuple[Row, ...]) -> str:

@@ -114,7 +114,7 @@ def build_from(opened: Source, recipe: Recipe, out: Path, kept: Path | None = No
         opened: the source; that of the recipe is not looked at.
         recipe: all else.
         out: folder of the index.
-        kept: folder of prepared images, which several builds with fine-tuning can share; None: the index's own.
+        kept: folder of the images that a fit has prepared, which several builds can share; None: the index's own.
 
     Raises:
         GeoindexError: as `build_index`.
