@@ -4,8 +4,9 @@ A posterior says how its probability lies around an answer, and with it how far 
 known positions tell how far off answers are. Few numbers make the one into the other:
 
 * reach: a photo of a cluster is not at its centroid, so points are spread by how far photos were from theirs.
-* within: for each radius a logistic of the log-odds of the mass inside (Platt, 1999). Its slope is never negative:
-  more mass inside makes no answer less sure.
+* within: for each radius a logistic of the log-odds of the mass inside (Platt, 1999), whose slope may change at odds of
+  one to three and of three to one: masses of clusters are too sure of some answers and too modest about others. No
+  slope is negative: more mass inside makes no answer less sure.
 * shares: the radius that holds 90 % of the truths is that of the share of mass within which 90 % of them lay (split
   conformal prediction with the mass as the score; Vovk et al., 2005).
 
@@ -44,6 +45,8 @@ PRIOR_PHOTOS = 10.0
 
 REACH_SHARES = (np.arange(20) + 0.5) / 20
 MAX_INTERCEPT, MAX_SLOPE = 20.0, 5.0
+BENDS = np.log([1 / 3, 3.0])
+"""Log-odds of the masses, 25 and 75 %, where the slope may change, (B,)."""
 LEAST_MASS, LEVELS = 1e-6, 10_001
 
 GRID_KM = np.concatenate([[0.0], np.geomspace(0.01, HALF_CIRCUMFERENCE_KM, 300)])
@@ -95,6 +98,49 @@ class Certainty:
 
 
 @dataclass(frozen=True, slots=True)
+class Odds:
+    """How the mass inside a radius becomes the chance that the truth is there.
+
+    Attributes:
+        intercept: log-odds of the chance at a mass of 50 %.
+        slopes: of its log-odds over those of the mass, below, between and above `BENDS`, (B + 1,).
+    """
+
+    intercept: float
+    slopes: list[float]
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Odds":
+        """Read back what `asdict` gives, or the one slope that older indexes have."""
+        return cls(values["intercept"], values.get("slopes") or [values["slope"]] * (len(BENDS) + 1))
+
+    @classmethod
+    def fit(cls, mass: Floats, hit: NDArray[np.bool_], weight: Floats) -> "Odds":
+        """Learn from the mass inside a radius, whether the truth was there, and weights, each (V,)."""
+        from scipy.optimize import minimize
+        from scipy.special import expit
+
+        columns = np.column_stack([np.ones(len(mass)), _between_bends(_log_odds(mass))])
+        start = np.array([0.0] + [1.0] * (len(BENDS) + 1))  # the mass as it is
+        prior = PRIOR_PHOTOS / np.array([1.0] + [len(BENDS) + 1.0] * (len(BENDS) + 1))
+
+        def loss(values: Floats) -> tuple[float, Floats]:
+            z, off = columns @ values, values - start
+            nats = weight @ (np.logaddexp(0.0, z) - hit * z) + (prior * off) @ off / 2
+            return float(nats), columns.T @ (weight * (expit(z) - hit)) + prior * off
+
+        bounds = [(-MAX_INTERCEPT, MAX_INTERCEPT)] + [(0.0, MAX_SLOPE)] * (len(BENDS) + 1)
+        found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
+        return cls(float(found[0]), [float(slope) for slope in found[1:]])
+
+    def chance(self, mass: float) -> float:
+        """Return the chance that the truth is where this mass is."""
+        from scipy.special import expit
+
+        return float(expit(self.intercept + _between_bends(_log_odds(np.array([mass]))) @ self.slopes)[0])
+
+
+@dataclass(frozen=True, slots=True)
 class Calibration:
     """What was learned of how sure answers are.
 
@@ -102,7 +148,7 @@ class Calibration:
         rule: the rule of estimation whose answers were looked at.
         photos, groups: how many photos, and how many authors, sequences or blocks they are of.
         reach_km: how far off photos were from the centroids of their clusters, at `REACH_SHARES`.
-        within: intercept and slope by radius in km.
+        within: what makes a chance of the mass, by radius in km.
         shares: of the mass, by the percentage of truths that lay within it.
     """
 
@@ -110,7 +156,7 @@ class Calibration:
     photos: int
     groups: int
     reach_km: list[float]
-    within: dict[str, dict[str, float]]
+    within: dict[str, Odds]
     shares: dict[str, float]
 
     def to_dict(self) -> dict[str, Any]:
@@ -120,12 +166,13 @@ class Calibration:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Calibration":
         """Read back what `to_dict` gives; `check_parts` has looked at it."""
-        return cls(**{name: values[name] for name in cls.__dataclass_fields__})
+        within = {radius: Odds.from_dict(odds) for radius, odds in values["within"].items()}
+        return cls(**{name: values[name] for name in cls.__dataclass_fields__} | {"within": within})
 
     def certainty(self, lat: float, lon: float, posterior: Posterior) -> Certainty:
         """Return how sure the answer at a point is."""
         spread = Spread.around(lat, lon, posterior, self.reach_km)
-        chances = [_chance(self.within[_key(radius)], spread.within(radius)) for radius in WITHIN_KM]
+        chances = [self.within[_key(radius)].chance(spread.within(radius)) for radius in WITHIN_KM]
         rising = np.maximum.accumulate(chances).tolist()  # each was fitted for itself
         radius50_km, radius90_km = (spread.radius_km(self.shares[_percent(share)]) for share in SHARES)
         return Certainty(dict(zip(map(_key, WITHIN_KM), rising, strict=True)), radius50_km, radius90_km)
@@ -149,8 +196,7 @@ def fit_calibration(
     within = {}
     for radius in WITHIN_KM:
         mass = np.array([spread.within(radius) for spread in spreads])
-        intercept, slope = fit_platt(mass, distance_km < radius, weight)
-        within[_key(radius)] = {"intercept": intercept, "slope": slope}
+        within[_key(radius)] = Odds.fit(mass, distance_km < radius, weight)
     shares = {_percent(share): _upper_quantile(inside, weight, share) for share in SHARES}
     return Calibration(rule, len(spreads), len(size), list(reach_km), within, shares)
 
@@ -179,28 +225,10 @@ def reach_of(distance_km: Floats) -> list[float]:
     return [float(km) for km in np.quantile(distance_km, REACH_SHARES)]
 
 
-def fit_platt(mass: Floats, hit: NDArray[np.bool_], weight: Floats) -> tuple[float, float]:
-    """Return intercept and slope from the mass inside a radius, whether the truth was there, and weights, each (V,)."""
-    from scipy.optimize import minimize
-    from scipy.special import expit
-
-    x, start = _log_odds(mass), np.array([0.0, 1.0])  # the mass as it is
-
-    def loss(values: Floats) -> tuple[float, Floats]:
-        z, off = values[0] + values[1] * x, values - start
-        slack = weight * (expit(z) - hit)
-        nats = weight @ (np.logaddexp(0.0, z) - hit * z) + PRIOR_PHOTOS * off @ off / 2
-        return float(nats), np.array([slack.sum(), slack @ x]) + PRIOR_PHOTOS * off
-
-    bounds = [(-MAX_INTERCEPT, MAX_INTERCEPT), (0.0, MAX_SLOPE)]
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
-    return float(found.x[0]), float(found.x[1])
-
-
-def _chance(line: Mapping[str, float], mass: float) -> float:
-    from scipy.special import expit
-
-    return float(expit(line["intercept"] + line["slope"] * _log_odds(np.array(mass))))
+def _between_bends(x: Floats) -> Floats:
+    """Return how much of the way from 0 to log-odds, (V,), lies below, between and above `BENDS`, (V, B + 1)."""
+    low, high = np.append(-np.inf, BENDS), np.append(BENDS, np.inf)
+    return np.asarray(np.clip(x[:, None], low, high) - np.clip(0.0, low, high))
 
 
 def _log_odds(mass: Floats) -> Floats:

@@ -7,16 +7,16 @@ from geoindex.calibration import (
     GRID_KM,
     PRIOR_PHOTOS,
     Calibration,
+    Odds,
     Spread,
     fit_calibration,
-    fit_platt,
     likeness,
     reach_of,
 )
 from geoindex.estimate import Posterior
 from geoindex.geo import destination
 
-AS_IT_IS = {"intercept": 0.0, "slope": 1.0}
+AS_IT_IS = Odds(0.0, [1.0, 1.0, 1.0])
 
 
 def ring(distance_km, probability):
@@ -67,8 +67,8 @@ def test_masses_that_are_right_stay_as_they_are():
     assert found.shares["50"] == pytest.approx(0.5, abs=0.05)
     assert found.shares["90"] == pytest.approx(0.9, abs=0.03)
     mass = np.linspace(0.05, 0.95, 2000)
-    intercept, slope = fit_platt(mass, np.random.default_rng(0).random(2000) < mass, np.ones(2000))
-    assert (intercept, slope) == pytest.approx((0.0, 1.0), abs=0.15)
+    odds = Odds.fit(mass, np.random.default_rng(0).random(2000) < mass, np.ones(2000))
+    assert [odds.intercept, *odds.slopes] == pytest.approx([0.0, 1.0, 1.0, 1.0], abs=0.2)
 
 
 def test_posteriors_that_are_too_sure_are_told_so():
@@ -77,16 +77,16 @@ def test_posteriors_that_are_too_sure_are_told_so():
     fresh, fresh_km = draws(500, seed=1)
     held = [np.mean(3 * fresh_km < [s.radius_km(share) for s in fresh]) for share in (0.9, found.shares["90"])]
     assert held[0] < 0.5 < 0.85 < held[1]
-    line, mass = found.within["200"], np.clip([spread.within(200.0) for spread in fresh], 1e-6, 1 - 1e-6)
-    told = 1 / (1 + np.exp(-line["intercept"] - line["slope"] * np.log(mass / (1 - mass))))
+    odds, mass = found.within["200"], np.clip([spread.within(200.0) for spread in fresh], 1e-6, 1 - 1e-6)
+    told = np.array([odds.chance(each) for each in mass])
     right = np.mean(3 * fresh_km < 200)
     assert abs(told.mean() - right) < 0.03 < abs(mass.mean() - right)
 
 
 def test_photos_count_by_their_weight():
     mass, hit = np.full(400, 0.5), np.arange(400) < 380
-    assert fit_platt(mass, hit, np.ones(400))[0] > 2
-    assert 0 < fit_platt(mass, hit, np.full(400, 1 / 400))[0] < 0.1
+    assert Odds.fit(mass, hit, np.ones(400)).intercept > 2
+    assert 0 < Odds.fit(mass, hit, np.full(400, 1 / 400)).intercept < 0.1
 
 
 def test_photos_of_one_author_count_as_one_if_they_are_alike():
@@ -95,7 +95,8 @@ def test_photos_of_one_author_count_as_one_if_they_are_alike():
     copies = fit_calibration("score", spreads * 10, np.tile(3 * distance_km, 10), [0.0], np.tile(np.arange(20), 10))
     assert copies.groups == 20
     assert copies.shares == twenty.shares
-    assert copies.within["200"] == pytest.approx(twenty.within["200"], rel=1e-3)
+    assert copies.within["200"].intercept == pytest.approx(twenty.within["200"].intercept, rel=1e-3)
+    assert copies.within["200"].slopes == pytest.approx(twenty.within["200"].slopes, rel=1e-3)
 
 
 def test_photos_of_one_author_count_as_many_if_they_are_not():
@@ -104,7 +105,7 @@ def test_photos_of_one_author_count_as_many_if_they_are_not():
         fit_calibration("score", spreads, 3 * distance_km, [0.0], group)
         for group in (np.arange(400), np.arange(400) % 8)
     )
-    assert together.within["200"]["intercept"] == pytest.approx(alone.within["200"]["intercept"], rel=0.2)
+    assert together.within["200"].intercept == pytest.approx(alone.within["200"].intercept, rel=0.2)
 
 
 def test_likeness_is_the_share_of_the_variance_that_groups_have():
@@ -118,14 +119,31 @@ def test_likeness_is_the_share_of_the_variance_that_groups_have():
 
 def test_few_groups_move_little_from_the_masses():
     mass, hit = np.linspace(0.01, 0.99, 20), np.zeros(20, bool)
-    intercept, slope = fit_platt(mass, hit, np.ones(20))
-    assert -20 / PRIOR_PHOTOS < intercept < 0
-    assert 0 <= slope < 2
+    odds = Odds.fit(mass, hit, np.ones(20))
+    assert -20 / PRIOR_PHOTOS < odds.intercept < 0
+    assert all(0 <= slope < 2 for slope in odds.slopes)
 
 
 def test_more_mass_never_makes_an_answer_less_sure():
     mass = np.linspace(0.01, 0.99, 400)
-    assert fit_platt(mass, mass < 0.5, np.ones(400))[1] == 0.0
+    chances = [Odds.fit(mass, mass < 0.5, np.ones(400)).chance(each) for each in mass]
+    assert np.all(np.diff(chances) >= 0)
+    assert Odds.fit(mass, mass < 0.5, np.ones(400)).slopes[1] == 0.0
+
+
+def test_masses_that_are_too_sure_of_some_and_too_modest_of_others_are_told_so():
+    rng = np.random.default_rng(0)
+    mass = rng.uniform(0.01, 0.99, 4000)
+    log_odds = np.log(mass / (1 - mass))
+    true = 1 / (1 + np.exp(-3 * np.clip(log_odds, -1.1, 1.1) - 0.3 * (log_odds - np.clip(log_odds, -1.1, 1.1))))
+    odds = Odds.fit(mass, rng.random(4000) < true, np.ones(4000))
+    told = np.array([odds.chance(each) for each in mass])
+    assert np.abs(told - true).mean() < 0.03 < np.abs(mass - true).mean()
+
+
+def test_the_one_slope_of_older_indexes_is_read():
+    odds = Odds.from_dict({"intercept": 0.5, "slope": 1.2})
+    assert [odds.chance(mass) for mass in (0.1, 0.5, 0.9)] == pytest.approx([0.1056, 0.6225, 0.9584], abs=1e-4)
 
 
 def test_an_answer_gets_its_chances_and_two_radii():
@@ -135,7 +153,7 @@ def test_an_answer_gets_its_chances_and_two_radii():
 
 
 def test_a_larger_radius_is_never_less_likely():
-    lines = {"25": {"intercept": 1.0, "slope": 0.0}, "200": {"intercept": -1.0, "slope": 0.0}}
+    lines = {"25": Odds(1.0, [0.0] * 3), "200": Odds(-1.0, [0.0] * 3)}
     within = calibration(**lines).certainty(0.0, 0.0, THREE).within_km
     assert within == pytest.approx({"25": 0.731, "200": 0.731, "750": 0.731}, abs=0.001)
 

@@ -40,10 +40,18 @@ PARTS = {
 IMAGE_LEVEL = {"weight": between(0.0, 1.0), "scale": between(0.0, 1e3)}
 """The same of the weight of stored images, where they have one."""
 
+
+def is_odds(value: Any) -> bool:
+    """Tell whether it is an intercept with one slope, as older indexes have it, or with three."""
+    if not isinstance(value, Mapping) or not between(-1e3, 1e3)(value.get("intercept")):
+        return False
+    slopes = value.get("slopes", [value.get("slope")] * 3)
+    return list_of(between(0.0, 1e3))(slopes) and len(slopes) == 3
+
+
 CALIBRATION = {
     "rule": is_word, "photos": is_count, "groups": is_count, "reach_km": list_of(between(0.0, 1e5)),
-    **{f"within.{km}.intercept": between(-1e3, 1e3) for km in (25, 200, 750)},
-    **{f"within.{km}.slope": between(0.0, 1e3) for km in (25, 200, 750)},
+    **{f"within.{km}": is_odds for km in (25, 200, 750)},
     "shares.50": between(0.0, 1.0), "shares.90": between(0.0, 1.0),
 }  # fmt: skip
 """The same of a calibration, where there is one."""
