@@ -6,12 +6,12 @@ twice, and tries again those that could not be read.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice, tee
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ from geoindex.types import Samples
 
 if TYPE_CHECKING:
     from geoindex.encoder import Encoder
+    from geoindex.encoder.preprocessing import Preprocessing
 
 SHARD_SAMPLES = 1024
 TOO_LARGE = "its features are too large for float16"
@@ -61,7 +62,9 @@ class Embedded:
         return sorted(self.folder.glob("shard-*.npz"))
 
 
-def embed_samples(source: Source, samples: Samples, encoder: "Encoder | None", work: Path) -> Embedded:
+def embed_samples(
+    source: Source, samples: Samples, encoder: "Encoder | None", work: Path, make: "ShardMaker | None" = None
+) -> Embedded:
     """Embed every sample, or go on with a run that was stopped.
 
     Args:
@@ -69,6 +72,7 @@ def embed_samples(source: Source, samples: Samples, encoder: "Encoder | None", w
         samples: what to embed.
         encoder: None for an `EmbeddedSource`.
         work: folder for the shards.
+        make: makes what is left of each shard; None: `make_shards`, in this process.
 
     Raises:
         EmptyDatasetError: if no image at all could be read.
@@ -79,7 +83,9 @@ def embed_samples(source: Source, samples: Samples, encoder: "Encoder | None", w
     with storage_errors(work):
         folder.mkdir(parents=True, exist_ok=True)
         with Progress("embedding images", len(samples), "image") as bar:
-            shards = list(_finish(_parts(folder, source, samples, bar), source, encoder, bar))
+            made = (make or make_shards)(_parts(folder, source, samples, bar), source, encoder, bar)
+            by_path = dict(_finish(made))
+    shards = [by_path[path] for path in sorted(by_path)]
     failures = {row: reason for shard in shards for row, reason in shard.failures.items()}
     rows = _some(np.concatenate([shard.rows for shard in shards]), failures, samples)
     return Embedded(folder, rows, np.concatenate([shard.content for shard in shards]), _left_out(failures, samples))
@@ -93,7 +99,7 @@ def _key(samples: Samples, uri: str, fingerprint: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class Part:
     """What a shard will hold.
 
     Attributes:
@@ -123,7 +129,7 @@ class _Part:
         return stored.take(np.isin(stored.rows, self.done.rows)).joined(more)
 
 
-def _parts(folder: Path, source: Source, samples: Samples, bar: Progress) -> Iterator[_Part]:
+def _parts(folder: Path, source: Source, samples: Samples, bar: Progress) -> Iterator[Part]:
     for start in range(0, len(samples), SHARD_SAMPLES):
         rows = np.arange(start, min(start + SHARD_SAMPLES, len(samples)))
         path = folder / f"shard-{start // SHARD_SAMPLES:06d}.npz"
@@ -133,41 +139,29 @@ def _parts(folder: Path, source: Source, samples: Samples, bar: Progress) -> Ite
         bar.advance(len(done.rows))
         # what could not be read may have been mended since, so failures are tried again
         todo = np.setdiff1d(rows, done.rows)
-        yield _Part(path, done, samples.take(todo), todo, stamps if len(todo) else {})
+        yield Part(path, done, samples.take(todo), todo, stamps if len(todo) else {})
 
 
-def _finish(parts: Iterator[_Part], source: Source, encoder: "Encoder | None", bar: Progress) -> Iterator[Shard]:
-    """Make what is left of each shard, write it while the next is made, and yield it without its features."""
+def _finish(made: Iterator[tuple[Part, Shard]]) -> Iterator[tuple[Path, Shard]]:
+    """Write each shard while the next is made, and yield it without its features."""
     with ShardWriter() as writer:
-        for part, more in _copied(parts, source, bar) if encoder is None else _encoded(parts, source, encoder, bar):
+        for part, more in made:
             shard = part.done
             if len(part.rows):
                 shard = part.with_done(more)
                 writer.save(shard, part.path, part.stamps)
-            yield shard.without_features()
+            yield part.path, shard.without_features()
 
 
-def _copied(parts: Iterator[_Part], source: Source, bar: Progress) -> Iterator[tuple[_Part, Shard]]:
-    assert isinstance(source, EmbeddedSource)
-    for part in parts:
-        shard = Shard.empty(source.dim)
-        if len(part.rows):
-            features = source.features(part.samples).astype(np.float16)
-            shard = Shard(part.rows, features, np.full(len(part.rows), "", np.str_), {})
-        yield part, shard
-        bar.advance(len(part.rows))
+ShardMaker: TypeAlias = Callable[[Iterator[Part], Source, "Encoder | None", Progress], Iterator[tuple[Part, Shard]]]
+"""Makes what is left of shards, in any order, and counts their images."""
 
 
-def _encoded(
-    parts: Iterator[_Part], source: Source, encoder: "Encoder", bar: Progress
-) -> Iterator[tuple[_Part, Shard]]:
-    """Encode what is left of each shard; images of the next batches are decoded meanwhile, over the end of a shard."""
-    parts, ahead = tee(parts)
-    batches = (batch for part in ahead for batch in part.batches(encoder.batch_size))
-    with closing(work_ahead(batches, lambda item: (item[0], _prepare(item[1], source, encoder)))) as prepared:
-        for part in parts:
-            count = len(part.batches(encoder.batch_size))
-            yield part, _encode_shard(islice(prepared, count), encoder, bar)
+def make_shards(
+    parts: Iterator[Part], source: Source, encoder: "Encoder | None", bar: Progress
+) -> Iterator[tuple[Part, Shard]]:
+    """Make what is left of each shard in this process."""
+    return _copied(parts, source, bar) if encoder is None else _encoded(parts, source, encoder, bar)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +177,45 @@ class Prepared:
     content: str
 
 
-def _encode_shard(batches: Iterator[list[tuple[int, Prepared | str]]], encoder: "Encoder", bar: Progress) -> Shard:
-    """Encode batches of rows with what became of the image of each."""
+Batch: TypeAlias = "list[tuple[int, Prepared | str]]"
+"""Rows, with the image of each as an encoder wants it, or the reason why there is none."""
+
+
+def _copied(parts: Iterator[Part], source: Source, bar: Progress) -> Iterator[tuple[Part, Shard]]:
+    assert isinstance(source, EmbeddedSource)
+    for part in parts:
+        yield part, copy_shard(part, source)
+        bar.advance(len(part.rows))
+
+
+def copy_shard(part: Part, source: EmbeddedSource) -> Shard:
+    """Return what is left of a shard, of a source that has features already."""
+    if len(part.rows) == 0:
+        return Shard.empty(source.dim)
+    features = source.features(part.samples).astype(np.float16)
+    return Shard(part.rows, features, np.full(len(part.rows), "", np.str_), {})
+
+
+def _encoded(parts: Iterator[Part], source: Source, encoder: "Encoder", bar: Progress) -> Iterator[tuple[Part, Shard]]:
+    """Encode what is left of each shard; images of the next batches are decoded meanwhile, over the end of a shard."""
+    parts, ahead = tee(parts)
+    batches = (batch for part in ahead for batch in part.batches(encoder.batch_size))
+    with closing(
+        work_ahead(batches, lambda item: (item[0], prepare_image(item[1], source, encoder.preprocessing)))
+    ) as prepared:
+        for part in parts:
+            count = len(part.batches(encoder.batch_size))
+            yield part, encode_shard(_counted(islice(prepared, count), bar), encoder)
+
+
+def _counted(batches: Iterator[Batch], bar: Progress) -> Iterator[Batch]:
+    for batch in batches:
+        yield batch
+        bar.advance(len(batch))
+
+
+def encode_shard(batches: Iterable[Batch], encoder: "Encoder") -> Shard:
+    """Encode batches of rows."""
     kept: list[tuple[int, str]] = []
     features: list[NDArray[np.float16]] = []
     failures: dict[int, str] = {}
@@ -197,7 +228,6 @@ def _encode_shard(batches: Iterator[list[tuple[int, Prepared | str]]], encoder: 
             else:
                 kept.append((row, result.content))
                 features.append(found)
-        bar.advance(len(batch))
     if not kept:
         return replace(Shard.empty(encoder.dim), failures=failures)
     numbers, content = zip(*kept, strict=True)
@@ -218,7 +248,8 @@ def _encode(pixels: list[Pixels], encoder: "Encoder") -> list[NDArray[np.float16
     return [f.astype(np.float16) if ok else TOO_LARGE for f, ok in zip(features, fits, strict=True)]
 
 
-def _prepare(image: str, source: Source, encoder: "Encoder") -> Prepared | str:
+def prepare_image(image: str, source: Source, wanted: "Preprocessing") -> Prepared | str:
+    """Return an image as an encoder wants it, or the reason why it cannot be read."""
     from geoindex.images import content_hash, load_image, read_file
 
     kept = source.prepared(image) if isinstance(source, PreparedSource) else None
@@ -226,7 +257,7 @@ def _prepare(image: str, source: Source, encoder: "Encoder") -> Prepared | str:
         if kept is not None and source.file_of(image) is None:
             return Prepared(kept, "")  # such as a scene, which would be drawn again for nothing
         file = read_file(source.read(image), name=image)  # once, for its hash and for its pixels
-        pixels = kept if kept is not None else encoder.prepare(load_image(file, min_side=encoder.min_side, name=image))
+        pixels = kept if kept is not None else wanted.apply(load_image(file, min_side=wanted.scaled, name=image))
         return Prepared(pixels, content_hash(file))
     except UnreadableImageError as error:
         return error.reason

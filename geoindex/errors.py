@@ -14,6 +14,7 @@
     + WeightsNotFoundError     weights that are not at hand
     + WeightsError             weights that do not fit the model
   x TrainingError              a fit that cannot go on
+  x ClusterError               computers that cannot be reached, or lack what the work needs
   x StoreError
     + IndexNotFoundError       no index at this path
     + IndexVersionError        an index of another format version
@@ -108,6 +109,10 @@ class WeightsError(EncoderError):
 
 class TrainingError(GeoindexError):
     """A fit that cannot go on."""
+
+
+class ClusterError(GeoindexError):
+    """A cluster of computers that cannot be reached, stops, or lacks what the work needs."""
 
 
 class StoreError(GeoindexError):

@@ -44,6 +44,9 @@ _REASONS = {
 }
 _WARNINGS = threading.Lock()
 
+ABSENT = "there is no such file"
+"""Why an image that is gone cannot be read."""
+
 HASH_BYTES = 16
 """Bytes of a hash that tells files apart: two of a billion agree by chance once in 10^20 times."""
 
@@ -217,8 +220,8 @@ def _read_path(path: str, limits: ImageLimits, name: str) -> bytes:
 
 def _open_reason(error: Exception) -> str:
     kinds: dict[type[Exception], str] = {
-        FileNotFoundError: "there is no such file",
-        NotADirectoryError: "there is no such file",
+        FileNotFoundError: ABSENT,
+        NotADirectoryError: ABSENT,
         IsADirectoryError: "it is a folder",
         PermissionError: "permission to read it was denied",
     }

@@ -18,6 +18,7 @@ from geoindex.assembly.finetuning import finetune, kept_pixels
 from geoindex.assembly.rows import image_rows, store_images
 from geoindex.assembly.sizes import Extent, feature_dim, require_room
 from geoindex.assembly.steps import Origin, assemble
+from geoindex.distributed.executor import LOCAL, executing
 from geoindex.embed import embed_samples
 from geoindex.errors import ConfigError, EmptyDatasetError, IndexDamagedError, IndexNotFoundError
 from geoindex.progress import Stages
@@ -86,13 +87,18 @@ class BuildReport:
 
 
 def build_index(
-    source: str | PathLike[str] | Recipe, *, out: str | PathLike[str] | None = None, **keys: Any
+    source: str | PathLike[str] | Recipe,
+    *,
+    out: str | PathLike[str] | None = None,
+    executor: str = LOCAL,
+    **keys: Any,
 ) -> BuildReport:
     """Build an index from geotagged images, or bring an existing one to a new generation.
 
     Args:
         source: a source (see `Recipe.source`), a recipe file (.toml), or a recipe.
         out: folder of the index; None: the recipe's, else indexes/ and the source's name.
+        executor: where the heavy steps run: local, ray (a cluster that is up, else this machine), or ray:ADDRESS.
         keys: keys of the recipe that override it, such as `encoder=...` or `geocells={"min_cells": 100}`.
 
     Returns:
@@ -104,10 +110,12 @@ def build_index(
     recipe = resolve_recipe(source, keys)
     # before the folder is touched: a wrong path leaves nothing behind
     opened = open_source(recipe.source, columns=recipe.columns)
-    return build_from(opened, recipe, Path(out or recipe.out or default_folder(source, recipe)))
+    return build_from(opened, recipe, Path(out or recipe.out or default_folder(source, recipe)), executor=executor)
 
 
-def build_from(opened: Source, recipe: Recipe, out: Path, kept: Path | None = None) -> BuildReport:
+def build_from(
+    opened: Source, recipe: Recipe, out: Path, kept: Path | None = None, executor: str = LOCAL
+) -> BuildReport:
     """Build an index from a source that is open.
 
     Args:
@@ -115,6 +123,7 @@ def build_from(opened: Source, recipe: Recipe, out: Path, kept: Path | None = No
         recipe: all else.
         out: folder of the index.
         kept: folder of the images that a fit has prepared, which several builds can share; None: the index's own.
+        executor: where the heavy steps run, as for `build_index`.
 
     Raises:
         GeoindexError: as `build_index`.
@@ -124,7 +133,7 @@ def build_from(opened: Source, recipe: Recipe, out: Path, kept: Path | None = No
         samples, split, left_out = read_samples(opened, recipe)
     encoder = _encoder_for(opened, recipe)
     require_room(index, Extent.of(samples, split, feature_dim(opened, encoder)), encoder, recipe)
-    with index.writing():
+    with index.writing(), executing(executor, stages) as heavy:
         parent = _parent(index)
         samples, split = _without_removed(index, samples, split, left_out)
         tuned = None
@@ -135,7 +144,7 @@ def build_from(opened: Source, recipe: Recipe, out: Path, kept: Path | None = No
             encoder = _load_tuned(tuned, recipe)
         with stages("embed"):
             pixels = kept_pixels(opened, samples, encoder, kept) if kept and encoder else opened
-            embedded = embed_samples(pixels, samples, encoder, index.work)
+            embedded = embed_samples(pixels, samples, encoder, index.work, heavy.make)
         with stages("store"):
             rows = image_rows(samples.take(embedded.rows), split[embedded.rows], embedded.content)
             version = store_images(index, rows, embedded)
@@ -144,7 +153,7 @@ def build_from(opened: Source, recipe: Recipe, out: Path, kept: Path | None = No
                 entry["spec"] = f"{recipe.encoder}, fine-tuned"
         left_out.absorb(embedded.left_out)
         origin = Origin(opened.uri, entry, left_out.to_dict(), parent)
-        generation = assemble(index, recipe, version, origin, stages)
+        generation = assemble(index, recipe, version, origin, stages, heavy)
         shutil.rmtree(index.work, ignore_errors=True)
     return BuildReport.of(index, generation, generation.manifest.left_out, stages)
 

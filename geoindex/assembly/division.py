@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from geoindex.errors import ConfigError, EmptyDatasetError
 from geoindex.geo import to_unit
 from geoindex.geocells.borders import border_labels, checked_label
-from geoindex.geocells.clusters import Clusters, fit_clusters
+from geoindex.geocells.clusters import Clusters, Mapped, fit_clusters
 from geoindex.geocells.fitting import FittedPartition, fit_partition
 from geoindex.geocells.partition import Labels, Partition
 from geoindex.recipe import Recipe
@@ -59,8 +59,13 @@ def site_vectors(cells: Partition, clusters: Clusters) -> tuple[Floats, Floats]:
     return to_unit(cells.site_lat, cells.site_lon), to_unit(clusters.site_lat, clusters.site_lon)
 
 
-def divide(images: StoredImages, recipe: Recipe) -> Division:
+def divide(images: StoredImages, recipe: Recipe, mapped: Mapped | None = None) -> Division:
     """Divide the Earth into cells and the gallery into clusters.
+
+    Args:
+        images: of the index.
+        recipe: its geocells, clusters and seed.
+        mapped: does the work on cells, as for `fit_clusters`.
 
     Raises:
         EmptyDatasetError: if the gallery is empty.
@@ -73,7 +78,7 @@ def divide(images: StoredImages, recipe: Recipe) -> Division:
         )
     labels = sample_labels(images, recipe.geocells.within)
     own = None if labels is None else [labels[row] for row in rows.tolist()]
-    divided = divide_positions(images.lat[rows], images.lon[rows], own, recipe)
+    divided = divide_positions(images.lat[rows], images.lon[rows], own, recipe, mapped)
     order = np.argsort(divided.cluster_of, kind="stable")
     return Division(divided.fitted, divided.clusters, rows[order], divided.cluster_of[order], labels)
 
@@ -94,7 +99,9 @@ class DividedPositions:
     cluster_of: Rows
 
 
-def divide_positions(lat: Floats, lon: Floats, labels: Labels | None, recipe: Recipe) -> DividedPositions:
+def divide_positions(
+    lat: Floats, lon: Floats, labels: Labels | None, recipe: Recipe, mapped: Mapped | None = None
+) -> DividedPositions:
     """Divide the Earth into cells, and positions (one or more) into clusters inside them.
 
     Args:
@@ -102,13 +109,14 @@ def divide_positions(lat: Floats, lon: Floats, labels: Labels | None, recipe: Re
         lon: longitudes in degrees, (N,).
         labels: of each position, where `recipe.geocells.within` names one.
         recipe: its geocells, clusters and seed.
+        mapped: does the work on cells, as for `fit_clusters`.
 
     Raises:
         GeoindexError: as `fit_partition`, and if a source of the cells' own cannot be used.
     """
     fitted = _fit_cells(lat, lon, labels, recipe).occupied_by(lat, lon, labels)
     cell_of = fitted.partition.assign(lat, lon, labels)
-    clusters = fit_clusters(lat, lon, cell_of, len(fitted.partition), recipe.clusters, recipe.seed)
+    clusters = fit_clusters(lat, lon, cell_of, len(fitted.partition), recipe.clusters, recipe.seed, mapped)
     return DividedPositions(fitted, clusters, cell_of, clusters.assign(lat, lon, cell_of))
 
 

@@ -17,6 +17,7 @@ from geoindex.assembly.gallery import describe, fit_projection, group_tables, wr
 from geoindex.assembly.learning import learn
 from geoindex.assembly.resumption import Resumption
 from geoindex.assembly.verification import record_canaries, verify_generation
+from geoindex.distributed.executor import HERE, Executor
 from geoindex.encoder.projection import Projection
 from geoindex.progress import Stages
 from geoindex.prototypes import Groups
@@ -64,7 +65,9 @@ class Origin:
     parent: str = ""
 
 
-def assemble(index: IndexFolder, recipe: Recipe, version: int, origin: Origin, stages: Stages) -> Generation:
+def assemble(
+    index: IndexFolder, recipe: Recipe, version: int, origin: Origin, stages: Stages, executor: Executor = HERE
+) -> Generation:
     """Make the next generation from a version of the images table, verify it, and publish it.
 
     A run that is stopped leaves its finished steps behind, and the next one goes on after them.
@@ -75,7 +78,7 @@ def assemble(index: IndexFolder, recipe: Recipe, version: int, origin: Origin, s
     with storage_errors(index.root):
         name, folder = index.begin()
         try:
-            draft = _draft(index, name, folder, recipe, version, origin, stages)
+            draft = _draft(index, name, folder, recipe, version, origin, stages, executor)
             with stages("verify"):
                 verify_generation(index.tables, draft)
             timings = stages.rounded()
@@ -89,13 +92,20 @@ def assemble(index: IndexFolder, recipe: Recipe, version: int, origin: Origin, s
 
 
 def _draft(
-    index: IndexFolder, name: str, folder: Path, recipe: Recipe, version: int, origin: Origin, stages: Stages
+    index: IndexFolder,
+    name: str,
+    folder: Path,
+    recipe: Recipe,
+    version: int,
+    origin: Origin,
+    stages: Stages,
+    executor: Executor,
 ) -> Generation:
     with stages("read images"):
         images = stored_images(index, version)
     once = Resumption(FinishedSteps.of(index), images, recipe, origin.encoder["fingerprint"])
     with stages("geocells and clusters"):
-        division = once.division(lambda: divide(images, recipe))
+        division = once.division(lambda: divide(images, recipe, executor.mapped))
     with stages("geo-embeddings"):
         projection = fit_projection(images, recipe, origin.encoder["feature_dim"])
     with stages("training"):

@@ -5,6 +5,7 @@ Exit codes: 0 all fine, 1 failed, 2 wrong usage, 3 some inputs failed and the ot
 
 import logging
 import os
+import re
 import sys
 from itertools import pairwise
 
@@ -50,12 +51,24 @@ def _recipe_file(tokens: list[str]) -> str | None:
     return None
 
 
+def _with_address(tokens: list[str]) -> list[str]:
+    """Give `--ray` the value that it may go without."""
+    found = []
+    for token, after in zip(tokens, [*tokens[1:], ""], strict=True):
+        found.append(token)
+        if token == "--ray" and not re.fullmatch(r"(ray://)?[\w.-]+:\d+|auto", after):
+            found.append(making.ANY_CLUSTER)
+    return found
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="geoindex: %(message)s")
     tokens = sys.argv[1:] if arguments is None else arguments
     if tokens[:1] == ["query"]:
         tokens = ["stdin:" if token == "-" else token for token in tokens]  # a lone dash would be taken for a flag
+    if tokens[:1] == ["build"]:
+        tokens = _with_address(tokens)
     try:
         _read_recipe_file(tokens)
         code = int(app(tokens, exit_on_error=False, print_error=False) or 0)

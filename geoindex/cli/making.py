@@ -8,6 +8,9 @@ from typing import Any
 from geoindex.cli.application import Flags, ReportFormat, app, print_build, print_report
 from geoindex.recipe import ClusterRecipe, GeocellRecipe, Recipe
 
+ANY_CLUSTER = "auto"
+"""What `--ray` means without an address."""
+
 
 @dataclass(frozen=True)
 class Pixels:
@@ -52,6 +55,7 @@ def build(
     /,
     *,
     recipe: Flags = Recipe(),  # noqa: B008
+    ray: str = "",
     dry_run: bool = False,
     format: ReportFormat = "table",
 ) -> int:
@@ -60,6 +64,7 @@ def build(
     Args:
         source: A recipe (.toml), a folder of photos, a table, or a URI such as osv5m:ROOT?split=train.
         recipe: Every key of a recipe is a flag, and overrides the file.
+        ray: Run the heavy steps on a Ray cluster: its address as HOST:PORT; nothing: one that is up, else this machine.
         dry_run: Only say what it would take: images, encoder, disk and memory. Nothing is written.
         format: How to print what was built.
     """
@@ -74,7 +79,8 @@ def build(
 
         print_report(plan_build(wanted, out), format)
         return 0
-    return print_build(build_index(wanted, out=out), format)
+    executor = "local" if not ray else "ray" if ray == ANY_CLUSTER else f"ray:{ray}"
+    return print_build(build_index(wanted, out=out, executor=executor), format)
 
 
 @app.command

@@ -43,6 +43,7 @@ class Encoder:
         architecture: the model without its weights.
         preprocessing: what it wants of its pixels.
         fingerprint: hash of weights, architecture and preprocessing; equal fingerprints mean equal features.
+        recipe: overrides of the preprocessing, device, arithmetic and batch size that it was loaded with.
         batch_size: images of a forward pass of `encode`.
         backend: what computes.
     """
@@ -61,7 +62,7 @@ class Encoder:
     ) -> None:
         self.spec, self.weights = spec, weights
         self.architecture, self.preprocessing = architecture, preprocessing
-        self.batch_size = recipe.batch_size
+        self.recipe, self.batch_size = recipe, recipe.batch_size
         self.fingerprint = fingerprint_of(architecture, preprocessing, module.state_dict())
         self._module, device = module, choose_device(recipe.device)
         self._backbone: Backbone = TorchBackbone(module, preprocessing, device, choose_dtype(recipe.dtype, device))

@@ -53,11 +53,17 @@ class ExportedEncoder(Encoder):
     """An encoder whose features come from an export; its weights are loaded when somebody asks for them."""
 
     def __init__(
-        self, spec: str, record: ExportRecord, backbone: ExportedBackbone, batch_size: int, load: Callable[[], Encoder]
+        self,
+        spec: str,
+        record: ExportRecord,
+        backbone: ExportedBackbone,
+        recipe: EncoderRecipe,
+        load: Callable[[], Encoder],
     ) -> None:
         self.spec, self.weights = spec, ""
         self.architecture, self.preprocessing = record.architecture, record.preprocessing
-        self.fingerprint, self.batch_size = record.encoder["fingerprint"], batch_size
+        self.fingerprint = record.encoder["fingerprint"]
+        self.recipe, self.batch_size = recipe, recipe.batch_size
         self.backend = record.backend
         self._backbone, self._load = backbone, load
 
@@ -95,4 +101,4 @@ def open_export(
         )  # fmt: skip
     dtype = "int8" if record.backend.endswith("int8") else "float32" if recipe.dtype == "auto" else recipe.dtype
     backbone = ExportedBackbone(compute, int(record.encoder["dim"]), dtype)
-    return ExportedEncoder(spec, record, backbone, recipe.batch_size, load)
+    return ExportedEncoder(spec, record, backbone, recipe, load)

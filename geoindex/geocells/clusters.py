@@ -1,9 +1,10 @@
 """The clusters of an index: each cell divided again by the same method, inside its own positions."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -24,6 +25,10 @@ PARALLEL_FROM = 100_000
 
 GROUPS_AT_ONCE = 8
 """Groups that a process takes at one time."""
+
+Sites: TypeAlias = tuple[Floats, Floats]
+Mapped: TypeAlias = Callable[[Callable[[Floats, Floats], Sites], Iterator[Floats], Iterator[Floats]], Iterator[Sites]]
+"""A `map` over groups, whose results are in order; it may run anywhere."""
 
 CELL_STEP = 4.0
 """Distance between cells on the axis that is added to unit vectors; chords inside a cell are 2 at most."""
@@ -91,7 +96,13 @@ class Clusters:
 
 
 def fit_clusters(
-    lat: ArrayLike, lon: ArrayLike, cell_of: ArrayLike, n_cells: int, recipe: ClusterRecipe, seed: int
+    lat: ArrayLike,
+    lon: ArrayLike,
+    cell_of: ArrayLike,
+    n_cells: int,
+    recipe: ClusterRecipe,
+    seed: int,
+    mapped: Mapped | None = None,
 ) -> Clusters:
     """Divide each cell by the density of its own positions (paper section 3.3: 5 to 100 clusters a cell).
 
@@ -107,6 +118,7 @@ def fit_clusters(
         n_cells: number of cells.
         recipe: settings to try and the range of cluster counts.
         seed: of samples and of sampled silhouettes.
+        mapped: does the work on cells; None: processes of this machine, where there is enough to do.
 
     Raises:
         CoordinateError: if a position is not on Earth.
@@ -116,26 +128,30 @@ def fit_clusters(
     cells = _checked_cells(cell_of, len(lats))
     if len(cells) and not 0 <= cells.min() <= cells.max() < n_cells:
         raise ConfigError(f"Cells {cells.min()}..{cells.max()} are not all among the {n_cells} of the partition.")
-    clusters = _owned(_divided(lats, lons, cells, None, n_cells, recipe, seed), lats, lons, cells)
-    finer = replace(recipe, min_clusters=1)  # a cluster need not fall apart again
+    sites = partial(_group_sites, recipe=recipe, seed=seed)
+    clusters = _owned(_divided(lats, lons, cells, None, n_cells, sites, mapped), lats, lons, cells)
+    # a cluster need not fall apart again
+    finer = partial(_group_sites, recipe=replace(recipe, min_clusters=1), seed=seed)
     for _ in range(1, recipe.levels):
         cluster_of = clusters.assign(lats, lons, cells)
-        divided = _divided(lats, lons, cluster_of, clusters, len(clusters), finer, seed)
+        divided = _divided(lats, lons, cluster_of, clusters, len(clusters), finer, mapped)
         clusters = _owned(divided, lats, lons, cells)
     return clusters
 
 
 def _divided(
-    lat: Floats, lon: Floats, group_of: Rows, outer: Clusters | None, n_groups: int, recipe: ClusterRecipe, seed: int
+    lat: Floats,
+    lon: Floats,
+    group_of: Rows,
+    outer: Clusters | None,
+    n_groups: int,
+    sites: Callable[[Floats, Floats], Sites],
+    mapped: Mapped | None,
 ) -> Clusters:
-    """Divide each group on its own, in processes where there is enough to do; the result is the same."""
-    from joblib import cpu_count
-
-    jobs = min(cpu_count(), n_groups) if len(lat) >= PARALLEL_FROM else 1
+    """Divide each group on its own; the result does not depend on where that is done."""
     rows = list(_members(group_of, n_groups))
-    sites = partial(_group_sites, recipe=recipe, seed=seed)
-    with _mapping(jobs) as mapped:
-        results = mapped(sites, (lat[members] for members in rows), (lon[members] for members in rows))
+    with _processes(len(lat), n_groups) if mapped is None else nullcontext(mapped) as run:
+        results = run(sites, (lat[members] for members in rows), (lon[members] for members in rows))
         found = list(track(results, "clusters", total=n_groups, unit="cell"))
     site_lat = np.concatenate([np.empty(0), *(lats for lats, _ in found)])
     site_lon = np.concatenate([np.empty(0), *(lons for _, lons in found)])
@@ -143,8 +159,11 @@ def _divided(
 
 
 @contextmanager
-def _mapping(jobs: int) -> Iterator[Callable[..., Iterator[tuple[Floats, Floats]]]]:
-    """Give a `map` that runs in this many processes; they are fresh ones, never forked, and end with it."""
+def _processes(positions: int, n_groups: int) -> Iterator[Mapped]:
+    """Give a `map` that runs in processes where there is enough to do; they are fresh ones, never forked."""
+    from joblib import cpu_count
+
+    jobs = min(cpu_count(), n_groups) if positions >= PARALLEL_FROM else 1
     if jobs == 1:
         yield map
         return
@@ -159,7 +178,7 @@ def _mapping(jobs: int) -> Iterator[Callable[..., Iterator[tuple[Floats, Floats]
     executor.shutdown()
 
 
-def _group_sites(lat: Floats, lon: Floats, recipe: ClusterRecipe, seed: int) -> tuple[Floats, Floats]:
+def _group_sites(lat: Floats, lon: Floats, recipe: ClusterRecipe, seed: int) -> Sites:
     if len(lat) == 0:
         return lat, lon
     room = len(lat) // recipe.images_per_cluster

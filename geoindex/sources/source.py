@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.errors import UnreadableImageError
-from geoindex.images import ImageInput
+from geoindex.images import ABSENT, ImageInput
 from geoindex.types import Samples
 
 EXAMPLES_KEPT = 5
@@ -90,7 +90,7 @@ def existing_image(path: Path) -> Path:
         UnreadableImageError: if there is no such file.
     """
     if not path.is_file():
-        raise UnreadableImageError(str(path), "there is no such file")
+        raise UnreadableImageError(str(path), ABSENT)
     return path
 
 

@@ -85,7 +85,7 @@ class TestAnotherEncoder:
         geoindex.rebuild_index(path, encoder=OTHER_ENCODER)
         manifest = IndexFolder(path).current().manifest
         assert (manifest.recipe["encoder"], manifest.encoder["spec"]) == (OTHER_ENCODER, OTHER_ENCODER)
-        monkeypatch.setattr(embed, "_prepare", never)
+        monkeypatch.setattr(embed, "prepare_image", never)
         geoindex.rebuild_index(path, geocells={"n_cells": 4})
         assert IndexFolder(path).current().manifest.encoder == manifest.encoder
 
@@ -93,7 +93,7 @@ class TestAnotherEncoder:
         before = IndexFolder(path).current().manifest
         expected = points(geoindex.open_index(path, encoder=tiny_encoder), PHOTOS)
         tiny_encoder.save(tmp_path / "mine")
-        monkeypatch.setattr(embed, "_prepare", never)
+        monkeypatch.setattr(embed, "prepare_image", never)
         geoindex.rebuild_index(path, encoder=str(tmp_path / "mine"))
         after = IndexFolder(path).current().manifest
         assert after.tables["images"] == before.tables["images"]
@@ -232,7 +232,7 @@ class TestStops:
     @pytest.mark.parametrize("after", [0, 7, 20])
     def test_it_goes_on_after_the_last_shard(self, path, monkeypatch, after):
         monkeypatch.setattr(embed, "SHARD_SAMPLES", 4)
-        encode_shard, encode, shards, done = embed._encode_shard, embed._encode, [], []
+        encode_shard, encode, shards, done = embed.encode_shard, embed._encode, [], []
 
         def stop(*args):
             if 4 * len(shards) >= after:
@@ -241,12 +241,12 @@ class TestStops:
             return shards[-1]
 
         monkeypatch.setattr(embed, "_encode", lambda pixels, encoder: (done.extend(pixels), encode(pixels, encoder))[1])
-        monkeypatch.setattr(embed, "_encode_shard", stop)
+        monkeypatch.setattr(embed, "encode_shard", stop)
         with pytest.raises(KeyboardInterrupt):
             geoindex.rebuild_index(path, encoder=OTHER_ENCODER)
         assert len(done) == -(-after // 4) * 4
         assert IndexFolder(path).current().manifest.generation == "000001"
-        monkeypatch.setattr(embed, "_encode_shard", encode_shard)
+        monkeypatch.setattr(embed, "encode_shard", encode_shard)
         assert geoindex.rebuild_index(path, encoder=OTHER_ENCODER).generation == "000002"
         assert len(done) == 24
 
@@ -255,7 +255,7 @@ class TestStops:
             patch.setattr("geoindex.rebuilding.assemble", never)
             with pytest.raises(AssertionError):
                 geoindex.rebuild_index(path, encoder=OTHER_ENCODER)
-        monkeypatch.setattr(embed, "_prepare", never)
+        monkeypatch.setattr(embed, "prepare_image", never)
         geoindex.rebuild_index(path, encoder=OTHER_ENCODER)
         assert IndexFolder(path).current().manifest.tables["images"] == 2
         assert not (path / "work" / "rebuilding").exists()
@@ -267,7 +267,7 @@ def test_another_rebuild_leaves_what_was_embedded_to_the_one_that_was_stopped(pa
         with pytest.raises(AssertionError):
             geoindex.rebuild_index(path, encoder=OTHER_ENCODER)
     geoindex.rebuild_index(path, geocells={"n_cells": 4})
-    monkeypatch.setattr(embed, "_prepare", never)
+    monkeypatch.setattr(embed, "prepare_image", never)
     assert geoindex.rebuild_index(path, encoder=OTHER_ENCODER).generation == "000003"
 
 

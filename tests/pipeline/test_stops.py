@@ -113,7 +113,7 @@ class TestStops:
         with pytest.raises(IndexNotFoundError, match="never finished"):
             geoindex.open_index(path)
         with monkeypatch.context() as patch:
-            patch.setattr("geoindex.embed._prepare", broken)  # no image is read again
+            patch.setattr("geoindex.embed.prepare_image", broken)  # no image is read again
             assert build(world, path).generation == "000001"
 
     def test_a_memory_mapped_file_has_its_room_on_the_disk_first(self, tmp_path):

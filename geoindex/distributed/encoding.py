@@ -1,0 +1,182 @@
+"""Images -> features on a Ray cluster: tasks decode, a pool of encoders encodes, the first process writes the shards.
+
+What is on the disk is the same as without Ray, and so a run goes on where another one stopped, with Ray or without.
+Workers read the images by the same paths as the first process; they write nothing.
+"""
+
+import logging
+import pickle
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from geoindex.embed import Batch, Part, copy_shard, encode_shard, prepare_image
+from geoindex.errors import ClusterError
+from geoindex.images import ABSENT
+from geoindex.progress import Progress
+from geoindex.recipe import EncoderRecipe
+from geoindex.shards import MISSING, Shard
+from geoindex.sources import Source
+from geoindex.sources.source import EmbeddedSource
+
+if TYPE_CHECKING:
+    from geoindex.encoder import Encoder
+    from geoindex.encoder.preprocessing import Preprocessing
+
+CHUNK_IMAGES = 128
+"""Images of a task: 19 MB of pixels at 224 a side, and little enough that many computers end together."""
+
+DECODING_CPUS, ENCODING_CPUS = 0.25, 0.75
+"""Shares of a core that a task and an encoder without a GPU ask for: the encoders leave room for what feeds them."""
+
+Row = dict[str, Any]
+
+
+def make_shards_on_ray(
+    parts: Iterator[Part], source: Source, encoder: "Encoder | None", bar: Progress
+) -> Iterator[tuple[Part, Shard]]:
+    """Make what is left of each shard on the cluster that this process is connected to, in any order.
+
+    Raises:
+        ClusterError: if a worker does not see the images that this process sees.
+    """
+    todo = []
+    for part in parts:
+        if len(part.rows):
+            todo.append(part)
+        else:
+            yield part, Shard.empty()
+    if todo:
+        yield from _copied(todo, source, bar) if encoder is None else _encoded(todo, source, encoder, bar)
+
+
+def _copied(parts: list[Part], source: Source, bar: Progress) -> Iterator[tuple[Part, Shard]]:
+    assert isinstance(source, EmbeddedSource)
+    copy = _Copying(source)
+    data = _dataset([{"part": n, "of": pickle.dumps(part)} for n, part in enumerate(parts)]).map(copy, num_cpus=1)
+    for row in data.iter_rows():
+        part = parts[row["part"]]
+        yield part, pickle.loads(row["shard"])
+        bar.advance(len(part.rows))
+
+
+def _encoded(parts: list[Part], source: Source, encoder: "Encoder", bar: Progress) -> Iterator[tuple[Part, Shard]]:
+    chunks = [
+        {"part": n, "items": pickle.dumps(items)}
+        for n, part in enumerate(parts)
+        for items in part.batches(CHUNK_IMAGES)
+    ]
+    pool = _pool(encoder, len(chunks))
+    decoding = DECODING_CPUS if "num_cpus" in pool else 1
+    unpictured = replace(encoder.recipe, image_size=None, mean=None, std=None)  # what is packed has its own
+    decoded = _dataset(chunks).map(_Decoding(source, encoder.preprocessing), num_cpus=decoding)
+    encoded = decoded.map(_Encoding, fn_constructor_args=(_packed(encoder), unpictured), **pool)
+    waiting: dict[int, list[Shard]] = {}
+    for row in encoded.iter_rows():
+        number, shard = row["part"], pickle.loads(row["shard"])
+        part, found = parts[number], waiting.setdefault(number, [])
+        _require_seen(part, shard)
+        found.append(shard)
+        bar.advance(len(shard.rows) + len(shard.failures))
+        if sum(len(each.rows) + len(each.failures) for each in found) == len(part.rows):
+            yield part, _joined(waiting.pop(number))
+
+
+def _dataset(rows: list[Row]) -> Any:
+    """Return rows as a data set of Ray, each a task of its own."""
+    import ray
+    from ray.data import DataContext
+
+    logging.getLogger("ray.data").setLevel("ERROR")
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    return ray.data.from_items(rows, override_num_blocks=len(rows))
+
+
+def _pool(encoder: "Encoder", chunks: int) -> Row:
+    """Return how many encoders there are at the most, and what each of them asks for."""
+    import ray
+    from ray.data import ActorPoolStrategy
+
+    there = ray.cluster_resources()
+    on_gpus = int(there.get("GPU", 0)) if encoder.recipe.device.partition(":")[0] in ("auto", "cuda") else 0
+    most = max(1, min(on_gpus or int(there.get("CPU", 1)), chunks))
+    needs = {"num_gpus": 1} if on_gpus else {"num_cpus": ENCODING_CPUS}
+    return {"compute": ActorPoolStrategy(min_size=1, max_size=most, initial_size=most)} | needs
+
+
+def _packed(encoder: "Encoder") -> Row:
+    """Put an encoder where every worker can have it, whatever files the others see."""
+    import ray
+
+    with tempfile.TemporaryDirectory() as folder:
+        encoder.save(Path(folder) / "encoder")
+        files = {path.name: path.read_bytes() for path in (Path(folder) / "encoder").iterdir()}
+    return {"files": ray.put(files)}  # inside something, since Ray warns of a bare one
+
+
+def _require_seen(part: Part, shard: Shard) -> None:
+    """Refuse to lose what only the worker does not see."""
+    for row, reason in shard.failures.items():
+        if reason == ABSENT and part.stamps.get(row) not in ("", MISSING):
+            image = part.samples.images[int(np.searchsorted(part.rows, row))]
+            raise ClusterError(
+                f"A worker of the Ray cluster does not see the image '{image}' that is here; mount the images at the "
+                "same path on every computer."
+            )
+
+
+def _joined(shards: list[Shard]) -> Shard:
+    """Put the parts of a shard together, in the order of rows."""
+    whole = shards[0]
+    for shard in shards[1:]:
+        joined = whole.joined(shard)
+        whole = Shard(joined.rows, joined.features, joined.content, whole.failures | shard.failures)
+    return whole
+
+
+class _Copying:
+    """A task: features that a source has, of one shard."""
+
+    def __init__(self, source: EmbeddedSource) -> None:
+        self.source = source
+
+    def __call__(self, row: Row) -> Row:
+        return {"part": row["part"], "shard": pickle.dumps(copy_shard(pickle.loads(row["of"]), self.source))}
+
+
+class _Decoding:
+    """A task: images as the encoder wants them."""
+
+    def __init__(self, source: Source, wanted: "Preprocessing") -> None:
+        self.source, self.wanted = source, wanted
+
+    def __call__(self, row: Row) -> Row:
+        items: list[tuple[int, str]] = pickle.loads(row["items"])
+        prepared: Batch = [(number, prepare_image(image, self.source, self.wanted)) for number, image in items]
+        return {"part": row["part"], "pixels": pickle.dumps(prepared)}
+
+
+class _Encoding:
+    """An actor: an encoder."""
+
+    def __init__(self, packed: Row, recipe: EncoderRecipe) -> None:
+        import ray
+
+        from geoindex.encoder import load_encoder
+
+        with tempfile.TemporaryDirectory() as folder:
+            for name, data in ray.get(packed["files"]).items():
+                (Path(folder) / name).write_bytes(data)
+            self.encoder = load_encoder(folder, recipe)
+
+    def __call__(self, row: Row) -> Row:
+        prepared: Batch = pickle.loads(row["pixels"])
+        size = self.encoder.batch_size
+        batches = (prepared[start : start + size] for start in range(0, len(prepared), size))
+        return {"part": row["part"], "shard": pickle.dumps(encode_shard(batches, self.encoder))}

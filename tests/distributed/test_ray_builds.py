@@ -1,0 +1,162 @@
+"""Builds on a Ray cluster equal local ones, whatever dies meanwhile."""
+
+import sys
+
+import numpy as np
+import pytest
+from tiles import world_rows, write_world
+
+import geoindex
+import geoindex.embed
+from geoindex.errors import ClusterError, ConfigError, MissingExtraError
+from geoindex.integrity import verify_index
+from geoindex.progress import Stages
+from geoindex.sources import open_source
+from geoindex.store.generations import IndexFolder
+
+# what Ray warns of in its own code
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::FutureWarning"
+)
+
+ENCODER = "timm:vit_tiny_patch16_224/random?depth=2&img_size=64"
+PLANTED = "planted:3000?dim=32"
+
+
+def tables(path):
+    """What an index holds: facts and features of its images, cells and clusters."""
+    folder = IndexFolder(path)
+    versions = folder.current().manifest.tables
+    images = folder.tables.read("images", versions["images"], ["row", "id", "lat", "lon", "split", "content"])
+    features = folder.tables.read("images", versions["images"], ["row", "features"])["features"]
+    groups = [
+        folder.tables.read(name, versions[name], [name[:-1], "site_lat", "site_lon", "n_images"])
+        for name in ("cells", "clusters")
+    ]
+    return images, np.array(features.to_pylist(), np.float32), groups
+
+
+def assert_equal(one, other):
+    (images, features, groups), (others, their_features, their_groups) = tables(one), tables(other)
+    assert images.equals(others)
+    assert np.abs(features - their_features).max() < 2e-3
+    assert all(ours.equals(theirs) for ours, theirs in zip(groups, their_groups, strict=True))
+
+
+@pytest.fixture
+def photos(tmp_path):
+    rows = world_rows(per_hub=40)
+    table = write_world(tmp_path / "world", rows)
+    (table.parent / rows[3][0]).write_bytes(b"no image")
+    return table
+
+
+@pytest.mark.parametrize("name", ["dask", "rays", "local:8"])
+def test_an_executor_that_is_none_is_refused(world, tmp_path, name):
+    with pytest.raises(ConfigError, match="take local, ray, or ray:ADDRESS"):
+        geoindex.build_index(world, out=tmp_path / "index", executor=name)
+    assert not (tmp_path / "index" / "CURRENT").exists()
+
+
+def test_without_ray_the_extra_is_named(world, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingExtraError, match=r"geoindex\[ray\]"):
+        geoindex.build_index(world, out=tmp_path / "index", executor="ray")
+
+
+@pytest.mark.ray
+def test_no_cluster_at_an_address_is_one_sentence(world, tmp_path):
+    with pytest.raises(ClusterError, match="ray start --head") as found:
+        geoindex.build_index(world, out=tmp_path / "index", executor="ray:127.0.0.1:1")
+    assert "\n" not in str(found.value)
+
+
+@pytest.mark.ray
+def test_a_build_on_several_nodes_equals_the_local_one(photos, tmp_path, nodes, monkeypatch):
+    monkeypatch.setattr(geoindex.embed, "SHARD_SAMPLES", 64)
+    local = geoindex.build_index(photos, out=tmp_path / "local", encoder=ENCODER)
+    spread = geoindex.build_index(photos, out=tmp_path / "ray", encoder=ENCODER, executor="ray")
+    assert spread.left_out == local.left_out
+    assert spread.failed == 1
+    assert spread.timings_s["ray start"] > 0
+    assert_equal(tmp_path / "local", tmp_path / "ray")
+    assert not verify_index(tmp_path / "ray", full=True).faults
+
+
+@pytest.mark.ray
+def test_ready_embeddings_and_clusters_are_the_same(tmp_path, nodes):
+    for executor in ("local", "ray"):
+        geoindex.build_index(PLANTED, out=tmp_path / executor, executor=executor)
+    assert_equal(tmp_path / "local", tmp_path / "ray")
+
+
+@pytest.mark.ray
+def test_a_lost_node_costs_no_row(photos, tmp_path, nodes, monkeypatch):
+    """A node dies in the middle; whether the build bears it or stops, the next run has every row once."""
+    monkeypatch.setattr(geoindex.embed, "SHARD_SAMPLES", 16)
+    cluster, workers = nodes
+    save, seen = geoindex.embed.ShardWriter.save, []
+
+    def saved(self, shard, path, stamps):
+        save(self, shard, path, stamps)
+        seen.append(path)
+        if len(seen) == 3:
+            cluster.remove_node(workers.pop())
+
+    monkeypatch.setattr(geoindex.embed.ShardWriter, "save", saved)
+    try:
+        geoindex.build_index(photos, out=tmp_path / "ray", encoder=ENCODER, executor="ray")
+    except ClusterError:
+        done = len(seen)
+        geoindex.build_index(photos, out=tmp_path / "ray", encoder=ENCODER, executor="ray")
+        assert len(seen[done:]) == len(set(seen)) - done + 1  # the one of the broken image is tried again
+    assert not workers[1:]
+    geoindex.build_index(photos, out=tmp_path / "local", encoder=ENCODER)
+    assert_equal(tmp_path / "local", tmp_path / "ray")
+
+
+@pytest.mark.ray
+def test_a_stopped_build_goes_on_with_ray_or_without(photos, tmp_path, nodes, monkeypatch):
+    monkeypatch.setattr(geoindex.embed, "SHARD_SAMPLES", 32)
+    with monkeypatch.context() as patch:
+        patch.setattr("geoindex.pipeline.assemble", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            geoindex.build_index(photos, out=tmp_path / "index", encoder=ENCODER, executor="ray")
+    source = open_source(photos)
+    reads = []
+    monkeypatch.setattr("geoindex.embed.prepare_image", lambda image, *_: reads.append(image) or "it is not read")
+    geoindex.build_index(photos, out=tmp_path / "index", encoder=ENCODER)
+    assert len(reads) == 1  # the broken one
+    assert len(tables(tmp_path / "index")[0]) == len(source.scan().samples) - 1
+
+
+def _interrupt(*_):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.ray
+def test_images_that_workers_do_not_see_stop_the_build(photos, tmp_path, nodes, monkeypatch):
+    """As on computers without the folder: the worker finds no file where this process found one."""
+    opened = open_source(photos)
+    away = photos.parent.with_name("elsewhere")
+    parts = geoindex.embed._parts
+
+    def moved(*args):
+        found = list(parts(*args))
+        photos.parent.rename(away)
+        return iter(found)
+
+    monkeypatch.setattr(geoindex.embed, "_parts", moved)
+    with pytest.raises(ClusterError, match="mount the images at the same path"):
+        geoindex.pipeline.build_from(
+            opened, geoindex.Recipe(source=str(photos), encoder=ENCODER), tmp_path / "index", executor="ray"
+        )
+
+
+def test_the_local_executor_takes_no_time(tmp_path):
+    from geoindex.distributed.executor import HERE, executing
+
+    stages = Stages()
+    with executing("local", stages) as heavy:
+        assert heavy is HERE
+    assert stages.rounded() == {}
