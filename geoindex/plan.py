@@ -108,7 +108,7 @@ def plan_build(source: str | PathLike[str] | Recipe, out: str | PathLike[str] | 
     recipe = resolve_recipe(source, keys)
     opened = open_source(recipe.source, columns=recipe.columns)
     samples, split, left_out = read_samples(opened, recipe)
-    encoder = _outline(opened, recipe)
+    encoder = outline_of(opened, recipe)
     extent = Extent.of(samples, split, feature_dim(opened, encoder))
     groups, most = GroupCounts.expected(extent.gallery, recipe), GroupCounts.most(extent.gallery, recipe)
     path = Path(out or recipe.out or default_folder(source, recipe))
@@ -123,11 +123,11 @@ def plan_build(source: str | PathLike[str] | Recipe, out: str | PathLike[str] | 
         work_bytes=working_bytes(extent, encoder, recipe),
         needed_bytes=needed_bytes(extent, encoder, recipe),
         free_bytes=free_bytes(path),
-        memory_bytes=_memory(extent, groups, encoder, recipe, splits["val"]),
+        memory_bytes=memory_bytes(extent, groups, encoder, recipe, splits["val"]),
     )  # fmt: skip
 
 
-def _outline(source: Source, recipe: Recipe) -> "Encoder | None":
+def outline_of(source: Source, recipe: Recipe) -> "Encoder | None":
     """Make the encoder without its weights; for auto, take for granted that the pretrained ones can be had."""
     if isinstance(source, EmbeddedSource):
         return None
@@ -137,7 +137,7 @@ def _outline(source: Source, recipe: Recipe) -> "Encoder | None":
     return outline_encoder(spec, recipe.encoding, weights=recipe.weights)
 
 
-def _memory(extent: Extent, groups: GroupCounts, encoder: "Encoder | None", recipe: Recipe, val: int) -> int:
+def memory_bytes(extent: Extent, groups: GroupCounts, encoder: "Encoder | None", recipe: Recipe, val: int) -> int:
     """Return the most memory that a build takes, in bytes, roughly."""
     learns = learns_of(extent.gallery, val, recipe)
     dim = extent.feature_dim

@@ -13,6 +13,7 @@ from tiles import save_tile, world_rows, write_table, write_world
 import geoindex.embed
 import geoindex.shards
 from geoindex.embed import embed_samples
+from geoindex.encoder.preprocessing import Preprocessing
 from geoindex.errors import EmptyDatasetError, EncoderError, StorageError, UnreadableImageError
 from geoindex.sources import open_source
 from geoindex.store.durable import waiting
@@ -197,10 +198,8 @@ def test_a_damaged_shard_is_made_again(tmp_path, tiny_encoder, world):
 class Moody:
     """An encoder that cannot encode dark images, and finds bright ones too large."""
 
-    fingerprint, dim, batch_size, min_side = "moody", 2, 4, 8
-
-    def prepare(self, image):
-        return np.full((3, 1, 1), image.getpixel((0, 0))[0], np.uint8)
+    fingerprint, dim, batch_size = "moody", 2, 4
+    preprocessing = Preprocessing(8, (0.5,) * 3, (0.5,) * 3)
 
     def features(self, batch):
         level = batch[:, 0, 0, 0].astype(np.float32)
@@ -229,7 +228,8 @@ def test_an_image_that_the_encoder_refuses_costs_no_other(tmp_path):
 class Events:
     """An encoder and a source that tell when they encode and read, and what is written meanwhile."""
 
-    fingerprint, dim, batch_size, min_side = "events", 2, 4, 8
+    fingerprint, dim, batch_size = "events", 2, 4
+    preprocessing = Preprocessing(8, (0.5,) * 3, (0.5,) * 3)
 
     def __init__(self, source):
         self.source, self.events, self.read_next = source, [], threading.Event()
@@ -240,9 +240,6 @@ class Events:
         if image.startswith("us"):
             self.read_next.set()
         return self.source.read(image)
-
-    def prepare(self, image):
-        return np.zeros((3, 1, 1), np.uint8)
 
     def features(self, batch):
         self.events.append("encode")

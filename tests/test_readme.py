@@ -3,7 +3,7 @@ import shlex
 import shutil
 from pathlib import Path
 
-from geoindex.cli import app
+from geoindex.cli import app, with_address
 from geoindex.encoder.defaults import UNTRAINED
 
 ROOT = Path(__file__).parents[1]
@@ -29,7 +29,7 @@ def test_every_command_of_the_readme_parses():
     lines = [line for line in commands if line.startswith("geoindex ")]
     assert len(lines) >= 4
     for line in lines:
-        app.parse_args(shlex.split(line)[1:], exit_on_error=False, print_error=False)
+        app.parse_args(with_address(shlex.split(line)[1:]), exit_on_error=False, print_error=False)
 
 
 def test_the_table_of_commands_is_complete():

@@ -19,7 +19,7 @@ from geoindex.recipe import paper_recipe
 from geoindex.recipe_files import load_recipe, recipe_to_dict
 
 INTERRUPTED = 130
-OF_RECIPES = ("build", "train", "table1")
+OF_RECIPES = ("build", "plan", "train", "table1")
 """Commands that take a recipe file and its keys as flags."""
 
 RESUMABLE = ("build", "rebuild", "add", "demo", "table1")
@@ -51,7 +51,7 @@ def _recipe_file(tokens: list[str]) -> str | None:
     return None
 
 
-def _with_address(tokens: list[str]) -> list[str]:
+def with_address(tokens: list[str]) -> list[str]:
     """Give `--ray` the value that it may go without."""
     found = []
     for token, after in zip(tokens, [*tokens[1:], ""], strict=True):
@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
     if tokens[:1] == ["query"]:
         tokens = ["stdin:" if token == "-" else token for token in tokens]  # a lone dash would be taken for a flag
     if tokens[:1] == ["build"]:
-        tokens = _with_address(tokens)
+        tokens = with_address(tokens)
     try:
         _read_recipe_file(tokens)
         code = int(app(tokens, exit_on_error=False, print_error=False) or 0)

@@ -84,6 +84,38 @@ def build(
 
 
 @app.command
+def plan(
+    source: str = "",
+    /,
+    *,
+    images: float,
+    recipe: Flags = Recipe(),  # noqa: B008
+    gpus: int = 0,
+    cores: int = 0,
+    format: ReportFormat = "table",
+) -> int:
+    """Say what a build of so many images would take: time, memory, disk and files, and what breaks first.
+
+    Rates come from a short run on this machine, about a minute. Nothing is kept.
+
+    Args:
+        source: A recipe (.toml), a folder of photos, a table, or a URI; its images say what the others are like.
+        images: How many there would be, as 1e9.
+        recipe: Every key of a recipe is a flag, and overrides the file.
+        gpus: Devices like that of this machine which encode.
+        cores: Cores that decode; left out: those of this machine.
+        format: How to print it.
+    """
+    from dataclasses import replace
+
+    from geoindex.sizing import size_build
+
+    wanted = recipe if source.endswith(".toml") or not source else replace(recipe, source=source)
+    print_report(size_build(wanted, round(images), gpus=gpus, cores=cores), format)
+    return 0
+
+
+@app.command
 def train(source: str = "", /, *, recipe: Flags = Recipe(), format: ReportFormat = "table") -> int:  # noqa: B008
     """Fine-tune an encoder on geotagged photos; build an index with it by --encoder OUT/encoder. Run again to go on.
 

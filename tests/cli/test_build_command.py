@@ -9,6 +9,7 @@ from tiles import TINY_ENCODER, world_rows, write_world
 
 import geoindex
 from geoindex.cli import app
+from geoindex.errors import ConfigError
 from geoindex.recipe_files import recipe_from_dict
 from geoindex.store.generations import IndexFolder
 
@@ -183,3 +184,24 @@ def test_the_application_can_be_called_twice(run, built):
     assert run("info", built.path)[0] == run("info", built.path)[0] == 0
     assert app.name[0] == "geoindex"
     assert np.isfinite(built.counts["cells"])
+
+
+@pytest.mark.parametrize(
+    ("given", "executor"),
+    [
+        ([], "local"),
+        (["--ray"], "ray"),
+        (["--ray", "10.0.0.1:6379"], "ray:10.0.0.1:6379"),
+        (["--ray", "--seed", "1"], "ray"),
+    ],
+)
+def test_ray_is_named_with_an_address_or_without(run, world, tmp_path, monkeypatch, given, executor):
+    seen = []
+
+    def build(*_, **keys):
+        seen.append(keys["executor"])
+        raise ConfigError("Enough.")
+
+    monkeypatch.setattr("geoindex.pipeline.build_index", build)
+    run("build", world, "--out", tmp_path / "index", *given)
+    assert seen == [executor]
