@@ -8,7 +8,7 @@ import contextvars
 import io
 import json
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -75,7 +75,7 @@ class Shard:
 
     def without_features(self) -> "Shard":
         """Return it with its features left in the file."""
-        return Shard(self.rows, self.features[:0], self.content, self.failures)
+        return replace(self, features=self.features[:0].copy())  # a view would keep all of them
 
     def joined(self, more: "Shard") -> "Shard":
         """Put what an earlier run stored and what came now into the order of rows."""

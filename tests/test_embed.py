@@ -15,6 +15,7 @@ import geoindex.shards
 from geoindex.embed import embed_samples
 from geoindex.encoder.preprocessing import Preprocessing
 from geoindex.errors import EmptyDatasetError, EncoderError, StorageError, UnreadableImageError
+from geoindex.shards import Shard
 from geoindex.sources import open_source
 from geoindex.store.durable import waiting
 
@@ -320,3 +321,10 @@ def test_an_image_file_is_opened_once(world, tiny_encoder, tmp_path, monkeypatch
     samples = source.scan().samples.take(np.arange(5))
     embed_samples(source, samples, tiny_encoder, tmp_path)
     assert [opened.count(Path(image).name) for image in samples.images] == [1] * 5
+
+
+def test_a_shard_without_features_keeps_none_in_memory():
+    shard = Shard(np.arange(3), np.ones((3, 4), np.float16), np.full(3, "", np.str_), {})
+    bare = shard.without_features()
+    assert bare.features.shape == (0, 4)
+    assert bare.features.base is None
