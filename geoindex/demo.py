@@ -92,7 +92,7 @@ def run_demo(out: Path, images: int, seed: int) -> Iterator[str]:
     yield replace(evaluation, rows=(*rows, *evaluation.rows)).to_text()
     yield _comparison(evaluation, rows)
     yield from _show_answer(index, out)
-    yield from _next_steps(report.path, out)
+    yield from _next_steps(out / "index", out)
 
 
 def _reference_rows(index: GeoIndex, earth: SyntheticEarth, drawn: Path, untrained: Report) -> tuple[Row, ...]:
