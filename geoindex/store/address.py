@@ -10,7 +10,7 @@ from geoindex.errors import ConfigError
 
 SCHEMES = ("s3", "gs", "az")
 
-_URL = re.compile(r"([a-z][a-z0-9+.-]+):/{1,2}(?=[^/]|$)(.*)", re.DOTALL)
+_URL = re.compile(r"([a-z][a-z0-9+.-]+):/{1,2}(.*)", re.DOTALL)
 """A URL, also one that went through a Path, which makes one slash of two; a drive has one letter."""
 
 CACHE_VARIABLE = "GEOINDEX_CACHE"
@@ -25,7 +25,7 @@ def url_of(place: str | PathLike[str]) -> str:
     found = _URL.fullmatch(os.fspath(place))
     if found is None:
         return ""
-    scheme, path = found[1], found[2].strip("/")
+    scheme, path = found[1], found[2].rstrip("/")
     bucket, *below = path.split("/")
     if scheme not in SCHEMES:
         raise ConfigError(
