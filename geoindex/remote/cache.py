@@ -85,11 +85,11 @@ def _last(home: Path, error: UnreachableError) -> dict[str, str]:
 def files_at_hand(home: Path) -> dict[str, Path]:
     """Return the files of the copies in a cache, and of what was built there, by the name of the object of each."""
     found: dict[str, Path] = {}
-    for path in sorted(home.glob("*.json")):
+    for path in (path for path in sorted(home.glob("*.json")) if path.with_suffix("").is_dir()):
         with suppress(OSError, ValueError, KeyError, TypeError, IndexDamagedError):
             data = path.read_bytes()
             name = json.loads(data)["generation"]
-            found |= Listing.parse(data, pointer_to(name, data), str(path)).files(home / path.stem)
+            found |= Listing.parse(data, pointer_to(name, data), str(path)).files(path.with_suffix(""))
     return found
 
 

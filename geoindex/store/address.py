@@ -22,7 +22,8 @@ def url_of(place: str | PathLike[str]) -> str:
     Raises:
         ConfigError: if it is a URL, and none that an index can lie at.
     """
-    found = _URL.fullmatch(os.fspath(place))
+    text = os.fspath(place)
+    found = _URL.fullmatch(f"{text}/" if text.removesuffix(":") in SCHEMES and text.endswith(":") else text)
     if found is None:
         return ""
     scheme, path = found[1], found[2].rstrip("/")

@@ -115,7 +115,7 @@ class Listing:
             raise damaged(where) from error
         if kind == KIND and version != FORMAT:
             raise IndexVersionError(
-                f"'{where}' has format {version}, this geoindex reads {FORMAT}; install a later one."
+                f"'{where}' has format {version}, this geoindex reads format {FORMAT}; install a later one."
             )
         try:
             parts = tuple(Part(str(f.pop("name")), FileRecord(**f)) for f in values["files"])

