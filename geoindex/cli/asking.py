@@ -42,8 +42,7 @@ def query(
 
     Args:
         images: Photos, folders, patterns such as 'trip/*.jpg', or - for a photo on stdin.
-        index: Folder of the index, or its URL, such as s3://BUCKET/PREFIX; without one $GEOINDEX_HOME, else
-            indexes/default.
+        index: Folder of the index, or its URL as s3://BUCKET/PREFIX; without one $GEOINDEX_HOME, else indexes/default.
         top_k: Candidates to name.
         top_cells: Most cells that are probed; without it the index's own number.
         top_p: Probe fewer cells once they hold this share of the probability.

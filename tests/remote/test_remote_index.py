@@ -133,6 +133,8 @@ def test_the_commands(world, url, tmp_path, photo, run):
     assert code == 0
     code, out, _ = run("info", url)
     assert (code, f"{url}, generation 000001" in out) == (0, True)
+    code, out, _ = run("bench", url, "--queries", 3, "--format", "json")
+    assert (code, json.loads(out)["index"]) == (0, url)
     code, out, _ = run("verify", url, "--full", "--format", "json")
     assert (code, json.loads(out)["sound"], json.loads(out)["path"]) == (0, True, url)
     code, out, _ = run("clone", url, tmp_path / "down")
