@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 from geoindex.version import VERSION
 
 if TYPE_CHECKING:
+    from geoindex.assembly.report import BuildReport as BuildReport
     from geoindex.errors import GeoindexError as GeoindexError
     from geoindex.evaluation.protocol import evaluate as evaluate
     from geoindex.index import GeoIndex as GeoIndex
     from geoindex.index import open_index as open_index
     from geoindex.index import query_image as query_image
-    from geoindex.pipeline import BuildReport as BuildReport
     from geoindex.pipeline import build_index as build_index
     from geoindex.prediction import Prediction as Prediction
     from geoindex.rebuilding import rebuild_index as rebuild_index
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __version__ = VERSION
 
 _HOMES = {
-    "BuildReport": "pipeline",
+    "BuildReport": "assembly.report",
     "GeoIndex": "index",
     "GeoindexError": "errors",
     "Prediction": "prediction",

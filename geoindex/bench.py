@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -14,6 +13,7 @@ from geoindex.errors import ConfigError, ModelMismatchError
 from geoindex.index import GeoIndex, open_index
 from geoindex.progress import track
 from geoindex.search.posterior import Breadth
+from geoindex.store.address import place_of
 
 BATCHES = (1, 32, 256)
 WARM_UP = 10
@@ -98,7 +98,7 @@ def bench_index(path: str | os.PathLike[str], *, queries: int = 200, device: str
     """Measure an index with queries made of its own embeddings, and a made-up photo if it has an encoder.
 
     Args:
-        path: its folder.
+        path: its folder, or its URL.
         queries: calls of each step that are timed.
         device: where the encoder computes.
 
@@ -118,9 +118,10 @@ def bench_index(path: str | os.PathLike[str], *, queries: int = 200, device: str
     timings = [_search(index, asked, batch, top_cells, queries) for batch in BATCHES]
     timings.append(_timing("answer to an embedding", 1, queries, lambda i: index.query_embeddings(_part(asked, i, 1))))
     return Bench(
-        index=str(Path(path)), generation=index.manifest.generation, images=counts["gallery"], cells=counts["cells"],
-        clusters=counts["clusters"], entries=str(searcher.ann.entries), threads=os.cpu_count() or 1, open_ms=open_ms,
-        encoder_ms=encoder_ms, backend=None if encoder_ms is None else index.encoder.device, top_cells=top_cells,
+        index=str(place_of(path)), generation=index.manifest.generation, images=counts["gallery"],
+        cells=counts["cells"], clusters=counts["clusters"], entries=str(searcher.ann.entries),
+        threads=os.cpu_count() or 1, open_ms=open_ms, encoder_ms=encoder_ms,
+        backend=None if encoder_ms is None else index.encoder.device, top_cells=top_cells,
         cell_recall=_cell_recall(index, asked[:queries], top_cells), timings=(*timings, *whole),
     )  # fmt: skip
 

@@ -28,6 +28,7 @@ from geoindex.presentation import prediction_lines
 from geoindex.recipe import EncoderRecipe, FineTuningRecipe, GeocellRecipe, Recipe, TrainingRecipe
 from geoindex.sources import open_source
 from geoindex.sources.synthetic import SyntheticEarth
+from geoindex.store.address import folder_of
 from geoindex.store.generations import IndexFolder
 from geoindex.store.images import StoredImages, stored_images
 from geoindex.types import Sample
@@ -75,6 +76,7 @@ def run_demo(out: Path, images: int, seed: int) -> Iterator[str]:
         ConfigError: if there are too few images to hold some out.
         GeoindexError: if a step fails.
     """
+    out = folder_of(out)
     if images < 100:
         raise ConfigError(f"A demo of {images} images holds too few out to measure; take at least --images 100.")
     yield fill(f"geoindex demo: {images:,} photos of a synthetic Earth. {INVENTED}", 100) + "\n"
@@ -92,7 +94,7 @@ def run_demo(out: Path, images: int, seed: int) -> Iterator[str]:
     yield replace(evaluation, rows=(*rows, *evaluation.rows)).to_text()
     yield _comparison(evaluation, rows)
     yield from _show_answer(index, out)
-    yield from _next_steps(report.path, out)
+    yield from _next_steps(out / "index", out)
 
 
 def _reference_rows(index: GeoIndex, earth: SyntheticEarth, drawn: Path, untrained: Report) -> tuple[Row, ...]:

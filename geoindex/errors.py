@@ -20,7 +20,9 @@
     + IndexVersionError        an index of another format version
     + IndexDamagedError        files that do not hold what was written
     + IndexLockedError         another process is writing
-    + StorageError             the disk is full or refuses reading or writing
+    + StorageError             the disk or object storage is full or refuses reading or writing
+    + UnreachableError         object storage that does not answer
+    + ConflictError            somebody else published in the meantime
     + ModelMismatchError       a query with another encoder than the index has
   x ForkError                  a forked process that uses what its parent opened
   x ServerError                a request that a server does not answer
@@ -136,7 +138,15 @@ class IndexLockedError(StoreError):
 
 
 class StorageError(StoreError):
-    """The disk is full or refuses reading or writing."""
+    """The disk or object storage is full or refuses reading or writing."""
+
+
+class UnreachableError(StoreError):
+    """Object storage that does not answer."""
+
+
+class ConflictError(StoreError):
+    """Somebody else published in the meantime."""
 
 
 class ModelMismatchError(StoreError):

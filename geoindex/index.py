@@ -20,15 +20,17 @@ from geoindex.live import LiveSnapshot
 from geoindex.prediction import Prediction
 from geoindex.progress import Stages
 from geoindex.querying import answer_images, answer_views
+from geoindex.remote.cache import CachedCopy, open_copy
 from geoindex.search.options import QueryKeywords, query_options
 from geoindex.search.searcher import Searcher
 from geoindex.snapshot import Snapshot
+from geoindex.store.address import folder_of, url_of
 from geoindex.store.generations import IndexFolder
 from geoindex.store.manifest import Manifest
 
 if TYPE_CHECKING:
+    from geoindex.assembly.report import BuildReport
     from geoindex.encoder import Encoder
-    from geoindex.pipeline import BuildReport
     from geoindex.updates.adding import Addition
     from geoindex.updates.compaction import Compaction
     from geoindex.updates.labelling import Labelling
@@ -57,6 +59,7 @@ class GeoIndex:
         device: str = "auto",
         follow: bool = False,
         backend: str = "auto",
+        copy: CachedCopy | None = None,
     ) -> None:
         """Open the live generation.
 
@@ -64,7 +67,7 @@ class GeoIndex:
             StoreError: if there is no index, or it is damaged.
             ModelMismatchError: if `encoder` is not the one that built the index.
         """
-        self._live = LiveSnapshot(folder, device, encoder, follow, backend)
+        self._live, self._copy = LiveSnapshot(folder, device, encoder, follow, backend), copy
 
     def reload(self) -> bool:
         """Move on to the live generation; tell whether it is another one.
@@ -72,7 +75,13 @@ class GeoIndex:
         Raises:
             StoreError: if it is damaged, or the encoder given at opening is not its own; the old one goes on answering.
         """
-        return self._live.reload()
+        if self._copy is None:
+            return self._live.reload()
+        before, self._copy = self._copy, open_copy(self._copy.url)
+        if before.folder == self._copy.folder:
+            return False
+        self._live.move_to(IndexFolder(self._copy.folder))
+        return True
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel as the path: another process opens what is live there.
@@ -85,12 +94,18 @@ class GeoIndex:
                 f"The index at '{self.path}' was opened with encoder=..., which cannot travel to another process; "
                 "open the index there."
             )
-        return _reopen, (self.path.absolute(), self._live.device, self._live.follow, self._live.backend)
+        place = self._copy.url if self._copy else self.path.absolute()
+        return _reopen, (place, self._live.device, self._live.follow, self._live.backend)
 
     @property
     def path(self) -> Path:
-        """Folder of the index."""
+        """Folder of the index; for one on object storage, its copy in the cache."""
         return self._live.index.root
+
+    @property
+    def _own(self) -> Path:
+        """Folder that may be changed: not a copy of what lies on object storage."""
+        return folder_of(self._copy.url if self._copy else self.path)
 
     @property
     def live(self) -> LiveSnapshot:
@@ -199,7 +214,7 @@ class GeoIndex:
         """
         from geoindex.updates.adding import add_images
 
-        return self._moved(add_images(self.path, source, **{"encoder": self._live.given} | options))
+        return self._moved(add_images(self._own, source, **{"encoder": self._live.given} | options))
 
     def remove(self, ids: Iterable[str] = (), *, where: str = "") -> "Removal":
         """Remove photos for good and move on to the generation without them; see `remove_images`.
@@ -209,19 +224,19 @@ class GeoIndex:
         """
         from geoindex.updates.removing import remove_images
 
-        return self._moved(remove_images(self.path, ids, where=where))
+        return self._moved(remove_images(self._own, ids, where=where))
 
     def label(self, table: str | PathLike[str]) -> "Labelling":
         """Set labels of stored photos from a table; see `label_images`."""
         from geoindex.updates.labelling import label_images
 
-        return self._moved(label_images(self.path, table))
+        return self._moved(label_images(self._own, table))
 
     def compact(self) -> "Compaction":
         """Purge the rows of removed photos from every generation; see `compact_index`."""
         from geoindex.updates.compaction import compact_index
 
-        return self._moved(compact_index(self.path))
+        return self._moved(compact_index(self._own))
 
     def rebuild(self, **keys: Any) -> "BuildReport":
         """Make new cells, clusters and geo-embeddings, and move on to them; see `rebuild_index`.
@@ -235,7 +250,7 @@ class GeoIndex:
         """
         from geoindex.rebuilding import rebuild_index
 
-        return self._moved(rebuild_index(self.path, **keys))
+        return self._moved(rebuild_index(self._own, **keys))
 
     def _moved(self, report: Report) -> Report:
         self.reload()
@@ -260,30 +275,43 @@ def open_index(
     is live by then, unless `encoder` was given.
 
     Args:
-        path: its folder; None: what the environment variable GEOINDEX_HOME names, else indexes/default.
+        path: its folder, or its URL, such as s3://BUCKET/PREFIX, of which a copy in the cache answers; None: what the
+            environment variable GEOINDEX_HOME names, else indexes/default.
         encoder: one that is loaded already; None: the index's own, loaded at the first image.
         device: where the encoder computes: auto, cpu, cuda, mps.
         follow: before each query, move on to the live generation if there is another. If it cannot be opened, the old
-            one goes on answering, with one warning.
+            one goes on answering, with one warning. An index at a URL moves on by `reload` alone.
         backend: what computes in the index's own encoder: torch, openvino, onnx, onnx-int8; auto: the fastest.
             The first image has it exported, once, and compared with torch.
 
     Raises:
         ConfigError: if there is no such backend, or it is not installed (MissingExtraError).
-        StoreError: if there is no index, or it is damaged.
+        StoreError: if there is no index, or it is damaged, or object storage does not answer and there is no copy.
         ModelMismatchError: if `encoder` is not the one that built the index.
     """
-    folder = Path(path or os.environ.get(DEFAULT_INDEX_VARIABLE) or DEFAULT_INDEX)
-    return GeoIndex(IndexFolder(folder), encoder=encoder, device=device, follow=follow, backend=backend)
+    place = path or os.environ.get(DEFAULT_INDEX_VARIABLE) or DEFAULT_INDEX
+    if url := url_of(place):
+        copy = open_copy(url)
+        folder = IndexFolder(copy.folder)
+        return GeoIndex(folder, encoder=encoder, device=device, backend=backend, copy=copy)
+    return GeoIndex(IndexFolder(Path(place)), encoder=encoder, device=device, follow=follow, backend=backend)
 
 
-def _reopen(path: Path, device: str, follow: bool, backend: str) -> GeoIndex:
+def _reopen(path: Path | str, device: str, follow: bool, backend: str) -> GeoIndex:
     return open_index(path, device=device, follow=follow, backend=backend)
 
 
 @lru_cache(maxsize=2)
 def _opened(path: str, generation: bytes) -> GeoIndex:
     return open_index(path)
+
+
+def _pointer(place: str | PathLike[str]) -> bytes:
+    """Return what changes when an index has a new generation; for one on object storage that is one request."""
+    if url := url_of(place):
+        return os.fsencode(open_copy(url).folder)
+    path = Path(place) / "CURRENT"
+    return path.read_bytes() if path.is_file() else b""
 
 
 def query_image(
@@ -301,7 +329,6 @@ def query_image(
         StoreError: if there is no index, or it is damaged.
     """
     if not isinstance(index, GeoIndex):
-        path = Path(index or os.environ.get(DEFAULT_INDEX_VARIABLE) or DEFAULT_INDEX)
-        pointer = path / "CURRENT"
-        index = _opened(str(path), pointer.read_bytes() if pointer.is_file() else b"")
+        place = index or os.environ.get(DEFAULT_INDEX_VARIABLE) or DEFAULT_INDEX
+        index = _opened(str(place), _pointer(place))
     return index.query_image(image, **options)

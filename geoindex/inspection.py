@@ -2,13 +2,15 @@
 
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from geoindex.recipe import Recipe
 from geoindex.recipe_files import recipe_to_dict
+from geoindex.remote.cache import open_copy
+from geoindex.store.address import url_of
 from geoindex.store.drift import Drift
 from geoindex.store.durable import reading_errors
 from geoindex.store.generations import Generation, IndexFolder
@@ -28,7 +30,7 @@ class IndexInfo:
     """What an index holds.
 
     Attributes:
-        path: its folder.
+        path: its folder, or its URL; what it lists then is of the copy in the cache.
         manifest: of the live generation.
         history: the generations on the disk, oldest first.
         bytes: size by part: each file of the live generation, other generations, each table, encoder and whatever
@@ -36,7 +38,7 @@ class IndexInfo:
         countries: gallery images by country of their cluster, largest first; empty name where it is unknown.
     """
 
-    path: Path
+    path: Path | str
     manifest: Manifest
     history: History
     bytes: dict[str, int]
@@ -98,6 +100,9 @@ def inspect_index(path: str | PathLike[str]) -> IndexInfo:
     Raises:
         StoreError: if there is no index, or it is damaged.
     """
+    if url := url_of(path):
+        copy = open_copy(url)
+        return replace(inspect_index(copy.folder), path=url)
     folder = IndexFolder(Path(path))
     with reading_errors(folder.root):
         return _info(folder, folder.current())

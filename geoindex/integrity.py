@@ -13,7 +13,10 @@ from geoindex.assembly.membership import membership_faults
 from geoindex.assembly.verification import record_canaries, verify_answers, verify_encoder
 from geoindex.errors import IndexDamagedError, StorageError, StoreError
 from geoindex.progress import track
+from geoindex.remote.faults import look_at
+from geoindex.remote.index import RemoteIndex
 from geoindex.search.searcher import Searcher
+from geoindex.store.address import url_of
 from geoindex.store.durable import reading_errors
 from geoindex.store.generations import Generation, IndexFolder
 from geoindex.store.manifest import check_parts
@@ -30,14 +33,14 @@ class Verification:
     """What a look at an index found.
 
     Attributes:
-        path: its folder.
+        path: its folder, or its URL.
         generation: the live one; empty if none can be told.
         full: whether every byte was read.
         faults: what is wrong, one sentence each.
         unrecorded: tables and files that have no checksums to differ from; only rows were counted and sizes compared.
     """
 
-    path: Path
+    path: Path | str
     generation: str
     full: bool
     faults: tuple[str, ...]
@@ -49,11 +52,14 @@ class Verification:
 
     def to_text(self) -> str:
         """Return it as lines."""
-        looked = "every byte read" if self.full else "sizes, counts and canary queries; --full reads every byte"
+        remote = url_of(self.path)
+        quick = "sizes" if remote else "sizes, counts and canary queries"
+        looked = "every byte read" if self.full else f"{quick}; --full reads every byte"
         name = f"generation {self.generation}" if self.generation else "no readable generation"
         if not self.faults:
             return "\n".join([f"{self.path}: {name} is sound ({looked})", *self._note()])
-        cure = f"run 'geoindex repair {self.path}'"
+        again = f"delete what is damaged and publish it again with 'geoindex clone FOLDER {self.path}'"
+        cure = again if remote else f"run 'geoindex repair {self.path}'"
         return "\n".join([f"{self.path}: {name} is damaged ({looked}); {cure}", *(f"- {f}" for f in self.faults)])
 
     def _note(self) -> list[str]:
@@ -65,12 +71,17 @@ def verify_index(path: str | PathLike[str], *, full: bool = False) -> Verificati
     """Look for damage in the live generation.
 
     Args:
-        path: folder of the index.
+        path: folder of the index, or its URL, of which only the objects are looked at.
         full: read every byte of its files and tables; else sizes, counts and canary queries.
 
     Raises:
         IndexNotFoundError: if there is no index.
+        UnreachableError: if it lies on object storage, and that does not answer.
+        StorageError: likewise, if it refuses.
     """
+    if url := url_of(path):
+        name, faults = look_at(RemoteIndex(url), full)
+        return Verification(url, name, full, tuple(faults))
     index = IndexFolder(Path(path))
     try:
         live = index.current()

@@ -80,6 +80,19 @@ class LiveSnapshot:
             self.open = self._opened(before)
             return self.open.manifest.generation != before.manifest.generation
 
+    def move_to(self, index: IndexFolder) -> None:
+        """Answer from another folder, which holds a copy of another generation of the same index.
+
+        Raises:
+            StoreError: if it cannot be opened; the old one goes on answering.
+            ForkError: if this is not the process that opened the old one.
+        """
+        self.check_process()
+        with self._moving:
+            seen, buried = index.stamp(), index.tombstones_stamp()
+            self.open = open_snapshot(index, self.device, self.given, None, self.backend)
+            self.index, self._seen, self._buried = index, seen, buried
+
     def _opened(self, before: Snapshot | None) -> Snapshot:
         return open_snapshot(self.index, self.device, self.given, before, self.backend)
 

@@ -4,9 +4,13 @@ source -> embed -> images table -> cells and clusters -> geo-embeddings -> searc
 Everything before the last step happens beside the live index; whatever stops it leaves that as it was.
 """
 
+import hashlib
+import json
 import logging
 import shutil
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.assembly.finetuning import finetune, kept_pixels
+from geoindex.assembly.report import BuildReport
 from geoindex.assembly.rows import image_rows, store_images
 from geoindex.assembly.sizes import Extent, feature_dim, require_room
 from geoindex.assembly.steps import Origin, assemble
@@ -24,11 +29,13 @@ from geoindex.errors import ConfigError, EmptyDatasetError, IndexDamagedError, I
 from geoindex.progress import Stages
 from geoindex.recipe import Recipe
 from geoindex.recipe_files import load_recipe, recipe_from_dict, recipe_to_dict
+from geoindex.remote.staging import staging
 from geoindex.sampling import sample_rows
 from geoindex.sources import Source, open_source
-from geoindex.sources.source import EmbeddedSource, LeftOut, broken_of, left_out_lines
+from geoindex.sources.source import EmbeddedSource, LeftOut
 from geoindex.splits import split_samples
-from geoindex.store.generations import Generation, IndexFolder
+from geoindex.store.address import url_of
+from geoindex.store.generations import IndexFolder
 from geoindex.store.tombstones import REMOVED
 from geoindex.training.tuned import read_heads
 from geoindex.types import Samples
@@ -37,53 +44,6 @@ if TYPE_CHECKING:
     from geoindex.encoder import Encoder
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class BuildReport:
-    """What a build or rebuild published.
-
-    Attributes:
-        path: folder of the index.
-        generation: name of the new generation.
-        counts: images, gallery, val, test, cells, clusters.
-        left_out: samples that were not taken: count and examples by reason.
-        rule: rule of estimation that answers by default.
-        timings_s: time of each step.
-    """
-
-    path: Path
-    generation: str
-    counts: dict[str, int]
-    left_out: dict[str, Any]
-    rule: dict[str, Any]
-    timings_s: dict[str, float]
-
-    @classmethod
-    def of(cls, index: IndexFolder, generation: Generation, left_out: dict[str, Any], stages: Stages) -> "BuildReport":
-        """Report on a generation that was just published."""
-        manifest = generation.manifest
-        return cls(index.root, manifest.generation, manifest.counts, left_out, manifest.rule, stages.rounded())
-
-    @property
-    def failed(self) -> int:
-        """Number of samples that are broken, not merely none of ours."""
-        return broken_of(self.left_out)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the report as plain JSON types."""
-        return {"schema": 1, **asdict(self), "path": str(self.path), "failed": self.failed}
-
-    def to_text(self) -> str:
-        """Return the report as lines for people."""
-        counts = self.counts
-        lines = [
-            f"{self.path}: generation {self.generation}, {counts['gallery']} gallery images "
-            f"({counts['val']} val, {counts['test']} test) in {counts['cells']} cells and {counts['clusters']} clusters"
-        ]
-        lines += left_out_lines(self.left_out)
-        steps = ", ".join(f"{step} {seconds:.1f}" for step, seconds in self.timings_s.items())
-        return "\n".join([*lines, f"{sum(self.timings_s.values()):.1f} s: {steps}"])
 
 
 def build_index(
@@ -97,7 +57,8 @@ def build_index(
 
     Args:
         source: a source (see `Recipe.source`), a recipe file (.toml), or a recipe.
-        out: folder of the index; None: the recipe's, else indexes/ and the source's name.
+        out: folder of the index, or a URL such as s3://BUCKET/PREFIX, where it is published when it is built (the
+            folder of the build is in the cache); None: the recipe's, else indexes/ and the source's name.
         executor: where the heavy steps run: local, ray (a cluster that is up, else this machine), or ray:ADDRESS.
         keys: keys of the recipe that override it, such as `encoder=...` or `geocells={"min_cells": 100}`.
 
@@ -110,7 +71,10 @@ def build_index(
     recipe = resolve_recipe(source, keys)
     # before the folder is touched: a wrong path leaves nothing behind
     opened = open_source(recipe.source, columns=recipe.columns)
-    return build_from(opened, recipe, Path(out or recipe.out or default_folder(source, recipe)), executor=executor)
+    place = out or recipe.out or default_folder(source, recipe)
+    if url := url_of(place):
+        return _build_remote(opened, recipe, url, executor)
+    return build_from(opened, recipe, Path(place), executor=executor)
 
 
 def build_from(
@@ -128,14 +92,73 @@ def build_from(
     Raises:
         GeoindexError: as `build_index`.
     """
-    index, stages = IndexFolder(out, recipe.durability), Stages()
-    with stages("scan"):
-        samples, split, left_out = read_samples(opened, recipe)
+    index, scanned = IndexFolder(out, recipe.durability), _Scanned.of(opened, recipe)
+    with _built(index, opened, recipe, scanned, executor, kept) as report:
+        return report
+
+
+def _build_remote(opened: Source, recipe: Recipe, url: str, executor: str) -> BuildReport:
+    """Build in the cache and publish; or only publish, if that is what was left to do."""
+    with staging(url) as stage:
+        scanned = _Scanned.of(opened, recipe)
+        key = scanned.key(opened, recipe)
+        unpublished = stage.unpublished(key)
+        if unpublished is not None:
+            stage.publish(key)
+            shutil.rmtree(IndexFolder(stage.folder).work, ignore_errors=True)
+            left_out = unpublished.manifest.left_out
+            report = BuildReport.of(IndexFolder(stage.folder), unpublished, left_out, scanned.stages)
+        else:
+            stage.catch_up()
+            # features stay until it is published: if somebody else was faster, the next run takes them
+            index = IndexFolder(stage.folder, recipe.durability)
+            with _built(index, opened, recipe, scanned, executor) as report:
+                stage.publish(key)
+    return replace(report, path=url)
+
+
+@dataclass(frozen=True, slots=True)
+class _Scanned:
+    """What a source holds for a recipe.
+
+    Attributes:
+        samples: those that are taken.
+        split: of each, (N,).
+        left_out: the others.
+        stages: times of the build so far.
+    """
+
+    samples: Samples
+    split: NDArray[np.str_]
+    left_out: LeftOut
+    stages: Stages
+
+    @classmethod
+    def of(cls, opened: Source, recipe: Recipe) -> "_Scanned":
+        stages = Stages()
+        with stages("scan"):
+            return cls(*read_samples(opened, recipe), stages)
+
+    def key(self, opened: Source, recipe: Recipe) -> str:
+        """Return what changes with anything that the index would be built from."""
+        state = hashlib.sha256(json.dumps([opened.uri, recipe_to_dict(recipe)], sort_keys=True).encode())
+        for batch in self.samples.table.to_batches(max_chunksize=2**16):
+            state.update(batch.serialize())
+        return state.hexdigest()
+
+
+@contextmanager
+def _built(
+    index: IndexFolder, opened: Source, recipe: Recipe, scanned: _Scanned, executor: str, kept: Path | None = None
+) -> Iterator[BuildReport]:
+    """Build an index and report on it; what the build could go on from is removed when the report has been used."""
+    stages, left_out = scanned.stages, scanned.left_out
     encoder = _encoder_for(opened, recipe)
-    require_room(index, Extent.of(samples, split, feature_dim(opened, encoder)), encoder, recipe)
+    extent = Extent.of(scanned.samples, scanned.split, feature_dim(opened, encoder))
+    require_room(index, extent, encoder, recipe)
     with index.writing(), executing(executor, stages) as heavy:
         parent = _parent(index)
-        samples, split = _without_removed(index, samples, split, left_out)
+        samples, split = _without_removed(index, scanned.samples, scanned.split, left_out)
         tuned = None
         if recipe.training.method == "images" and read_heads(recipe.encoder) is None:
             kept = kept or index.work / "finetuning"
@@ -154,8 +177,8 @@ def build_from(
         left_out.absorb(embedded.left_out)
         origin = Origin(opened.uri, entry, left_out.to_dict(), parent)
         generation = assemble(index, recipe, version, origin, stages, heavy)
+        yield BuildReport.of(index, generation, generation.manifest.left_out, stages)
         shutil.rmtree(index.work, ignore_errors=True)
-    return BuildReport.of(index, generation, generation.manifest.left_out, stages)
 
 
 def resolve_recipe(source: str | PathLike[str] | Recipe, keys: dict[str, Any]) -> Recipe:

@@ -22,6 +22,7 @@ from geoindex.pipeline import default_folder, read_samples, resolve_recipe
 from geoindex.recipe import Recipe
 from geoindex.sources import Source, open_source
 from geoindex.sources.source import EmbeddedSource
+from geoindex.store.address import cache_of, place_of
 from geoindex.store.space import free_bytes, size_text
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Plan:
     """What a build would take. Sizes are estimates, in bytes.
 
     Attributes:
-        path: where the index would be.
+        path: where the index would be, a folder or a URL; what is free is told of the disk it is built on.
         source: URI of the samples.
         encoder: spec, and whether the index would keep it; spec is empty where the source has features.
         feature_dim: length of a feature vector.
@@ -56,7 +57,7 @@ class Plan:
         memory_bytes: most memory of the process.
     """
 
-    path: Path
+    path: Path | str
     source: str
     encoder: dict[str, Any]
     feature_dim: int
@@ -111,7 +112,7 @@ def plan_build(source: str | PathLike[str] | Recipe, out: str | PathLike[str] | 
     encoder = outline_of(opened, recipe)
     extent = Extent.of(samples, split, feature_dim(opened, encoder))
     groups, most = GroupCounts.expected(extent.gallery, recipe), GroupCounts.most(extent.gallery, recipe)
-    path = Path(out or recipe.out or default_folder(source, recipe))
+    path = place_of(out or recipe.out or default_folder(source, recipe))
     splits = {name: int(np.sum(split == part)) for name, part in (("val", "val"), ("test", "test"))}
     return Plan(
         path=path, source=opened.uri,
@@ -122,7 +123,7 @@ def plan_build(source: str | PathLike[str] | Recipe, out: str | PathLike[str] | 
         bytes=part_bytes(extent, groups, recipe) | {"encoder": kept_bytes(encoder, recipe)},
         work_bytes=working_bytes(extent, encoder, recipe),
         needed_bytes=needed_bytes(extent, encoder, recipe),
-        free_bytes=free_bytes(path),
+        free_bytes=free_bytes(path if isinstance(path, Path) else cache_of(path)),
         memory_bytes=memory_bytes(extent, groups, encoder, recipe, splits["val"]),
     )  # fmt: skip
 

@@ -9,15 +9,18 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from geoindex.assembly.report import BuildReport
 from geoindex.assembly.rereading import embed_again
 from geoindex.assembly.sizes import require_rebuild_room
 from geoindex.assembly.steps import Origin, assemble
 from geoindex.errors import ConfigError
-from geoindex.pipeline import BuildReport, keep_encoder, merge_recipe
+from geoindex.pipeline import keep_encoder, merge_recipe
 from geoindex.progress import Stages
 from geoindex.recipe import Recipe
 from geoindex.recipe_files import load_recipe, recipe_from_dict
+from geoindex.remote.staging import staging
 from geoindex.sources.source import LeftOut
+from geoindex.store.address import url_of
 from geoindex.store.durable import waiting
 from geoindex.store.generations import IndexFolder
 from geoindex.store.manifest import Manifest, check_parts
@@ -45,7 +48,7 @@ def rebuild_index(
     A rebuild that was stopped goes on where it was, if it is asked for the same.
 
     Args:
-        index: folder of the index.
+        index: folder of the index, or its URL: it is then rebuilt in the cache and published.
         recipe: replaces the stored one for everything but the images and their encoder: these stay.
         keys: keys of the recipe that override it, such as `encoder=...`, with `weights=...` and
             `encoding={"image_size": ...}` where they are not the model's own.
@@ -58,6 +61,13 @@ def rebuild_index(
         DatasetError: if no image can be read again.
         GeoindexError: if anything else fails; the live generation is then as it was.
     """
+    if url := url_of(index):
+        with staging(url) as stage:
+            stage.remote.live()
+            stage.catch_up()
+            report = rebuild_index(stage.folder, recipe=recipe, **keys)
+            stage.publish("rebuild")
+        return replace(report, path=url)
     folder, stages = IndexFolder(Path(index)), Stages()
     folder.current()  # before anything is written: a wrong path leaves nothing behind
     with folder.writing():

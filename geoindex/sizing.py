@@ -22,6 +22,7 @@ from geoindex.plan import memory_bytes, outline_of
 from geoindex.recipe import Recipe, TrainingRecipe
 from geoindex.sources import open_source
 from geoindex.sources.planted import PlantedEmbeddings
+from geoindex.store.address import cache_of, place_of
 from geoindex.store.space import free_bytes, size_text
 
 if TYPE_CHECKING:
@@ -225,7 +226,7 @@ def _limits(extent: Extent, recipe: Recipe, encoder: "Encoder | None", seconds: 
     """Return how many images like these each limit allows, the lowest first."""
     images = extent.images
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    free = free_bytes(Path(recipe.out or "."))
+    free = free_bytes(_disk_of(recipe))
     reached = {
         f"memory, of which this machine has {size_text(memory)}": memory / _memory(extent, recipe, encoder),
         f"the disk, where {size_text(free)} are free": free / _disk(extent, recipe),
@@ -233,6 +234,12 @@ def _limits(extent: Extent, recipe: Recipe, encoder: "Encoder | None", seconds: 
         "text of names in one Arrow column of 2 GiB": TEXT_LIMIT_BYTES / max(1, extent.locator_bytes / 2),
     }
     return {name: int(images * share) for name, share in sorted(reached.items(), key=lambda each: each[1])}
+
+
+def _disk_of(recipe: Recipe) -> Path:
+    """Return where the build would write."""
+    place = place_of(recipe.out or ".")
+    return place if isinstance(place, Path) else cache_of(place)
 
 
 def time_text(seconds: float) -> str:

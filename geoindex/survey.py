@@ -25,6 +25,7 @@ from geoindex.progress import Stages
 from geoindex.recipe import Recipe
 from geoindex.sampling import sample_rows
 from geoindex.sources import open_source
+from geoindex.store.address import folder_of
 from geoindex.store.durable import storage_errors
 from geoindex.types import Samples
 
@@ -101,7 +102,7 @@ def survey_positions(recipe: Recipe, out: str | PathLike[str], held_out: float =
     """
     if not 0.0 <= held_out < 1.0:
         raise ConfigError(f"A share of {held_out} cannot be held out; take 0 or more and less than 1.")
-    folder, stages = Path(out), Stages()
+    folder, stages = folder_of(out), Stages()
     with stages("scan"):
         samples, left_out = _positions(recipe)
         kept, asked = _split(len(samples), held_out, recipe.seed)

@@ -6,9 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from geoindex.assembly.verification import verify_encoder
+from geoindex.remote.fetching import fetch
+from geoindex.remote.index import RemoteIndex
+from geoindex.remote.publishing import publish, require_descent
+from geoindex.store.address import folder_of, url_of
 from geoindex.store.archive import read_archive, write_archive
 from geoindex.store.copying import Part, bytes_of, copy_generation, parts_of
 from geoindex.store.generations import Generation, IndexFolder
+from geoindex.store.listing import Listing
 from geoindex.store.space import size_text
 
 
@@ -17,13 +22,13 @@ class Transfer:
     """What was copied.
 
     Attributes:
-        path: the new index, or the archive.
+        path: the new index or its URL, or the archive.
         generation: the one that it holds.
         files: number of files.
         bytes: size of the files, or of the archive.
     """
 
-    path: Path
+    path: Path | str
     generation: str
     files: int
     bytes: int
@@ -40,18 +45,27 @@ class Transfer:
 def clone_index(path: str | PathLike[str], out: str | PathLike[str], generation: str = "") -> Transfer:
     """Make an index of its own out of one generation of another. Every byte is copied and compared with its checksum.
 
-    The copy has the photos that were removed for good on its list too, and no other generation.
+    The copy has the photos that were removed for good on its list too, and no other generation. To a URL, such as
+    s3://BUCKET/PREFIX, only what is not there is sent, and from one only what it takes is fetched; a run that was
+    stopped goes on with that.
 
     Args:
-        path: folder of the index.
-        out: folder of the new one, which is not there or is empty; a stopped copy leaves nothing there.
+        path: folder of the index, or its URL.
+        out: folder of the new one, which is not there or is empty; a stopped copy leaves nothing there. Or a URL,
+            where the generation answers from then on; one that answers there must be one of this index.
         generation: which one, as 000002; empty: the live one.
 
     Raises:
         IndexNotFoundError: if there is no such index or generation.
         IndexDamagedError: if a file of it is not what was written.
-        StorageError: if `out` is there already, or the disk has no room or refuses.
+        StorageError: if `out` is there already, or the disk has no room or refuses, or the object storage does.
+        UnreachableError: if the object storage does not answer.
+        ConflictError: if somebody else published there in the meantime.
     """
+    if url := url_of(path):
+        return _clone_down(RemoteIndex(url), folder_of(out), generation)
+    if url := url_of(out):
+        return _clone_up(path, RemoteIndex(url), generation)
     index, wanted, parts = _source(path, generation)
     copy_generation(index, wanted, parts, Path(out))
     return Transfer(Path(out), wanted.manifest.generation, len(parts), bytes_of(parts))
@@ -95,6 +109,22 @@ def import_index(archive: str | PathLike[str], out: str | PathLike[str]) -> Tran
     """
     contents = read_archive(Path(archive), Path(out))
     return Transfer(Path(out), contents.generation, len(contents.members), bytes_of(contents.members))
+
+
+def _clone_down(remote: RemoteIndex, out: Path, generation: str) -> Transfer:
+    listing = remote.listing(remote.pointer(generation))
+    fetch(remote, listing, out, out.resolve().with_name(f".{out.resolve().name}.fetched"), {})
+    return Transfer(out, listing.generation, len(listing.parts), bytes_of(listing.parts))
+
+
+def _clone_up(path: str | PathLike[str], remote: RemoteIndex, name: str) -> Transfer:
+    before = remote.current()
+    index, wanted, parts = _source(path, name)
+    listing = Listing(wanted.manifest.generation, wanted.manifest.counts, parts)
+    if before is not None:
+        require_descent(remote, before, index, listing)
+    publish(remote, index.root, listing, before)
+    return Transfer(remote.url, listing.generation, len(parts), bytes_of(parts))
 
 
 def _source(path: str | PathLike[str], name: str) -> tuple[IndexFolder, Generation, tuple[Part, ...]]:

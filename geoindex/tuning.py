@@ -11,6 +11,7 @@ from geoindex.errors import ConfigError
 from geoindex.pipeline import default_folder, read_samples, resolve_recipe
 from geoindex.recipe import Recipe
 from geoindex.sources import open_source
+from geoindex.store.address import folder_of
 from geoindex.training.tuned import read_heads
 
 
@@ -61,7 +62,7 @@ def train_encoder(
 
     recipe = resolve_recipe(source, keys)
     recipe = replace(recipe, training=replace(recipe.training, method="images"))
-    folder = Path(out or recipe.out or f"{default_folder(source, recipe)}-encoder")
+    folder = folder_of(out or recipe.out or f"{default_folder(source, recipe)}-encoder")
     opened = open_source(recipe.source, columns=recipe.columns)
     samples, split, _ = read_samples(opened, recipe)
     encoder = choose_encoder(recipe.encoder, recipe.encoding, recipe.weights)

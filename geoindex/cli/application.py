@@ -10,7 +10,7 @@ from geoindex import __version__
 from geoindex.recipe import Recipe
 
 if TYPE_CHECKING:
-    from geoindex.pipeline import BuildReport
+    from geoindex.assembly.report import BuildReport
 
 SOME_FAILED = 3
 

@@ -42,7 +42,7 @@ def query(
 
     Args:
         images: Photos, folders, patterns such as 'trip/*.jpg', or - for a photo on stdin.
-        index: Folder of the index; without one $GEOINDEX_HOME, else indexes/default.
+        index: Folder of the index, or its URL as s3://BUCKET/PREFIX; without one $GEOINDEX_HOME, else indexes/default.
         top_k: Candidates to name.
         top_cells: Most cells that are probed; without it the index's own number.
         top_p: Probe fewer cells once they hold this share of the probability.
@@ -152,7 +152,7 @@ def eval_(
     """Measure an index, beside floors and published ways to answer over the same embeddings.
 
     Args:
-        index: Folder of the index.
+        index: Folder of the index, or its URL.
         photos: Which photos ask.
         leaks: What they may not share with the gallery.
         seed: Seed of the random floors and of the resampling.
@@ -206,7 +206,7 @@ def info(index: Path, /, *, format: ReportFormat = "table") -> int:
     """Say what an index holds.
 
     Args:
-        index: Folder of the index.
+        index: Folder of the index, or its URL.
         format: How to print it.
     """
     from geoindex.inspection import inspect_index
@@ -221,7 +221,7 @@ def bench(index: Path, /, *, queries: int = 200, device: str = "auto", format: R
     """Measure how fast an index answers on this machine: opening, each step of a query, and batches.
 
     Args:
-        index: Folder of the index.
+        index: Folder of the index, or its URL.
         queries: Calls of each step that are timed.
         device: auto, cpu, cuda, mps.
         format: How to print it.

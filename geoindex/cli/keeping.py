@@ -54,7 +54,7 @@ def verify(index: Path, /, *, full: bool = False, format: ReportFormat = "table"
     """Look for damage: sizes, counts and canary queries, or every byte.
 
     Args:
-        index: Folder of the index.
+        index: Folder of the index, or its URL.
         full: Read every byte of files, tables and encoder.
         format: How to print what was found.
     """
@@ -84,9 +84,11 @@ def repair(index: Path, /, *, format: ReportFormat = "table") -> int:
 def clone(index: Path, out: Path, /, *, generation: str = "", format: ReportFormat = "table") -> int:
     """Make an index of its own out of one generation of another, and compare every byte with its checksum.
 
+    To a URL such as s3://BUCKET/PREFIX it publishes the generation, and from one it fetches what answers there.
+
     Args:
-        index: Folder of the index.
-        out: Folder of the new one, which is not there or is empty.
+        index: Folder of the index, or its URL.
+        out: Folder of the new one, which is not there or is empty; or a URL where nothing answers, or this index does.
         generation: Which one, as 000002; without one, the live one.
         format: How to print what was copied.
     """

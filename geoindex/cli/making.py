@@ -152,7 +152,7 @@ def rebuild(
     """Make new cells, clusters and search files from the stored images; embed them again only for another encoder.
 
     Args:
-        index: Folder of the index.
+        index: Folder of the index, or its URL, such as s3://BUCKET/PREFIX.
         recipe: Recipe (.toml) for everything but the images and their encoder; without one, the stored recipe.
         encoder: Another encoder, as for build: every image is read again from its source, or left out if it is gone.
         weights: Checkpoint file (.safetensors, .pt) for the encoder.
@@ -191,8 +191,9 @@ def table1(
         format: How to print the table; table1.md, table1.json and table1.png are written to --out too.
     """
     from geoindex.evaluation.table1 import Table1Plan, run_table1
+    from geoindex.store.address import folder_of
 
-    out = Path(recipe.out or "table1")
+    out = folder_of(recipe.out or "table1")
     table = run_table1(recipe, Table1Plan(seeds, photos, resnet, resnet_epochs), out)
     table.write(out)
     print_report(table, format)

@@ -61,7 +61,8 @@ def serve(
     """Answer over HTTP, until SIGTERM or Ctrl-C, which let requests under way finish.
 
     Args:
-        index: Folder of the index; without one $GEOINDEX_HOME, else indexes/default. New generations answer at once.
+        index: Folder of the index, or its URL; without one $GEOINDEX_HOME, else indexes/default. New generations in a
+            folder answer at once, those at a URL after a restart.
         host: Address to listen at. Any but a loopback address needs --token-file.
         port: Port to listen at; 0 takes any that is free.
         token_file: File with the token that every request must show.

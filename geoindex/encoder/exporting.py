@@ -1,7 +1,6 @@
 """An encoder -> a folder with an export of it, made once, compared with torch before anyone relies on it."""
 
 import logging
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from geoindex.encoder.check_images import check_batches
 from geoindex.encoder.export_record import ExportRecord, measure_files, read_record, write_record
 from geoindex.encoder.tracing import trace
 from geoindex.errors import EncoderError
+from geoindex.store.address import cache_folder
 from geoindex.store.durable import storage_errors, sync
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def export_folders(backend: str, fingerprint: str, kept: Path | None) -> tuple[P
 
     The name is hidden, so that it does not travel with the encoder: what computes best differs between machines.
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "geoindex" / "encoder" / fingerprint
+    cache = cache_folder() / "encoder" / fingerprint
     return tuple(parent / f".{backend}" for parent in (kept, cache) if parent is not None)
 
 

@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from geoindex.errors import IndexDamagedError, StorageError
 from geoindex.progress import Progress
+from geoindex.store.address import folder_of
 from geoindex.store.checksums import CHECKSUMS
 from geoindex.store.durable import FileRecord, Measure, storage_errors, sync, sync_tree
 from geoindex.store.generations import SEAL_NAME, Generation, IndexFolder
@@ -65,9 +66,11 @@ class Part:
         """
         with self.open(root) as source:
             if not self.pour(source, sink, bar) or source.read(1):
-                raise IndexDamagedError(
-                    f"'{root / self.name}' does not have its checksum; run 'geoindex repair {root}'."
-                )
+                raise self.differs(root)
+
+    def differs(self, root: Path) -> IndexDamagedError:
+        """Return the error for a part that is not what was written."""
+        return IndexDamagedError(f"'{root / self.name}' does not have its checksum; run 'geoindex repair {root}'.")
 
 
 def parts_of(index: IndexFolder, generation: Generation) -> tuple[Part, ...]:
@@ -175,7 +178,7 @@ def new_index(out: Path, generation: str, needed: int) -> Iterator[IndexFolder]:
         StorageError: if `out` holds something, or the disk has no room or refuses; there is no index at `out` then.
         IndexDamagedError: if what was filled in is no index; likewise.
     """
-    out = out.resolve()
+    out = folder_of(out).resolve()
     _refuse_taken(out)
     require_space(out, needed)
     with beside(out) as aside:

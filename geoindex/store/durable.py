@@ -6,6 +6,7 @@ Neither Lance nor FAISS syncs what it writes, so everything that a generation na
 import errno
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -111,6 +112,14 @@ def make_folder(path: Path) -> None:
     path.mkdir(parents=True, exist_ok=True)
     for folder in missing:
         sync(folder.parent)
+
+
+def share_file(path: Path, other: Path) -> None:
+    """Give a file that never changes a second name, or a copy where the file system knows no second names."""
+    try:
+        other.hardlink_to(path)
+    except OSError:
+        shutil.copyfile(path, other)
 
 
 def sync_file(file: BinaryIO) -> None:

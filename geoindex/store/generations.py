@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from geoindex.errors import IndexDamagedError, IndexNotFoundError, StorageError, StoreError
+from geoindex.store.address import folder_of
 from geoindex.store.checked import BLOCKS_SUFFIX, CheckedFile, compared_whole
 from geoindex.store.durable import (
     Durability,
     file_stamp,
     reading_errors,
+    share_file,
     storage_errors,
     sync,
     sync_tree,
@@ -100,11 +102,7 @@ class Generation:
         Raises:
             IndexDamagedError: if it is missing or not what was written.
         """
-        path = self.file(name)
-        try:
-            (folder / name).hardlink_to(path)
-        except OSError:  # not every file system can
-            shutil.copyfile(path, folder / name)
+        share_file(self.file(name), folder / name)
 
     def check(self) -> None:
         """Compare every file with its checksum.
@@ -134,6 +132,9 @@ class IndexFolder:
 
     root: Path
     durability: Durability | None = None
+
+    def __post_init__(self) -> None:
+        folder_of(self.root)
 
     @property
     def mode(self) -> Durability:
@@ -332,10 +333,8 @@ class IndexFolder:
             StorageError: if the disk refuses; the live generation is then as it was.
         """
         with storage_errors(self.root), waiting(generation.manifest.durability):
-            self._point_at(generation.manifest.generation, (generation.folder / MANIFEST_NAME).read_bytes())
-
-    def _point_at(self, name: str, manifest: bytes) -> None:
-        write_durably(self.root / POINTER_NAME, json.dumps(pointer_to(name, manifest)).encode())
+            pointer = pointer_to(generation.manifest.generation, (generation.folder / MANIFEST_NAME).read_bytes())
+            write_durably(self.root / POINTER_NAME, json.dumps(pointer).encode())
 
 
 def _generation(folder: Path, manifest: bytes) -> Generation:

@@ -26,12 +26,24 @@ def read_pointer(path: Path) -> dict[str, str]:
     """
     try:
         with reading_errors(path):
-            values = json.loads(path.read_bytes())
-        name, sha256 = values["generation"], values["sha256"]
-        if not (isinstance(name, str) and name.isdecimal() and isinstance(sha256, str)):
-            raise ValueError("no name of a generation")
+            return parse_pointer(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         raise
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise IndexDamagedError(f"'{path}' does not name a generation; run 'geoindex repair {path.parent}'.") from error
+
+
+def parse_pointer(data: bytes) -> dict[str, str]:
+    """Return what `pointer_to` gave when a text was written.
+
+    Raises:
+        ValueError: if it is not what was written.
+    """
+    try:
+        values = json.loads(data)
+        name, sha256 = values["generation"], values["sha256"]
+    except (KeyError, TypeError, RecursionError) as error:
+        raise ValueError("no pointer") from error
+    if not (isinstance(name, str) and name.isdecimal() and isinstance(sha256, str) and sha256.isalnum()):
+        raise ValueError("no name of a generation")
     return {"generation": name, "sha256": sha256}

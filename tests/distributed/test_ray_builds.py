@@ -10,6 +10,7 @@ import geoindex
 import geoindex.embed
 from geoindex.errors import ClusterError, ConfigError, MissingExtraError
 from geoindex.integrity import verify_index
+from geoindex.pipeline import build_from
 from geoindex.progress import Stages
 from geoindex.sources import open_source
 from geoindex.store.generations import IndexFolder
@@ -148,9 +149,7 @@ def test_images_that_workers_do_not_see_stop_the_build(photos, tmp_path, nodes, 
 
     monkeypatch.setattr(geoindex.embed, "_parts", moved)
     with pytest.raises(ClusterError, match="mount the images at the same path"):
-        geoindex.pipeline.build_from(
-            opened, geoindex.Recipe(source=str(photos), encoder=ENCODER), tmp_path / "index", executor="ray"
-        )
+        build_from(opened, geoindex.Recipe(source=str(photos), encoder=ENCODER), tmp_path / "index", executor="ray")
 
 
 def test_the_local_executor_takes_no_time(tmp_path):

@@ -1,0 +1,1 @@
+"""Indexes on object storage: published, fetched into a cache, verified, built beside and then published."""
