@@ -1,6 +1,6 @@
 """Features -> embeddings and geo-embeddings: what the cells and clusters of a division are."""
 
-import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.assembly.division import Division
+from geoindex.assembly.parts import Parts
 from geoindex.assembly.sites import write_levels
 from geoindex.encoder.projection import Projection, fit_whitening
-from geoindex.errors import IndexDamagedError
 from geoindex.places import place_names
 from geoindex.progress import Progress
 from geoindex.prototypes import Groups, describe_groups, sum_slices
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 MAX_PROJECTION_IMAGES = 50_000
 """Images that a projection is fitted on, a seeded sample of more; these change it little and cost memory."""
-
-ALLOCATED_AT_ONCE = 2**22
 
 Floats = NDArray[np.float64]
 
@@ -51,33 +49,26 @@ def whitening(features: NDArray[np.float16], recipe: Recipe) -> Projection:
 
 
 def write_gallery(path: Path, images: StoredImages, division: Division, projection: Projection) -> NDArray[np.float16]:
-    """Write the gallery's embeddings in the order of their clusters and return them memory-mapped, (G, D)."""
-    place = np.full(images.facts.num_rows, -1)
-    place[division.order] = np.arange(len(division.order))
+    """Write the gallery's embeddings in the order of their clusters and return them memory-mapped, (G, D).
+
+    They come in another order: each is put with those of its part of the file first, since single rows all over a
+    file larger than memory are written many times.
+    """
     shape = (len(division.order), projection.dim)
-    np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
-    _allocate(path)
-    written = np.load(path, mmap_mode="r+")
-    filled = 0
-    with Progress("embedding the gallery", shape[0], "image") as bar:
-        for rows, features in images.features("train"):
-            written[place[rows]] = projection.apply(features.astype(np.float32))
-            filled += len(rows)
-            bar.advance(len(rows))
-    if filled != shape[0]:
-        raise IndexDamagedError(
-            f"The images table gave {filled} of {shape[0]} gallery images; build the index again in another folder."
-        )
+    place = np.full(images.facts.num_rows, -1)
+    place[division.order] = np.arange(shape[0])
+    with tempfile.TemporaryDirectory(prefix=".parts-", dir=path.parent) as folder:
+        parts = Parts(Path(folder), shape)
+        with Progress("embedding the gallery", shape[0], "image") as bar:
+            for rows, features in images.features("train"):
+                parts.add(place[rows], projection.apply(features.astype(np.float32)).astype(np.float16))
+                bar.advance(len(rows))
+        with path.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, {"descr": "<f2", "fortran_order": False, "shape": shape})
+            for part in parts.ordered():
+                file.write(part.data)
+            sync_file(file)
     return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
-
-
-def _allocate(path: Path) -> None:
-    """Write the zeros of a sparse file, because a full disk is an error here and kills the process in a mapping."""
-    with path.open("r+b") as file:
-        while block := file.read(ALLOCATED_AT_ONCE):
-            file.seek(-len(block), os.SEEK_CUR)
-            file.write(block)
-        sync_file(file)
 
 
 def describe(images: StoredImages, division: Division, embeddings: NDArray[np.float16]) -> tuple[Groups, Groups]:

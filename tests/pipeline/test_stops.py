@@ -13,7 +13,6 @@ from tiles import (
 )
 
 import geoindex
-from geoindex.assembly import gallery
 from geoindex.assembly import steps as assembly
 from geoindex.errors import (
     IndexLockedError,
@@ -115,15 +114,6 @@ class TestStops:
         with monkeypatch.context() as patch:
             patch.setattr("geoindex.embed.prepare_image", broken)  # no image is read again
             assert build(world, path).generation == "000001"
-
-    def test_a_memory_mapped_file_has_its_room_on_the_disk_first(self, tmp_path):
-        """Otherwise a full disk kills the process while it fills the mapping."""
-        path, start = tmp_path / "sparse", b"header"
-        path.write_bytes(start)
-        os.truncate(path, 9_000_000)
-        gallery._allocate(path)
-        assert path.read_bytes() == start + bytes(9_000_000 - len(start))
-        assert path.stat().st_blocks * 512 >= 9_000_000
 
     def test_what_a_kill_leaves_behind_is_cleared_away(self, world, index_folder):
         leftover = index_folder / "generations" / ".000002.partial"
