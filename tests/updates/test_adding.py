@@ -27,7 +27,7 @@ def rebuild_with_the_same_sites(path, monkeypatch):
     folder = IndexFolder(path)
     partition, clusters = stored_sites(folder, folder.current())
 
-    def divide(images, recipe):
+    def divide(images, recipe, mapped=None):
         rows = images.rows("train")
         labels = steps_labels(images, recipe)
         cell = partition.assign(images.lat[rows], images.lon[rows], labels)
