@@ -118,7 +118,7 @@ def fit_clusters(
         n_cells: number of cells.
         recipe: settings to try and the range of cluster counts.
         seed: of samples and of sampled silhouettes.
-        mapped: does the work on cells; None: processes of this machine, where there is enough to do.
+        mapped: does the work on cells where there is enough to do; None: processes of this machine likewise.
 
     Raises:
         CoordinateError: if a position is not on Earth.
@@ -150,7 +150,7 @@ def _divided(
 ) -> Clusters:
     """Divide each group on its own; the result does not depend on where that is done."""
     rows = list(_members(group_of, n_groups))
-    with _processes(len(lat), n_groups) if mapped is None else nullcontext(mapped) as run:
+    with nullcontext(mapped) if mapped and len(lat) >= PARALLEL_FROM else _processes(len(lat), n_groups) as run:
         results = run(sites, (lat[members] for members in rows), (lon[members] for members in rows))
         found = list(track(results, "clusters", total=n_groups, unit="cell"))
     site_lat = np.concatenate([np.empty(0), *(lats for lats, _ in found)])

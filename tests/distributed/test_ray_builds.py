@@ -85,7 +85,8 @@ def test_a_build_on_several_nodes_equals_the_local_one(photos, tmp_path, nodes, 
 
 
 @pytest.mark.ray
-def test_ready_embeddings_and_clusters_are_the_same(tmp_path, nodes):
+def test_ready_embeddings_and_clusters_are_the_same(tmp_path, nodes, monkeypatch):
+    monkeypatch.setattr("geoindex.geocells.clusters.PARALLEL_FROM", 1000)
     for executor in ("local", "ray"):
         geoindex.build_index(PLANTED, out=tmp_path / executor, executor=executor)
     assert_equal(tmp_path / "local", tmp_path / "ray")
