@@ -4,8 +4,8 @@
 
 Im2GPS3k through DeiT-tiny, in turns. The nodes share this machine: a head without cores and two workers, each with half
 of them. Ray's own start, and what the first actors import, is told apart: it is the time from the call until the first
-image is encoded of a build of one shard. Rows, positions, cells and clusters must be equal, features to 0.002. Needs
-the folder of real data; without it the benchmark says so and ends.
+image is encoded of a build of one shard. The facts of cells, clusters and gallery must be equal to the last byte; the
+largest difference of embeddings is told. Needs the folder of real data; without it the benchmark says so and ends.
 """
 
 import argparse
@@ -42,28 +42,19 @@ def build(out: Path, executor: str, photos: int | None) -> dict[str, Any]:
 
 
 def difference(one: Path, other: Path) -> float:
-    """Return the largest difference of features; cells, clusters and all else must be equal.
+    """Return the largest difference of embeddings; the facts of cells, clusters and images must be equal.
 
     Raises:
         ValueError: if they are not.
     """
     from geoindex.store.generations import IndexFolder
 
-    def tables(path: Path) -> tuple[Any, np.ndarray, list[Any]]:
-        folder = IndexFolder(path)
-        versions = folder.current().manifest.tables
-        rows = folder.tables.read("images", versions["images"], ["row", "id", "lat", "lon", "split", "content"])
-        features = folder.tables.read("images", versions["images"], ["row", "features"])["features"]
-        sites = [
-            folder.tables.read(name, versions[name], [name[:-1], "site_lat", "site_lon", "n_images"])
-            for name in ("cells", "clusters")
-        ]
-        return rows, np.array(features.to_pylist(), np.float32), sites
-
-    (rows, features, sites), (others, theirs, their_sites) = tables(one), tables(other)
-    if not rows.equals(others) or any(not a.equals(b) for a, b in zip(sites, their_sites, strict=True)):
-        raise ValueError("The two indexes differ.")
-    return float(np.abs(features - theirs).max())
+    first, second = (IndexFolder(path).current() for path in (one, other))
+    for name in ("cells.arrow", "clusters.arrow", "gallery.arrow"):
+        if first.manifest.files[name].sha256 != second.manifest.files[name].sha256:
+            raise ValueError(f"{name} of the two indexes differs.")
+    vectors = (np.load(each.file("gallery.npy")).astype(np.float32) for each in (first, second))
+    return float(np.abs(np.subtract(*vectors)).max())
 
 
 def run(rounds: int, photos: int | None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geoindex.assembly.learning import MAX_IMAGES, learns_of
 from geoindex.assembly.sizes import (
@@ -21,7 +22,7 @@ from geoindex.encoder.defaults import AUTO, PRETRAINED
 from geoindex.pipeline import default_folder, read_samples, resolve_recipe
 from geoindex.recipe import Recipe
 from geoindex.sources import Source, open_source
-from geoindex.sources.source import EmbeddedSource
+from geoindex.sources.source import EmbeddedSource, LeftOut
 from geoindex.store.address import cache_of, place_of
 from geoindex.store.space import free_bytes, size_text
 
@@ -95,6 +96,41 @@ class Plan:
         return "\n".join(f"{name:<12} {text}" for name, text in rows.items())
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What is known of a build when its source is listed and its encoder named.
+
+    Attributes:
+        recipe: of the build.
+        uri: of the source.
+        encoder: without its weights; None where the source has features.
+        extent: how much the index is to hold.
+        split: of each sample, (N,).
+        left_out: samples that would not be taken.
+    """
+
+    recipe: Recipe
+    uri: str
+    encoder: "Encoder | None"
+    extent: Extent
+    split: NDArray[np.str_]
+    left_out: LeftOut
+
+    @classmethod
+    def of(cls, source: str | PathLike[str] | Recipe, keys: dict[str, Any]) -> "Listed":
+        """List a source; no image is read.
+
+        Raises:
+            GeoindexError: if the recipe, the source or the encoder's name cannot be meant.
+        """
+        recipe = resolve_recipe(source, keys)
+        opened = open_source(recipe.source, columns=recipe.columns)
+        samples, split, left_out = read_samples(opened, recipe)
+        encoder = _outline(opened, recipe)
+        extent = Extent.of(samples, split, feature_dim(opened, encoder))
+        return cls(recipe, opened.uri, encoder, extent, split, left_out)
+
+
 def plan_build(source: str | PathLike[str] | Recipe, out: str | PathLike[str] | None = None, **keys: Any) -> Plan:
     """Say what `build_index` with the same arguments would take. The source is listed, no image is read.
 
@@ -106,20 +142,17 @@ def plan_build(source: str | PathLike[str] | Recipe, out: str | PathLike[str] | 
     Raises:
         GeoindexError: if the recipe, the source or the encoder's name cannot be meant.
     """
-    recipe = resolve_recipe(source, keys)
-    opened = open_source(recipe.source, columns=recipe.columns)
-    samples, split, left_out = read_samples(opened, recipe)
-    encoder = outline_of(opened, recipe)
-    extent = Extent.of(samples, split, feature_dim(opened, encoder))
+    listed = Listed.of(source, keys)
+    recipe, encoder, extent, split = listed.recipe, listed.encoder, listed.extent, listed.split
     groups, most = GroupCounts.expected(extent.gallery, recipe), GroupCounts.most(extent.gallery, recipe)
     path = place_of(out or recipe.out or default_folder(source, recipe))
     splits = {name: int(np.sum(split == part)) for name, part in (("val", "val"), ("test", "test"))}
     return Plan(
-        path=path, source=opened.uri,
+        path=path, source=listed.uri,
         encoder={"spec": encoder.spec if encoder else "", "kept": kept_bytes(encoder, recipe) > 0},
         feature_dim=extent.feature_dim,
         counts={"images": extent.images, "gallery": extent.gallery, **splits, **asdict(groups)},
-        most=asdict(most), left_out=left_out.to_dict(),
+        most=asdict(most), left_out=listed.left_out.to_dict(),
         bytes=part_bytes(extent, groups, recipe) | {"encoder": kept_bytes(encoder, recipe)},
         work_bytes=working_bytes(extent, encoder, recipe),
         needed_bytes=needed_bytes(extent, encoder, recipe),
@@ -128,7 +161,7 @@ def plan_build(source: str | PathLike[str] | Recipe, out: str | PathLike[str] | 
     )  # fmt: skip
 
 
-def outline_of(source: Source, recipe: Recipe) -> "Encoder | None":
+def _outline(source: Source, recipe: Recipe) -> "Encoder | None":
     """Make the encoder without its weights; for auto, take for granted that the pretrained ones can be had."""
     if isinstance(source, EmbeddedSource):
         return None

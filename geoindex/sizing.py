@@ -17,10 +17,9 @@ import numpy as np
 from geoindex.assembly.sizes import Extent, GroupCounts, part_bytes, work_bytes
 from geoindex.embed import SHARD_SAMPLES
 from geoindex.lookahead import available_cores
-from geoindex.pipeline import build_from, read_samples, resolve_recipe
-from geoindex.plan import memory_bytes, outline_of
+from geoindex.pipeline import build_from
+from geoindex.plan import Listed, memory_bytes
 from geoindex.recipe import Recipe, TrainingRecipe
-from geoindex.sources import open_source
 from geoindex.sources.planted import PlantedEmbeddings
 from geoindex.store.address import cache_of, place_of
 from geoindex.store.space import free_bytes, size_text
@@ -137,14 +136,10 @@ def size_build(
     Raises:
         GeoindexError: if the recipe, the source or the encoder's name cannot be meant.
     """
-    recipe = resolve_recipe(source, keys)
-    opened = open_source(recipe.source, columns=recipe.columns)
-    samples, split, _ = read_samples(opened, recipe)
-    encoder = outline_of(opened, recipe)
-    dim = encoder.dim if encoder else int(getattr(opened, "dim", 0))
-    extent = Extent.of(samples, split, dim)
-    rates, cores = measure_rates(encoder, dim), cores or available_cores()
-    return reckon(_grown(extent, images), recipe, encoder, rates, workers=max(1, gpus), cores=cores)
+    listed, workers = Listed.of(source, keys), max(1, gpus)
+    rates = measure_rates(listed.encoder, listed.extent.feature_dim)
+    extent = _grown(listed.extent, images)
+    return reckon(extent, listed.recipe, listed.encoder, rates, workers=workers, cores=cores or available_cores())
 
 
 def reckon(

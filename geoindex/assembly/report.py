@@ -9,8 +9,30 @@ from geoindex.sources.source import broken_of, left_out_lines
 from geoindex.store.generations import Generation, IndexFolder
 
 
+class Published:
+    """What reports on a generation share.
+
+    Attributes:
+        path: folder of the index, or its URL.
+        left_out: samples that were not taken: count and examples by reason.
+    """
+
+    __slots__ = ()
+    path: Path | str
+    left_out: dict[str, Any]
+
+    @property
+    def failed(self) -> int:
+        """Number of samples that are broken, not merely none of ours or there already."""
+        return broken_of(self.left_out)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain JSON types."""
+        return {"schema": 1, **asdict(self), "path": str(self.path), "failed": self.failed}  # type: ignore[call-overload]
+
+
 @dataclass(frozen=True, slots=True)
-class BuildReport:
+class BuildReport(Published):
     """What a build or rebuild published.
 
     Attributes:
@@ -34,15 +56,6 @@ class BuildReport:
         """Report on a generation that was just published."""
         manifest = generation.manifest
         return cls(index.root, manifest.generation, manifest.counts, left_out, manifest.rule, stages.rounded())
-
-    @property
-    def failed(self) -> int:
-        """Number of samples that are broken, not merely none of ours."""
-        return broken_of(self.left_out)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the report as plain JSON types."""
-        return {"schema": 1, **asdict(self), "path": str(self.path), "failed": self.failed}
 
     def to_text(self) -> str:
         """Return the report as lines for people."""

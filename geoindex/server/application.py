@@ -16,6 +16,7 @@ from geoindex.server.page.settings import PageSettings
 from geoindex.server.pictures import Pictures
 from geoindex.server.problems import add_problems
 from geoindex.server.routes import batches, embeddings, gallery, health, metrics, queries
+from geoindex.server.routes.others import refuse_others
 from geoindex.server.settings import ServerSettings
 from geoindex.version import VERSION
 
@@ -43,6 +44,7 @@ def create_app(settings: ServerSettings, index: GeoIndex, page: PageSettings | N
     for routes in ROUTES:
         app.include_router(routes.router, dependencies=_documented_token(settings))
     app.include_router(health.router)
+    refuse_others(app, [routes.router for routes in (*ROUTES, health)])
     add_problems(app)
     add_guards(app, settings, engine.metrics)
     if page is not None:

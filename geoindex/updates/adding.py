@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.assembly.joining import join_gallery
+from geoindex.assembly.report import Published
 from geoindex.assembly.rows import image_batches, image_rows
 from geoindex.assembly.successor import succeed
 from geoindex.embed import Embedded, embed_samples
@@ -19,7 +20,7 @@ from geoindex.images import content_hash
 from geoindex.progress import Stages
 from geoindex.snapshot import OwnEncoder
 from geoindex.sources import Source, open_source
-from geoindex.sources.source import EmbeddedSource, LeftOut, broken_of, left_out_lines
+from geoindex.sources.source import EmbeddedSource, LeftOut, left_out_lines
 from geoindex.store.drift import Drift
 from geoindex.store.generations import Generation, IndexFolder
 from geoindex.store.schemas import image_schema
@@ -38,7 +39,7 @@ TAKEN = "another photo of the index has its id; give --prefix"
 
 
 @dataclass(frozen=True, slots=True)
-class Addition:
+class Addition(Published):
     """What was added.
 
     Attributes:
@@ -58,15 +59,6 @@ class Addition:
     left_out: dict[str, Any]
     rebuild_due: str
     timings_s: dict[str, float]
-
-    @property
-    def failed(self) -> int:
-        """Number of samples that are broken, not merely there already."""
-        return broken_of(self.left_out)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as plain JSON types."""
-        return {"schema": 1, **asdict(self), "path": str(self.path), "failed": self.failed}
 
     def to_text(self) -> str:
         """Return it as lines."""

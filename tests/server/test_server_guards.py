@@ -7,6 +7,7 @@ import tempfile
 import pytest
 from PIL import Image
 from requesting import JPEG, jpeg
+from starlette.responses import Response
 from starlette.websockets import WebSocketDisconnect
 
 TOKEN = "0123456789abcdef-token"
@@ -89,6 +90,21 @@ class TestAddresses:
         answer = client.get("/v1/query")
         assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
         error_of(answer)
+
+    @pytest.mark.parametrize(
+        ("method", "address", "status", "allowed"),
+        [
+            ("TRACE", "/v1/query", 405, "POST"), ("DELETE", "/healthz", 405, "GET"), ("PUT", "/metrics", 405, "GET"),
+            ("GET", "/v1/queries", 404, None), ("POST", "/v1/clusters/x/y", 404, None),
+        ],
+    )  # fmt: skip
+    def test_a_page_behind_the_api_answers_nothing_of_it(self, serving, method, address, status, allowed):
+        with serving() as client:
+            client.app.mount("/", Response("a page"))
+            answer = client.request(method, address)
+            assert (answer.status_code, answer.headers.get("allow")) == (status, allowed)
+            error_of(answer)
+            assert client.get("/elsewhere").text == "a page"
 
     def test_no_page_from_elsewhere_is_shown(self, client):
         assert client.get("/docs").status_code == client.get("/redoc").status_code == 404
