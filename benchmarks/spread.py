@@ -36,7 +36,7 @@ def build(out: Path, executor: str, photos: int | None) -> dict[str, Any]:
         encoder="timm:deit_tiny_patch16_224",
         weights=str(shared / "weights/deit_tiny_patch16_224.safetensors"),
         split_by="author",
-        sample=photos,
+        **({} if photos is None else {"sample": photos}),
     )
     return {"executor": executor, "seconds": perf_counter() - started, "steps_s": report.timings_s, **report.counts}
 
