@@ -34,9 +34,9 @@ MIB = 2**20
 LIBRARIES_BYTES, TORCH_BYTES = 620 * MIB, 650 * MIB
 """Memory of a process with nothing of ours in it: Arrow, Lance, FAISS and SciPy; and torch with what a fit keeps."""
 
-IMAGE_BYTES, FEATURE_BYTES, GROUP_BYTES = 2_000, 5, 60
-"""Memory of an image's facts while it is divided, of each number of its features on their way, and of each number of
-the embedding of a cell or cluster; fitted to builds of 1,000 to 100,000 planted images, within a quarter."""
+IMAGE_BYTES, GROUP_BYTES = 600, 40
+"""Memory of an image's facts while it is divided, and of each number of the embedding of a cell or cluster, without
+what is mapped; fitted to builds of one and of five million planted images of 768 numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +176,7 @@ def memory_bytes(extent: Extent, groups: GroupCounts, encoder: "Encoder | None",
     learns = learns_of(extent.gallery, val, recipe)
     dim = extent.feature_dim
     rows = groups.cells + groups.clusters
-    memory = LIBRARIES_BYTES + extent.images * (IMAGE_BYTES + FEATURE_BYTES * dim) + GROUP_BYTES * rows * dim
+    memory = LIBRARIES_BYTES + extent.images * IMAGE_BYTES + GROUP_BYTES * rows * dim
     if learns or encoder is not None:
         memory += TORCH_BYTES
     if learns:

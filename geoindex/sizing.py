@@ -5,6 +5,7 @@ embeddings of the same length. All steps but one take as long for each image as 
 sample of bounded size, which costs the same from some 100,000 images on.
 """
 
+import math
 import os
 import tempfile
 from dataclasses import asdict, dataclass, replace
@@ -16,6 +17,7 @@ import numpy as np
 
 from geoindex.assembly.sizes import Extent, GroupCounts, part_bytes, work_bytes
 from geoindex.embed import SHARD_SAMPLES
+from geoindex.errors import ConfigError
 from geoindex.lookahead import available_cores
 from geoindex.pipeline import build_from
 from geoindex.plan import Listed, memory_bytes
@@ -44,6 +46,8 @@ FILES = 30
 
 TEXT_LIMIT_BYTES = 2**31
 """Text that one column of Arrow strings holds where a step puts its parts together."""
+
+MOST_IMAGES = 1e12
 
 PATIENCE_S = 30 * 86_400.0
 """What nobody waits for: a month."""
@@ -122,7 +126,7 @@ after the embedding run in one process, whatever the number of GPUs; slow networ
 
 
 def size_build(
-    source: str | os.PathLike[str] | Recipe, images: int, *, gpus: int = 0, cores: int = 0, **keys: Any
+    source: str | os.PathLike[str] | Recipe, images: float, *, gpus: int = 0, cores: int = 0, **keys: Any
 ) -> Sizing:
     """Say what a build of so many images like those of a source would take, after a short run of about a minute.
 
@@ -136,9 +140,11 @@ def size_build(
     Raises:
         GeoindexError: if the recipe, the source or the encoder's name cannot be meant.
     """
+    if not 1 <= images <= MOST_IMAGES:
+        raise ConfigError(f"A plan of {images:g} images cannot be meant; give 1 to {MOST_IMAGES:g}.")
     listed, workers = Listed.of(source, keys), max(1, gpus)
     rates = measure_rates(listed.encoder, listed.extent.feature_dim)
-    extent = _grown(listed.extent, images)
+    extent = _grown(listed.extent, round(images))
     return reckon(extent, listed.recipe, listed.encoder, rates, workers=workers, cores=cores or available_cores())
 
 
@@ -204,7 +210,7 @@ def _seconds_each(work: Any) -> float:
 def _grown(extent: Extent, images: int) -> Extent:
     """Return an extent of so many images like these."""
     share = images / max(1, extent.images)
-    numbers = {key: round(share * getattr(extent, key)) for key in ("gallery", "text_bytes", "locator_bytes")}
+    numbers = {key: math.ceil(share * getattr(extent, key)) for key in ("gallery", "text_bytes", "locator_bytes")}
     return replace(extent, images=images, **numbers)
 
 

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from geoindex.assembly.sizes import Extent
+from geoindex.errors import ConfigError
 from geoindex.recipe import Recipe
 from geoindex.sizing import Rates, reckon, size_build, time_text
 
@@ -53,6 +54,13 @@ def test_times_are_written_for_people():
         "2.5 h",
         "10.0 days",
     ]
+
+
+@pytest.mark.parametrize("images", [0, -5, 0.3, float("nan"), float("inf"), 1e300])
+def test_a_number_that_none_has_is_refused_at_once(images, monkeypatch):
+    monkeypatch.setattr("geoindex.sizing.measure_rates", None)
+    with pytest.raises(ConfigError, match="give 1 to 1e"):
+        size_build("planted:100?dim=8", images)
 
 
 @pytest.mark.slow

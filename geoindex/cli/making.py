@@ -111,7 +111,7 @@ def plan(
     from geoindex.sizing import size_build
 
     wanted = recipe if source.endswith(".toml") or not source else replace(recipe, source=source)
-    print_report(size_build(wanted, round(images), gpus=gpus, cores=cores), format)
+    print_report(size_build(wanted, images, gpus=gpus, cores=cores), format)
     return 0
 
 
