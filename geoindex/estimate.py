@@ -24,7 +24,7 @@ from geoindex.polish import Gain, polished
 
 Floats = NDArray[np.float64]
 
-MAX_ANSWERS = 64
+MAX_ANSWERS = 16
 """Points that may be the answer of `distance` and `score`: the most probable ones. More of them gain no expected
 GeoScore (`benchmarks/README.md`)."""
 

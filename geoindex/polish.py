@@ -57,6 +57,8 @@ def polished(
         distance_km = EARTH_RADIUS_KM * np.arccos(cosine)
         worth = gain.worth(distance_km)
         worths.append(float(probability @ worth))
+        if len(worths) > 1 and worths[-1] - worths[-2] < gain.least / STEPS:
+            break  # such steps together bring no more than a difference that does not count
         moved = _step(points[-1], witnesses, cosine, distance_km, probability * gain.slope(worth))
         if moved is None:
             break

@@ -33,8 +33,9 @@ class TorchBackbone:
         self.module = module.to(device).eval().requires_grad_(False)
         self.device, self.dtype = device, dtype
         self._size = preprocessing.size
-        self._mean = torch.tensor(preprocessing.mean, device=device).view(3, 1, 1)
-        self._std = torch.tensor(preprocessing.std, device=device).view(3, 1, 1)
+        mean = torch.tensor(preprocessing.mean, device=device).view(3, 1, 1)
+        std = torch.tensor(preprocessing.std, device=device).view(3, 1, 1)
+        self._factor, self._shift = 1.0 / (255.0 * std), -mean / std
         self.dim = self._probe()
 
     def features(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -63,7 +64,7 @@ class TorchBackbone:
 
         reduced = self.dtype != torch.float32
         with torch.inference_mode(), torch.autocast(self.device.type, self.dtype, enabled=reduced):
-            inputs = pixels.to(self.device, non_blocking=True).float().div_(255).sub_(self._mean).div_(self._std)
+            inputs = pixels.to(self.device, non_blocking=True).float().mul_(self._factor).add_(self._shift)
             outputs = self.module(inputs)
         pooled = outputs[0] if isinstance(outputs, tuple) else outputs  # captioning towers add their tokens
         features: NDArray[np.float32] = pooled.float().cpu().numpy()
