@@ -1,5 +1,6 @@
-"""Images -> features on a Ray cluster: tasks decode, a pool of encoders encodes, the first process writes the shards.
+"""Images -> features on a Ray cluster, in a pool of encoders; the first process writes the shards.
 
+Encoders on GPUs are fed by tasks that decode, on any computer; one without a GPU decodes for itself, on its own core.
 What is on the disk is the same as without Ray, and so a run goes on where another one stopped, with Ray or without.
 Workers read the images by the same paths as the first process; they write nothing.
 """
@@ -10,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -30,10 +31,8 @@ if TYPE_CHECKING:
 CHUNK_IMAGES = 128
 """Images of a task: 19 MB of pixels at 224 a side, and little enough that many computers end together."""
 
-DECODING_CPUS, ENCODING_CPUS = 0.25, 0.75
-"""Shares of a core that a task and an encoder without a GPU ask for: the encoders leave room for what feeds them."""
-
 Row = dict[str, Any]
+T = TypeVar("T")
 
 
 def make_shards_on_ray(
@@ -70,11 +69,7 @@ def _encoded(parts: list[Part], source: Source, encoder: "Encoder", bar: Progres
         for n, part in enumerate(parts)
         for items in part.batches(CHUNK_IMAGES)
     ]
-    pool = _pool(encoder, len(chunks))
-    decoding = DECODING_CPUS if "num_cpus" in pool else 1
-    unpictured = replace(encoder.recipe, image_size=None, mean=None, std=None)  # what is packed has its own
-    decoded = _dataset(chunks).map(_Decoding(source, encoder.preprocessing), num_cpus=decoding)
-    encoded = decoded.map(_Encoding, fn_constructor_args=(_packed(encoder), unpictured), **pool)
+    encoded = _on_gpus(chunks, source, encoder) if _gpus(encoder) else _on_cores(chunks, source, encoder)
     waiting: dict[int, list[Shard]] = {}
     for row in encoded.iter_rows():
         number, shard = row["part"], pickle.loads(row["shard"])
@@ -98,26 +93,54 @@ def _dataset(rows: list[Row]) -> Any:
     return ray.data.from_items(rows, override_num_blocks=len(rows))
 
 
-def _pool(encoder: "Encoder", chunks: int) -> Row:
-    """Return how many encoders there are at the most, and what each of them asks for."""
+def _on_gpus(chunks: list[Row], source: Source, encoder: "Encoder") -> Any:
+    decoded = _dataset(chunks).map(_Decoding(source, encoder.preprocessing), num_cpus=1)
+    pool = _pool(min(_gpus(encoder), len(chunks)))
+    return decoded.map(_Encoding, fn_constructor_args=_packed(encoder), num_gpus=1, compute=pool)
+
+
+def _on_cores(chunks: list[Row], source: Source, encoder: "Encoder") -> Any:
     import ray
+
+    pool = _pool(max(1, min(int(ray.cluster_resources().get("CPU", 1)), len(chunks))))
+    return _dataset(chunks).map(_Embedding, fn_constructor_args=(source, *_packed(encoder)), num_cpus=1, compute=pool)
+
+
+def _gpus(encoder: "Encoder") -> int:
+    """Return how many GPUs of the cluster the encoder may be on."""
+    import ray
+
+    wanted = encoder.recipe.device.partition(":")[0] in ("auto", "cuda")
+    return int(ray.cluster_resources().get("GPU", 0)) if wanted else 0
+
+
+def _pool(size: int) -> Any:
+    """Return a pool of so many actors, that works with fewer where a computer is lost."""
     from ray.data import ActorPoolStrategy
 
-    there = ray.cluster_resources()
-    on_gpus = int(there.get("GPU", 0)) if encoder.recipe.device.partition(":")[0] in ("auto", "cuda") else 0
-    most = max(1, min(on_gpus or int(there.get("CPU", 1)), chunks))
-    needs = {"num_gpus": 1} if on_gpus else {"num_cpus": ENCODING_CPUS}
-    return {"compute": ActorPoolStrategy(min_size=1, max_size=most, initial_size=most)} | needs
+    return ActorPoolStrategy(min_size=1, max_size=size, initial_size=size)
 
 
-def _packed(encoder: "Encoder") -> Row:
-    """Put an encoder where every worker can have it, whatever files the others see."""
+def _packed(encoder: "Encoder") -> tuple[Row, EncoderRecipe]:
+    """Put an encoder where every worker can have it, whatever files the others see; with how it is to compute."""
     import ray
 
     with tempfile.TemporaryDirectory() as folder:
         encoder.save(Path(folder) / "encoder")
         files = {path.name: path.read_bytes() for path in (Path(folder) / "encoder").iterdir()}
-    return {"files": ray.put(files)}  # inside something, since Ray warns of a bare one
+    unpictured = replace(encoder.recipe, image_size=None, mean=None, std=None)  # what is packed has its own
+    return {"files": ray.put(files)}, unpictured  # inside something, since Ray warns of a bare one
+
+
+def _unpacked(packed: Row, recipe: EncoderRecipe) -> "Encoder":
+    import ray
+
+    from geoindex.encoder import load_encoder
+
+    with tempfile.TemporaryDirectory() as folder:
+        for name, data in ray.get(packed["files"]).items():
+            (Path(folder) / name).write_bytes(data)
+        return load_encoder(folder, recipe)
 
 
 def _require_seen(part: Part, shard: Shard) -> None:
@@ -157,26 +180,36 @@ class _Decoding:
         self.source, self.wanted = source, wanted
 
     def __call__(self, row: Row) -> Row:
-        items: list[tuple[int, str]] = pickle.loads(row["items"])
-        prepared: Batch = [(number, prepare_image(image, self.source, self.wanted)) for number, image in items]
+        prepared = _prepared(pickle.loads(row["items"]), self.source, self.wanted)
         return {"part": row["part"], "pixels": pickle.dumps(prepared)}
 
 
 class _Encoding:
-    """An actor: an encoder."""
+    """An actor: an encoder of what tasks have decoded."""
 
     def __init__(self, packed: Row, recipe: EncoderRecipe) -> None:
-        import ray
-
-        from geoindex.encoder import load_encoder
-
-        with tempfile.TemporaryDirectory() as folder:
-            for name, data in ray.get(packed["files"]).items():
-                (Path(folder) / name).write_bytes(data)
-            self.encoder = load_encoder(folder, recipe)
+        self.encoder = _unpacked(packed, recipe)
 
     def __call__(self, row: Row) -> Row:
-        prepared: Batch = pickle.loads(row["pixels"])
-        size = self.encoder.batch_size
-        batches = (prepared[start : start + size] for start in range(0, len(prepared), size))
+        batches = _batches(pickle.loads(row["pixels"]), self.encoder.batch_size)
         return {"part": row["part"], "shard": pickle.dumps(encode_shard(batches, self.encoder))}
+
+
+class _Embedding:
+    """An actor: an encoder that decodes for itself."""
+
+    def __init__(self, source: Source, packed: Row, recipe: EncoderRecipe) -> None:
+        self.source, self.encoder = source, _unpacked(packed, recipe)
+
+    def __call__(self, row: Row) -> Row:
+        encoder, items = self.encoder, pickle.loads(row["items"])
+        batches = (_prepared(some, self.source, encoder.preprocessing) for some in _batches(items, encoder.batch_size))
+        return {"part": row["part"], "shard": pickle.dumps(encode_shard(batches, encoder))}
+
+
+def _prepared(items: list[tuple[int, str]], source: Source, wanted: "Preprocessing") -> Batch:
+    return [(number, prepare_image(image, source, wanted)) for number, image in items]
+
+
+def _batches(items: list[T], size: int) -> Iterator[list[T]]:
+    return (items[start : start + size] for start in range(0, len(items), size))

@@ -85,6 +85,17 @@ def test_a_build_on_several_nodes_equals_the_local_one(photos, tmp_path, nodes, 
 
 
 @pytest.mark.ray
+def test_tasks_that_decode_feed_encoders_on_gpus(photos, tmp_path, nodes, monkeypatch):
+    """Ray takes our word for a GPU; the encoder that is put there finds none and computes on the processor."""
+    monkeypatch.setattr(geoindex.embed, "SHARD_SAMPLES", 64)
+    nodes[0].add_node(num_cpus=1, num_gpus=1)
+    spread = geoindex.build_index(photos, out=tmp_path / "ray", encoder=ENCODER, executor="ray")
+    geoindex.build_index(photos, out=tmp_path / "local", encoder=ENCODER)
+    assert spread.failed == 1
+    assert_equal(tmp_path / "local", tmp_path / "ray")
+
+
+@pytest.mark.ray
 def test_ready_embeddings_and_clusters_are_the_same(tmp_path, nodes, monkeypatch):
     monkeypatch.setattr("geoindex.geocells.clusters.PARALLEL_FROM", 1000)
     for executor in ("local", "ray"):
