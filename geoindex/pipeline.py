@@ -4,13 +4,12 @@ source -> embed -> images table -> cells and clusters -> geo-embeddings -> searc
 Everything before the last step happens beside the live index; whatever stops it leaves that as it was.
 """
 
-import hashlib
-import json
 import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,7 @@ from geoindex.assembly.report import BuildReport
 from geoindex.assembly.rows import image_rows, store_images
 from geoindex.assembly.sizes import Extent, feature_dim, require_room
 from geoindex.assembly.steps import Origin, assemble
-from geoindex.distributed.executor import LOCAL, executing
+from geoindex.distributed.executor import LOCAL, Executor, executing
 from geoindex.embed import embed_samples
 from geoindex.errors import ConfigError, EmptyDatasetError, IndexDamagedError, IndexNotFoundError
 from geoindex.progress import Stages
@@ -35,6 +34,7 @@ from geoindex.sources import Source, open_source
 from geoindex.sources.source import EmbeddedSource, LeftOut
 from geoindex.splits import split_samples
 from geoindex.store.address import url_of
+from geoindex.store.finished import digest_of, table_digest
 from geoindex.store.generations import IndexFolder
 from geoindex.store.tombstones import REMOVED
 from geoindex.training.tuned import read_heads
@@ -117,12 +117,12 @@ def _build_remote(opened: Source, recipe: Recipe, url: str, executor: str) -> Bu
     return replace(report, path=url)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Scanned:
     """What a source holds for a recipe.
 
     Attributes:
-        samples: those that are taken.
+        samples: those that are taken; empty once they are handed over.
         split: of each, (N,).
         left_out: the others.
         stages: times of the build so far.
@@ -141,10 +141,13 @@ class _Scanned:
 
     def key(self, opened: Source, recipe: Recipe) -> str:
         """Return what changes with anything that the index would be built from."""
-        state = hashlib.sha256(json.dumps([opened.uri, recipe_to_dict(recipe)], sort_keys=True).encode())
-        for batch in self.samples.table.to_batches(max_chunksize=2**16):
-            state.update(batch.serialize())
-        return state.hexdigest()
+        return digest_of(opened.uri, recipe_to_dict(recipe), table_digest(self.samples.table))
+
+    def hand_over(self) -> tuple[Samples, NDArray[np.str_]]:
+        """Return samples and splits and forget them: millions take memory, and only the first steps need them."""
+        samples, split = self.samples, self.split
+        self.samples, self.split = samples.take(np.zeros(0, np.int64)), split[:0]
+        return samples, split
 
 
 @contextmanager
@@ -152,33 +155,45 @@ def _built(
     index: IndexFolder, opened: Source, recipe: Recipe, scanned: _Scanned, executor: str, kept: Path | None = None
 ) -> Iterator[BuildReport]:
     """Build an index and report on it; what the build could go on from is removed when the report has been used."""
-    stages, left_out = scanned.stages, scanned.left_out
+    stages = scanned.stages
     encoder = _encoder_for(opened, recipe)
     extent = Extent.of(scanned.samples, scanned.split, feature_dim(opened, encoder))
     require_room(index, extent, encoder, recipe)
     with index.writing(), executing(executor, stages) as heavy:
         parent = _parent(index)
-        samples, split = _without_removed(index, scanned.samples, scanned.split, left_out)
-        tuned = None
-        if recipe.training.method == "images" and read_heads(recipe.encoder) is None:
-            kept = kept or index.work / "finetuning"
-            with stages("fine-tuning"):
-                tuned = finetune(opened, samples, split, encoder, recipe, index.work / "finetuning", kept)
-            encoder = _load_tuned(tuned, recipe)
-        with stages("embed"):
-            pixels = kept_pixels(opened, samples, encoder, kept) if kept and encoder else opened
-            embedded = embed_samples(pixels, samples, encoder, index.work, heavy.make)
-        with stages("store"):
-            rows = image_rows(samples.take(embedded.rows), split[embedded.rows], embedded.content)
-            version = store_images(index, rows, embedded)
-            entry = _encoder_entry(opened, encoder, index, tuned or recipe.encoder)
-            if tuned:
-                entry["spec"] = f"{recipe.encoder}, fine-tuned"
-        left_out.absorb(embedded.left_out)
-        origin = Origin(opened.uri, entry, left_out.to_dict(), parent)
+        version, entry = _store(index, opened, recipe, scanned, encoder, heavy, kept)
+        origin = Origin(opened.uri, entry, scanned.left_out.to_dict(), parent)
         generation = assemble(index, recipe, version, origin, stages, heavy)
         yield BuildReport.of(index, generation, generation.manifest.left_out, stages)
         shutil.rmtree(index.work, ignore_errors=True)
+
+
+def _store(
+    index: IndexFolder, opened: Source, recipe: Recipe, scanned: _Scanned, encoder: "Encoder | None", heavy: Executor,
+    kept: Path | None,
+) -> tuple[int, dict[str, Any]]:  # fmt: skip
+    """Embed the samples and store them; return the version of the images table, and the manifest's encoder."""
+    stages, left_out = scanned.stages, scanned.left_out
+    samples, split = _without_removed(index, *scanned.hand_over(), left_out)
+    tuned = None
+    if recipe.training.method == "images" and read_heads(recipe.encoder) is None:
+        folder = (index.work / "finetuning").absolute()
+        kept = kept or folder
+        with stages("fine-tuning"):
+            fit = partial(finetune, opened, samples, split, recipe=recipe, folder=folder, kept=kept)
+            tuned = heavy.joined(fit, encoder, folder, recipe.training.epochs)
+        encoder = _load_tuned(tuned, recipe)
+    with stages("embed"):
+        pixels = kept_pixels(opened, samples, encoder, kept) if kept and encoder else opened
+        embedded = embed_samples(pixels, samples, encoder, index.work, heavy.make)
+    with stages("store"):
+        rows = image_rows(samples.take(embedded.rows), split[embedded.rows], embedded.content)
+        version = store_images(index, rows, embedded)
+        entry = _encoder_entry(opened, encoder, index, tuned or recipe.encoder)
+        if tuned:
+            entry["spec"] = f"{recipe.encoder}, fine-tuned"
+    left_out.absorb(embedded.left_out)
+    return version, entry
 
 
 def resolve_recipe(source: str | PathLike[str] | Recipe, keys: dict[str, Any]) -> Recipe:

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from geoindex.geocells.footprints import Footprints, footprints
 from geoindex.geocells.positions import Floats
 
+ROWS = 16_384
+"""Groups that are normalised at a time: their sums are float64, and many."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Groups(Footprints):
@@ -37,13 +40,18 @@ def describe_groups(lat: Floats, lon: Floats, group: NDArray[np.int64], embeddin
     """
     places = footprints(lat, lon, group, len(embedding_sum))
     facts = {entry.name: getattr(places, entry.name) for entry in fields(places)}
-    return Groups(**facts, embedding=normalise(embedding_sum).astype(np.float32), embedding_sum=embedding_sum)
+    embedding = np.zeros(embedding_sum.shape, np.float32)
+    for start in range(0, len(embedding), ROWS):
+        embedding[start : start + ROWS] = normalise(embedding_sum[start : start + ROWS])
+    return Groups(**facts, embedding=embedding, embedding_sum=embedding_sum)
 
 
 def sum_slices(embeddings: NDArray[np.float16], first: NDArray[np.int64], count: NDArray[np.int64]) -> Floats:
     """Return the sum of each slice `embeddings[first : first + count]`, (G, D) in float64."""
-    sums = [embeddings[a : a + n].sum(axis=0, dtype=np.float64) for a, n in zip(first, count, strict=True)]
-    return np.stack(sums)
+    sums = np.empty((len(first), embeddings.shape[1]))
+    for row, (start, members) in enumerate(zip(first, count, strict=True)):
+        embeddings[start : start + members].sum(axis=0, dtype=np.float64, out=sums[row])
+    return sums
 
 
 def normalise(vectors: Floats) -> Floats:

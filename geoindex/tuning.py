@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from geoindex.assembly.finetuning import finetune
+from geoindex.distributed.executor import LOCAL, executing
 from geoindex.errors import ConfigError
 from geoindex.pipeline import default_folder, read_samples, resolve_recipe
+from geoindex.progress import Stages
 from geoindex.recipe import Recipe
 from geoindex.sources import open_source
 from geoindex.store.address import folder_of
@@ -44,7 +47,11 @@ class TuningReport:
 
 
 def train_encoder(
-    source: str | PathLike[str] | Recipe, *, out: str | PathLike[str] | None = None, **keys: Any
+    source: str | PathLike[str] | Recipe,
+    *,
+    out: str | PathLike[str] | None = None,
+    executor: str = LOCAL,
+    **keys: Any,
 ) -> TuningReport:
     """Fine-tune an encoder on geotagged images, or go on with a run that was stopped.
 
@@ -52,6 +59,7 @@ def train_encoder(
         source: a source (see `Recipe.source`), a recipe file (.toml), or a recipe.
         out: folder for checkpoints, metrics.jsonl, curves.png and, at the end, the encoder; None: the recipe's, else
             as for an index, with -encoder behind it.
+        executor: where it learns, as for `build_index`; on Ray, one process for each GPU.
         keys: keys of the recipe that override it; training.method is images.
 
     Raises:
@@ -66,7 +74,9 @@ def train_encoder(
     opened = open_source(recipe.source, columns=recipe.columns)
     samples, split, _ = read_samples(opened, recipe)
     encoder = choose_encoder(recipe.encoder, recipe.encoding, recipe.weights)
-    path = finetune(opened, samples, split, encoder, recipe, folder)
+    with executing(executor, Stages()) as heavy:
+        fit = partial(finetune, opened, samples, split, recipe=recipe, folder=folder.absolute())
+        path = heavy.joined(fit, encoder, folder, recipe.training.epochs)
     heads = read_heads(path)
     if heads is None:
         raise ConfigError(f"The encoder in '{path}' has no heads; delete '{folder}' and train again.")

@@ -1,6 +1,5 @@
 """Samples and their features -> rows of the images table."""
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ from geoindex.embed import Embedded
 from geoindex.errors import IndexDamagedError
 from geoindex.progress import Progress
 from geoindex.store.durable import storage_errors
-from geoindex.store.finished import FinishedSteps, Result, digest_of
+from geoindex.store.finished import FinishedSteps, Result, digest_of, table_digest
 from geoindex.store.generations import IndexFolder
 from geoindex.store.images import table_identity
 from geoindex.store.schemas import image_schema, vectors_to_arrow
@@ -76,7 +75,7 @@ def store_images(index: IndexFolder, rows: "pa.Table", embedded: Embedded) -> in
     Raises:
         StoreError: if the disk refuses, or the table that is there cannot be read.
     """
-    finished, key = FinishedSteps.of(index), digest_of(_hash(rows), embedded.stamps())
+    finished, key = FinishedSteps.of(index), digest_of(table_digest(rows), embedded.stamps())
     found = finished.read("images", key)
     if found is not None and _holds(index, found.facts["version"], found.facts["identity"]):
         return int(found.facts["version"])
@@ -96,12 +95,3 @@ def _holds(index: IndexFolder, version: int, identity: str) -> bool:
     except IndexDamagedError:
         return False
     return table_identity(index.tables, version) == identity and not index.tables.checksums.faults("images", version)
-
-
-def _hash(rows: "pa.Table") -> str:
-    import pyarrow as pa
-
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, rows.schema) as stream:
-        stream.write_table(rows.combine_chunks())
-    return hashlib.sha256(sink.getvalue()).hexdigest()

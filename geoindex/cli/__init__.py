@@ -13,12 +13,15 @@ from cyclopts import CycloptsError
 from cyclopts.config import Dict
 
 from geoindex.cli import asking, changing, keeping, making, playing, serving  # noqa: F401  (they add their commands)
-from geoindex.cli.application import app, complain
+from geoindex.cli.application import ANY_CLUSTER, app, complain
 from geoindex.errors import GeoindexError
 from geoindex.recipe import paper_recipe
 from geoindex.recipe_files import load_recipe, recipe_to_dict
 
 INTERRUPTED = 130
+ON_RAY = ("build", "train", "serve")
+"""Commands that can run on a Ray cluster."""
+
 OF_RECIPES = ("build", "plan", "train", "table1")
 """Commands that take a recipe file and its keys as flags."""
 
@@ -57,7 +60,7 @@ def with_address(tokens: list[str]) -> list[str]:
     for token, after in zip(tokens, [*tokens[1:], ""], strict=True):
         found.append(token)
         if token == "--ray" and not re.fullmatch(r"(ray://)?[\w.-]+:\d+|auto", after):
-            found.append(making.ANY_CLUSTER)
+            found.append(ANY_CLUSTER)
     return found
 
 
@@ -67,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
     tokens = sys.argv[1:] if arguments is None else arguments
     if tokens[:1] == ["query"]:
         tokens = ["stdin:" if token == "-" else token for token in tokens]  # a lone dash would be taken for a flag
-    if tokens[:1] == ["build"]:
+    if tokens[:1] in ([name] for name in ON_RAY):
         tokens = with_address(tokens)
     try:
         _read_recipe_file(tokens)

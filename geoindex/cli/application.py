@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from geoindex.assembly.report import BuildReport
 
 SOME_FAILED = 3
+ANY_CLUSTER = "auto"
+"""What `--ray` means without an address."""
 
 Format = Literal["table", "json", "jsonl", "geojson", "csv"]
 Flags = Annotated[Recipe, Parameter(name="*")]

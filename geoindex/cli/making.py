@@ -5,11 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from geoindex.cli.application import Flags, ReportFormat, app, print_build, print_report
+from geoindex.cli.application import ANY_CLUSTER, Flags, ReportFormat, app, print_build, print_report
 from geoindex.recipe import ClusterRecipe, GeocellRecipe, Recipe
-
-ANY_CLUSTER = "auto"
-"""What `--ray` means without an address."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +76,12 @@ def build(
 
         print_report(plan_build(wanted, out), format)
         return 0
-    executor = "local" if not ray else "ray" if ray == ANY_CLUSTER else f"ray:{ray}"
-    return print_build(build_index(wanted, out=out, executor=executor), format)
+    return print_build(build_index(wanted, out=out, executor=_executor(ray)), format)
+
+
+def _executor(ray: str) -> str:
+    """Return what `--ray` says of where the heavy steps run."""
+    return "local" if not ray else "ray" if ray == ANY_CLUSTER else f"ray:{ray}"
 
 
 @app.command
@@ -116,14 +117,22 @@ def plan(
 
 
 @app.command
-def train(source: str = "", /, *, recipe: Flags = Recipe(), format: ReportFormat = "table") -> int:  # noqa: B008
+def train(
+    source: str = "",
+    /,
+    *,
+    recipe: Flags = Recipe(),  # noqa: B008
+    ray: str = "",
+    format: ReportFormat = "table",
+) -> int:
     """Fine-tune an encoder on geotagged photos; build an index with it by --encoder OUT/encoder. Run again to go on.
 
-    With several GPUs: torchrun --nproc-per-node 8 -m geoindex train RECIPE --out FOLDER.
+    With several GPUs: torchrun --nproc-per-node 8 -m geoindex train RECIPE --out FOLDER, or --ray.
 
     Args:
         source: A recipe (.toml), a folder of photos, a table, or a URI such as osv5m:ROOT?split=train.
         recipe: Every key of a recipe is a flag, and overrides the file; training.method is images.
+        ray: Learn on a Ray cluster, as for build: one process for each GPU, or each computer. All see the folder.
         format: How to print how the epochs went.
     """
     from dataclasses import replace
@@ -131,7 +140,7 @@ def train(source: str = "", /, *, recipe: Flags = Recipe(), format: ReportFormat
     from geoindex.tuning import train_encoder
 
     wanted = recipe if source.endswith(".toml") or not source else replace(recipe, source=source)
-    report = train_encoder(wanted)
+    report = train_encoder(wanted, executor=_executor(ray))
     if os.environ.get("RANK", "0") != "0":  # torchrun: the first process speaks for all
         return 0
     print_report(report, format)

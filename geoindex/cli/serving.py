@@ -2,11 +2,12 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from geoindex.cli.application import app, complain
+from geoindex.cli.application import ANY_CLUSTER, app, complain
+from geoindex.errors import ConfigError
 
 if TYPE_CHECKING:
     from geoindex.server.page.settings import PageSettings
@@ -57,6 +58,8 @@ def serve(
     max_megapixels: float = 50.0,
     device: str = "auto",
     backend: str = "auto",
+    ray: str = "",
+    replicas: int = 2,
 ) -> int:
     """Answer over HTTP, until SIGTERM or Ctrl-C, which let requests under way finish.
 
@@ -76,6 +79,8 @@ def serve(
         max_megapixels: Largest image, in megapixels.
         device: auto, cpu, cuda, mps.
         backend: What computes in the encoder, as for query.
+        ray: Answer from replicas on a Ray cluster, as for build, at the address of its head; needs --no-page.
+        replicas: How many, each with a GPU or a core.
     """
     from geoindex.server.running import serve as serve_index
     from geoindex.server.settings import ServerSettings, read_token
@@ -86,8 +91,14 @@ def serve(
         max_image_bytes=int(1e6 * max_image_mb), max_body_bytes=int(2e6 * max_image_mb),
         max_pixels=int(1e6 * max_megapixels),
     )  # fmt: skip
-    serve_index(
-        index, settings, page=page.settings(), device=device, backend=backend,
-        started=lambda at: complain(f"answering at {at}"),
-    )  # fmt: skip
+    place: dict[str, Any] = {"device": device, "backend": backend}
+    place["started"] = lambda at: complain(f"answering at {at}")
+    if ray:
+        from geoindex.server.replicas import serve_on_ray
+
+        if page.page:
+            raise ConfigError("A page keeps what it knows of a visitor in one process; give --no-page with --ray.")
+        serve_on_ray(index, settings, replicas=replicas, address="" if ray == ANY_CLUSTER else ray, **place)
+    else:
+        serve_index(index, settings, page=page.settings(), **place)
     return 0

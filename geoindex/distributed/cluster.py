@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
+from pathlib import Path
 from typing import Any, TypeVar
 
 from geoindex.errors import ClusterError, GeoindexError, MissingExtraError
@@ -67,7 +68,7 @@ def _connect(address: str) -> None:
     except Exception as error:  # Ray has no error of its own for it
         raise ClusterError(
             f"No Ray cluster answers at '{address or 'this machine'}' "
-            f"({_first_line(error)}); start it with 'ray start --head', or name another address."
+            f"({first_line(error)}); start it with 'ray start --head', or name another address."
         ) from error
 
 
@@ -77,11 +78,23 @@ def _init(address: str) -> None:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     logging.getLogger("ray").setLevel("ERROR")
     try:
-        ray.init(address=address or "auto", **options)
+        if address or _is_member():
+            ray.init(address=address or "auto", **options)
+            return
     except ConnectionError:
         if address:
             raise
-        ray.init(address="local", include_dashboard=False, **options)
+    ray.init(address="local", include_dashboard=False, **options)
+
+
+def _is_member() -> bool:
+    """Tell whether the cluster that this machine was a node of may still be there: Ray itself waits for minutes."""
+    note = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
+    try:
+        _require_answer(note.read_text().strip())
+    except OSError:
+        return False
+    return True
 
 
 def _require_answer(address: str) -> None:
@@ -110,7 +123,7 @@ def ray_errors() -> Iterator[None]:
         if own is not None:
             raise own from None
         raise ClusterError(
-            f"The work on the Ray cluster stopped ({_first_line(causes[-1])}); run the same again, what is finished is "
+            f"The work on the Ray cluster stopped ({first_line(causes[-1])}); run the same again, what is finished is "
             "kept."
         ) from error
 
@@ -144,5 +157,6 @@ def _apply(function: Callable[..., R], rows: list[tuple[Any, ...]]) -> list[R]:
     return [function(*row) for row in rows]
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".")

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 CHUNK_IMAGES = 128
 """Images of a task: 19 MB of pixels at 224 a side, and little enough that many computers end together."""
 
+COPIED_SHARDS = 16
+"""Shards of a task where features are only copied: less work than that is less than what a task costs."""
+
 Row = dict[str, Any]
 T = TypeVar("T")
 
@@ -55,12 +58,12 @@ def make_shards_on_ray(
 
 def _copied(parts: list[Part], source: Source, bar: Progress) -> Iterator[tuple[Part, Shard]]:
     assert isinstance(source, EmbeddedSource)
-    copy = _Copying(source)
-    data = _dataset([{"part": n, "of": pickle.dumps(part)} for n, part in enumerate(parts)]).map(copy, num_cpus=1)
-    for row in data.iter_rows():
-        part = parts[row["part"]]
-        yield part, pickle.loads(row["shard"])
-        bar.advance(len(part.rows))
+    groups = [range(first, min(first + COPIED_SHARDS, len(parts))) for first in range(0, len(parts), COPIED_SHARDS)]
+    rows = [{"parts": list(group), "of": pickle.dumps([parts[n] for n in group])} for group in groups]
+    for row in _dataset(rows).map(_Copying(source), num_cpus=1).iter_rows():
+        for number, shard in zip(row["parts"], pickle.loads(row["shards"]), strict=True):
+            yield parts[number], shard
+            bar.advance(len(parts[number].rows))
 
 
 def _encoded(parts: list[Part], source: Source, encoder: "Encoder", bar: Progress) -> Iterator[tuple[Part, Shard]]:
@@ -69,7 +72,7 @@ def _encoded(parts: list[Part], source: Source, encoder: "Encoder", bar: Progres
         for n, part in enumerate(parts)
         for items in part.batches(CHUNK_IMAGES)
     ]
-    encoded = _on_gpus(chunks, source, encoder) if _gpus(encoder) else _on_cores(chunks, source, encoder)
+    encoded = _on_gpus(chunks, source, encoder) if gpus_for(encoder) else _on_cores(chunks, source, encoder)
     waiting: dict[int, list[Shard]] = {}
     for row in encoded.iter_rows():
         number, shard = row["part"], pickle.loads(row["shard"])
@@ -95,18 +98,18 @@ def _dataset(rows: list[Row]) -> Any:
 
 def _on_gpus(chunks: list[Row], source: Source, encoder: "Encoder") -> Any:
     decoded = _dataset(chunks).map(_Decoding(source, encoder.preprocessing), num_cpus=1)
-    pool = _pool(min(_gpus(encoder), len(chunks)))
-    return decoded.map(_Encoding, fn_constructor_args=_packed(encoder), num_gpus=1, compute=pool)
+    pool = _pool(min(gpus_for(encoder), len(chunks)))
+    return decoded.map(_Encoding, fn_constructor_args=packed(encoder), num_gpus=1, compute=pool)
 
 
 def _on_cores(chunks: list[Row], source: Source, encoder: "Encoder") -> Any:
     import ray
 
     pool = _pool(max(1, min(int(ray.cluster_resources().get("CPU", 1)), len(chunks))))
-    return _dataset(chunks).map(_Embedding, fn_constructor_args=(source, *_packed(encoder)), num_cpus=1, compute=pool)
+    return _dataset(chunks).map(_Embedding, fn_constructor_args=(source, *packed(encoder)), num_cpus=1, compute=pool)
 
 
-def _gpus(encoder: "Encoder") -> int:
+def gpus_for(encoder: "Encoder") -> int:
     """Return how many GPUs of the cluster the encoder may be on."""
     import ray
 
@@ -121,7 +124,7 @@ def _pool(size: int) -> Any:
     return ActorPoolStrategy(min_size=1, max_size=size, initial_size=size)
 
 
-def _packed(encoder: "Encoder") -> tuple[Row, EncoderRecipe]:
+def packed(encoder: "Encoder") -> tuple[Row, EncoderRecipe]:
     """Put an encoder where every worker can have it, whatever files the others see; with how it is to compute."""
     import ray
 
@@ -132,15 +135,16 @@ def _packed(encoder: "Encoder") -> tuple[Row, EncoderRecipe]:
     return {"files": ray.put(files)}, unpictured  # inside something, since Ray warns of a bare one
 
 
-def _unpacked(packed: Row, recipe: EncoderRecipe) -> "Encoder":
+def unpacked(files: Row, recipe: EncoderRecipe, device: str | None = None) -> "Encoder":
+    """Load what `packed` gave, on a device; None: that of the recipe."""
     import ray
 
     from geoindex.encoder import load_encoder
 
     with tempfile.TemporaryDirectory() as folder:
-        for name, data in ray.get(packed["files"]).items():
+        for name, data in ray.get(files["files"]).items():
             (Path(folder) / name).write_bytes(data)
-        return load_encoder(folder, recipe)
+        return load_encoder(folder, recipe if device is None else replace(recipe, device=device))
 
 
 def _require_seen(part: Part, shard: Shard) -> None:
@@ -164,13 +168,14 @@ def _joined(shards: list[Shard]) -> Shard:
 
 
 class _Copying:
-    """A task: features that a source has, of one shard."""
+    """A task: features that a source has, of some shards."""
 
     def __init__(self, source: EmbeddedSource) -> None:
         self.source = source
 
     def __call__(self, row: Row) -> Row:
-        return {"part": row["part"], "shard": pickle.dumps(copy_shard(pickle.loads(row["of"]), self.source))}
+        shards = [copy_shard(part, self.source) for part in pickle.loads(row["of"])]
+        return {"parts": row["parts"], "shards": pickle.dumps(shards)}
 
 
 class _Decoding:
@@ -187,8 +192,8 @@ class _Decoding:
 class _Encoding:
     """An actor: an encoder of what tasks have decoded."""
 
-    def __init__(self, packed: Row, recipe: EncoderRecipe) -> None:
-        self.encoder = _unpacked(packed, recipe)
+    def __init__(self, files: Row, recipe: EncoderRecipe) -> None:
+        self.encoder = unpacked(files, recipe)
 
     def __call__(self, row: Row) -> Row:
         batches = _batches(pickle.loads(row["pixels"]), self.encoder.batch_size)
@@ -198,8 +203,8 @@ class _Encoding:
 class _Embedding:
     """An actor: an encoder that decodes for itself."""
 
-    def __init__(self, source: Source, packed: Row, recipe: EncoderRecipe) -> None:
-        self.source, self.encoder = source, _unpacked(packed, recipe)
+    def __init__(self, source: Source, files: Row, recipe: EncoderRecipe) -> None:
+        self.source, self.encoder = source, unpacked(files, recipe)
 
     def __call__(self, row: Row) -> Row:
         encoder, items = self.encoder, pickle.loads(row["items"])

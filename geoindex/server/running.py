@@ -54,17 +54,18 @@ def serve(
         EncoderError: if its encoder cannot be loaded.
         KeyboardInterrupt: after an interruption, when requests under way are finished.
     """
-    _check_extra()
+    check_extra()
     listener = _listen(settings)
     with listener:
         opened = open_index(index, device=device, backend=backend, follow=True)
-        _warm_up(opened)
+        warm_up(opened)
         server = _server(opened, settings, page)
         started(_address(settings, listener))
         _run(server, listener)
 
 
-def _check_extra() -> None:
+def check_extra() -> None:
+    """Raise `MissingExtraError` if the extra `serve` is not installed."""
     if any(find_spec(name) is None for name in EXTRA):
         raise MissingExtraError("The server needs an extra: pip install 'geoindex[serve]'.")
 
@@ -85,7 +86,7 @@ def _address(settings: ServerSettings, listener: socket.socket) -> str:
     return f"http://{host}:{listener.getsockname()[1]}"
 
 
-def _warm_up(index: GeoIndex) -> None:
+def warm_up(index: GeoIndex) -> None:
     """Load the encoder and answer once, so that the first request does not wait for it."""
     from PIL import Image
 

@@ -7,13 +7,18 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.store.durable import make_folder, write_durably
 from geoindex.store.generations import IndexFolder
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+HASHED_ROWS = 65_536
 
 FACTS = "facts"
 """Name of the array that holds a result's plain facts."""
@@ -100,6 +105,15 @@ def digest_of(*parts: Any) -> str:
         data = part.tobytes() if is_array else json.dumps(part).encode()
         head = [str(part.dtype), list(part.shape)] if is_array else len(data)
         state.update(json.dumps(head).encode() + b"\n" + data)
+    return state.hexdigest()
+
+
+def table_digest(table: "pa.Table") -> str:
+    """Return a hash of the rows of a table, in whatever chunks they lie; little of them is copied at a time."""
+    state = hashlib.sha256(str(table.schema).encode())
+    for start in range(0, table.num_rows, HASHED_ROWS):
+        for batch in table.slice(start, HASHED_ROWS).combine_chunks().to_batches():
+            state.update(batch.serialize())
     return state.hexdigest()
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoindex.geo import haversine_km
-from geoindex.geocells.footprints import footprints, group_quantile
+from geoindex.geocells.footprints import footprints, group_quantiles
 
 
 @settings(max_examples=60, deadline=None)
@@ -18,7 +18,7 @@ from geoindex.geocells.footprints import footprints, group_quantile
 def test_quantiles_equal_brute_force(members, share):
     members = members + [(g, 5) for g in range(4)]
     group, values = np.array(members).T
-    found = group_quantile(values.astype(float), group, 4, float(share))
+    found = group_quantiles(values.astype(float), group, 4, [float(share)])[0]
     for g in range(4):
         inside = values[group == g]
         enough = [v for v in inside if np.sum(inside <= v) >= Fraction(share) * len(inside)]
@@ -31,7 +31,7 @@ def test_quantiles_count_members_exactly(share):
     group = np.repeat(np.arange(len(size)), size)
     rank = np.concatenate([np.arange(1, n + 1) for n in size]).astype(float)
     wanted = [math.ceil(Fraction(share) * int(n)) for n in size]
-    assert group_quantile(rank, group, len(size), float(share)).tolist() == wanted
+    assert group_quantiles(rank, group, len(size), [float(share)])[0].tolist() == wanted
 
 
 def test_spread_is_the_root_of_the_mean_square():
