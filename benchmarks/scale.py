@@ -79,7 +79,8 @@ def ask(folder: str) -> dict[str, Any]:
     faults = verify_index(folder, full=True).faults
     return {
         "opening_s": opening_s, "first_ms": float(np.median(first)), "p50_ms": p50, "p95_ms": p95,
-        "geoscore": numbers.geoscore, "median_km": numbers.median_km, "faults": len(faults), "verify_s": perf_counter() - started,
+        "geoscore": numbers.geoscore, "median_km": numbers.median_km, "faults": len(faults),
+        "verify_s": perf_counter() - started,
         "query_peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }  # fmt: skip
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from geoindex.training.checkpoints import Position
     from geoindex.training.classes import Truth
     from geoindex.training.fit import FitJob, ImageFit, LabelledImages
+    from geoindex.training.learner import RetrievalLearner
     from geoindex.training.pixels import PixelReader
 
 GIB = 2**30
@@ -36,6 +37,7 @@ MAX_WORKERS = 8
 START_FILE, PIXELS_FILE = "start-{}-{}.npz", "pixels-{}.npy"
 
 Rows = NDArray[np.int64]
+GeoEmbeddings = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +91,9 @@ def finetune(
         job, divided = _job(reader, start, samples, split, encoder, recipe)
         fit = ImageFit(job, device, folder)
         position = fit.run()
+        rows = _learner_of(fit).objective.geo_embeddings()
         if processes.rank() == 0:
-            _export(fit, position, divided, encoder, recipe, folder / "encoder")
+            _export(fit, rows, position, divided, encoder, recipe, folder / "encoder")
         processes.wait()
     return folder / "encoder"
 
@@ -240,20 +243,27 @@ def _validation(rows: Rows, truth: "Truth") -> "LabelledImages":
     return LabelledImages(rows, truth, np.arange(len(rows)), {})
 
 
-def _export(
-    fit: "ImageFit", position: "Position", divided: DividedPositions, encoder: "Encoder", recipe: Recipe, folder: Path
-) -> None:
-    """Write the weights of the best epoch as an encoder, with the heads beside it."""
-    from geoindex.encoder import Encoder
+def _learner_of(fit: "ImageFit") -> "RetrievalLearner":
+    """Return what is validated."""
     from geoindex.training.learner import RetrievalLearner
-    from geoindex.training.weights import merged
 
     learner = fit.validated
     assert isinstance(learner, RetrievalLearner)
+    return learner
+
+
+def _export(
+    fit: "ImageFit", rows: GeoEmbeddings, position: "Position", divided: DividedPositions, encoder: "Encoder",
+    recipe: Recipe, folder: Path,
+) -> None:  # fmt: skip
+    """Write the weights of the best epoch as an encoder, with the heads beside it."""
+    from geoindex.encoder import Encoder
+    from geoindex.training.weights import merged
+
+    learner = _learner_of(fit)
     recipe_of_result = replace(recipe.encoding, device="cpu")
     module = merged(learner.backbone).cpu()
     tuned = Encoder(encoder.spec, encoder.architecture, encoder.preprocessing, module, recipe_of_result)
     tuned.save(folder)
     sites = site_vectors(divided.fitted.partition, divided.clusters)
-    rows = learner.objective.geo_embeddings()
     TunedHeads(learner.projection(), *rows, *sites, position.history, position.best_epoch).save(folder)

@@ -12,6 +12,8 @@ from geoindex.store.durable import storage_errors, write_durably
 
 STATE_FILE = "checkpoint.pt"
 BEST = "best-{:04d}.pt"
+PART, BEST_PART = "part-{:08d}-{}.pt", "best-{:04d}-{}.pt"
+"""What a further process has of a checkpoint, by step and rank, and of the weights of the best epoch."""
 
 
 @dataclass
@@ -47,11 +49,20 @@ class Checkpoints:
             folder.mkdir(parents=True, exist_ok=True)
 
     def save(self, position: Position, state: dict[str, Any]) -> None:
-        """Replace the checkpoint; it is on the disk when this returns."""
+        """Replace the checkpoint; it is on the disk when this returns. The parts of its step are there before."""
         self._write(STATE_FILE, {"key": self.key, "position": asdict(position), **state})
-        for path in self.folder.glob("best-*.pt"):
-            if path.name != BEST.format(position.best_epoch):
+        kept = BEST.format(position.best_epoch)[:-3], PART.format(position.step, "")[:-3]
+        for path in (*self.folder.glob("best-*.pt"), *self.folder.glob("part-*.pt")):
+            if not path.name.startswith(kept):
                 path.unlink()
+
+    def save_part(self, step: int, rank: int, part: dict[str, Any]) -> None:
+        """Write what a further process has of the checkpoint of a step, which the first one writes afterwards."""
+        self._write(PART.format(step, rank), part)
+
+    def load_part(self, step: int, rank: int) -> dict[str, Any]:
+        """Return what `save_part` wrote."""
+        return self._read(PART.format(step, rank))
 
     def load(self) -> tuple[Position, dict[str, Any]] | None:
         """Return the last checkpoint, or None if there is none.
@@ -73,14 +84,17 @@ class Checkpoints:
         position.losses = (position.losses[0], position.losses[1])
         return position, state
 
-    def save_best(self, epoch: int, weights: dict[str, Any]) -> None:
-        """Write the weights of an epoch; the checkpoint that follows makes them the best."""
-        self._write(BEST.format(epoch), weights)
+    def save_best(self, epoch: int, weights: dict[str, Any], rank: int = 0) -> None:
+        """Write the weights of an epoch that a process has; the checkpoint that follows makes them the best."""
+        self._write(BEST_PART.format(epoch, rank) if rank else BEST.format(epoch), weights)
 
-    def load_best(self, epoch: int) -> dict[str, Any]:
-        """Return the weights of the best epoch."""
-        weights: dict[str, Any] = torch.load(self.folder / BEST.format(epoch), map_location="cpu", weights_only=True)
-        return weights
+    def load_best(self, epoch: int, rank: int = 0) -> dict[str, Any]:
+        """Return the weights of the best epoch that a process has."""
+        return self._read(BEST_PART.format(epoch, rank) if rank else BEST.format(epoch))
+
+    def _read(self, name: str) -> dict[str, Any]:
+        state: dict[str, Any] = torch.load(self.folder / name, map_location="cpu", weights_only=True)
+        return state
 
     def _write(self, name: str, data: dict[str, Any]) -> None:
         buffer = io.BytesIO()

@@ -31,8 +31,9 @@ from geoindex.training.learner import Batch, Learner
 from geoindex.training.order import epoch_order
 from geoindex.training.pixels import PixelReader, Read
 from geoindex.training.schedule import rate_at
+from geoindex.training.sharding import clip_gradients
+from geoindex.training.state import FitState
 from geoindex.training.stopping import StopRequest, listening
-from geoindex.training.weights import rates
 
 log = logging.getLogger(__name__)
 
@@ -104,11 +105,9 @@ class ImageFit:
         if self.tuning.compile:
             self.learner.backbone.compile()
         self.dtype = choose_training_dtype(self.tuning.dtype, device)
+        self.state = FitState(self.learner, job.recipe, Checkpoints(folder, job.key()))
         self.model = self._distributed()
-        self.optimiser = torch.optim.AdamW(rates(self.learner, self.training, self.tuning))
-        self.ema = self._running_mean()
         self.position = Position()
-        self.checkpoints = Checkpoints(folder, job.key())
         self._at = np.full(len(job.reader.prepared), -1)
         self._at[job.gallery.rows] = np.arange(len(job.gallery.rows))
         self._saved = perf_counter()
@@ -118,21 +117,14 @@ class ImageFit:
         if processes.count() == 1:
             return self.learner
         devices = [self.device.index] if self.device.type == "cuda" else None
-        return nn.parallel.DistributedDataParallel(self.learner, device_ids=devices)
-
-    def _running_mean(self) -> Any:
-        if not self.tuning.ema:
-            return None
-        from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-
-        mean = AveragedModel(self.learner, multi_avg_fn=get_ema_multi_avg_fn(self.tuning.ema))  # type: ignore[no-untyped-call]
-        return mean.requires_grad_(False)
+        parallel = nn.parallel.DistributedDataParallel
+        parallel._set_params_and_buffers_to_ignore_for_model(self.learner, self.state.shards)  # type: ignore[no-untyped-call]
+        return parallel(self.learner, device_ids=devices)
 
     @property
     def validated(self) -> Learner:
         """The weights that are validated and kept."""
-        mean: Learner = self.learner if self.ema is None else self.ema.module
-        return mean
+        return self.state.validated
 
     def run(self) -> Position:
         """Fit, or go on with a fit that was stopped; the learner then has the weights of the best epoch.
@@ -153,7 +145,7 @@ class ImageFit:
                     self._epoch(journal, stop, bar)
             if journal:
                 journal.close(self.position.history)
-        self.validated.load_state_dict(self.checkpoints.load_best(self.position.best_epoch))
+        self.state.load_best(self.position.best_epoch)
         return self.position
 
     def _seen_images(self) -> int:
@@ -240,13 +232,13 @@ class ImageFit:
         return moved.contiguous(memory_format=torch.channels_last) if self.device.type == "cuda" else moved
 
     def _step(self, share: float) -> None:
-        for group in self.optimiser.param_groups:
+        for group in self.state.optimiser.param_groups:
             group["lr"] = group["base"] * rate_at(share, self.tuning.warm_up)
-        nn.utils.clip_grad_norm_(self.learner.parameters(), self.training.clip)
-        self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
-        if self.ema is not None:
-            self.ema.update_parameters(self.learner)
+        clip_gradients(self.learner, self.training.clip)
+        self.state.optimiser.step()
+        self.state.optimiser.zero_grad(set_to_none=True)
+        if self.state.ema is not None:
+            self.state.ema.update_parameters(self.learner)
         self.position.step += 1
 
     def _tell_step(self, journal: Journal | None) -> None:
@@ -260,7 +252,7 @@ class ImageFit:
                 "take finetuning.dtype float32."
             )
         if journal:
-            learning_rate = float(self.optimiser.param_groups[-1]["lr"])
+            learning_rate = float(self.state.optimiser.param_groups[-1]["lr"])
             journal.tell({"step": position.step, "epoch": position.epoch, "loss": loss, "lr": learning_rate})
 
     def _pause(self, stop: StopRequest) -> None:
@@ -290,8 +282,7 @@ class ImageFit:
 
     def _keep_best(self, epoch: int) -> None:
         self.position.best_epoch = epoch
-        if processes.rank() == 0:
-            self.checkpoints.save_best(epoch, self.validated.state_dict())
+        self.state.keep_best(epoch)
 
     def validate(self) -> dict[str, float | None]:
         """Return median km and GeoScore of the answers on validation."""
@@ -309,8 +300,11 @@ class ImageFit:
         own = wanted[self._own(np.arange(len(wanted)))]
         size = self.job.recipe.encoding.batch_size
         rows, found = [np.zeros(0, np.int64)], [np.zeros((0, 2))]
-        for read in self.job.reader.batches([own[first : first + size] for first in range(0, len(own), size)]):
-            if len(read.rows) == 0:
+        batches = [own[first : first + size] for first in range(0, len(own), size)]
+        # where clusters are shared out, all answer together, as often as who has most
+        batches += [own[:0]] * (processes.most(len(batches), self.device) - len(batches))
+        for read in self.job.reader.batches(batches):
+            if len(read.rows) == 0 and not self.state.shards:
                 continue
             with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
                 found.append(learner.answers(self._to_device(read.pixels)))
@@ -320,23 +314,12 @@ class ImageFit:
     def _save(self) -> None:
         position = self.position
         total, count = position.losses
-        position.losses = (total + float(self._sum), count + self._count)
+        # the first process's checkpoint is that of all: the mean of their sums goes on alike in each
+        position.losses = (processes.mean(total + float(self._sum), self.device), count + self._count)
         self._sum.zero_()
         self._count = 0
-        state = {"learner": self.learner.state_dict(), "optimiser": self.optimiser.state_dict()}
-        if self.ema is not None:
-            state["ema"] = self.ema.state_dict()
-        if processes.rank() == 0:
-            self.checkpoints.save(position, state)
-        processes.wait()
+        self.state.save(position)
         self._saved = perf_counter()
 
     def _restore(self) -> None:
-        found = self.checkpoints.load()
-        if found is None:
-            return
-        self.position, state = found
-        self.learner.load_state_dict(state["learner"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        if self.ema is not None:
-            self.ema.load_state_dict(state["ema"])
+        self.position = self.state.restore() or self.position

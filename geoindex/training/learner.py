@@ -108,7 +108,9 @@ class RetrievalLearner(Learner):
 
     def answers(self, pixels: Tensor) -> Floats:
         """Return the centroids of the most probable clusters."""
-        best, classes = self.objective.most_probable(self.embed(pixels)), self.objective.classes
+        dim = self.embedding.matrix.shape[1]
+        embeddings = self.embed(pixels) if len(pixels) else self.embedding.matrix.new_zeros(0, dim)
+        best, classes = self.objective.most_probable(embeddings), self.objective.classes
         return np.stack([classes.lat[best], classes.lon[best]], axis=1)
 
     def heads(self) -> list[nn.Parameter]:

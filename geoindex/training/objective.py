@@ -3,6 +3,7 @@
 The same objective serves stored features and images, one process and many.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from geoindex.training.losses import (
     haversine_cross_entropy,
     soft_labels,
 )
+from geoindex.training.sharding import ShardedGeoHead, cluster_head
 
 START_SCALE = 20.0
 MAX_CLASSES = 32_768
@@ -48,7 +50,7 @@ class Objective(nn.Module):
         super().__init__()
         self.recipe, self.classes = recipe, classes
         self.cells = GeoHead(classes.cell_rows, scale)
-        self.clusters = GeoHead(classes.cluster_rows, scale)
+        self.clusters = cluster_head(classes.cluster_rows, classes.cell, scale)
         for name, values in (
             ("cell_xyz", geo.to_unit(classes.cell_lat, classes.cell_lon)),
             ("cluster_xyz", geo.to_unit(classes.lat, classes.lon)),
@@ -118,22 +120,49 @@ class Objective(nn.Module):
     @torch.no_grad()
     def most_probable(self, embeddings: Tensor) -> Rows:
         """Return the cluster with the largest p(c) p(m|c) of unit vectors (B, dim), (B,)."""
-        size = max(1, LOGITS_AT_ONCE // len(self.cluster_xyz))
-        parts = [embeddings[first : first + size] for first in range(0, len(embeddings), size)]
-        return np.concatenate([np.zeros(0, np.int64), *map(self._most_probable, parts)])
+        if isinstance(self.clusters, ShardedGeoHead):
+            return self._most_probable_of_shards(embeddings, self.clusters)
+        return self._in_parts(embeddings, self.clusters, slice(None))[0]
 
-    def _most_probable(self, embeddings: Tensor) -> Rows:
+    def _most_probable_of_shards(self, embeddings: Tensor, head: ShardedGeoHead) -> Rows:
+        """Answer with the best of all processes, each of which looks at its own clusters for the images of all."""
+        everyones, first = processes.gather(embeddings)
+        best, log_p = self._in_parts(everyones, head.own_logits, slice(head.first, head.last))
+        shape = processes.count(), len(everyones)
+        bests, log_ps = (processes.gather_rows(each).reshape(shape) for each in (best + head.first, log_p))
+        own = slice(first, first + len(embeddings))
+        return np.asarray(np.take_along_axis(bests, log_ps.argmax(axis=0)[None], axis=0)[0, own], np.int64)
+
+    def _in_parts(
+        self, embeddings: Tensor, head: Callable[[Tensor], Tensor], part: slice
+    ) -> tuple[Rows, NDArray[np.float32]]:
+        """Return the best of a part of the clusters, which holds whole cells, and its log p, each (B,)."""
+        cell_of = self.cell_of[part]
+        if len(cell_of) == 0:
+            return np.zeros(len(embeddings), np.int64), np.full(len(embeddings), -np.inf, np.float32)
+        size = max(1, LOGITS_AT_ONCE // len(cell_of))
+        best, log_p = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
+        for first in range(0, len(embeddings), size):
+            some = embeddings[first : first + size]
+            values, rows = self._log_p(some, head(some), cell_of).max(dim=1)
+            best.append(rows.cpu().numpy())
+            log_p.append(values.cpu().numpy())
+        return np.concatenate(best), np.concatenate(log_p)
+
+    def _log_p(self, embeddings: Tensor, logits: Tensor, cell_of: Tensor) -> Tensor:
+        """Return log p(c) p(m|c) of clusters with logits, (B, K), in cells, (K,)."""
         log_cell = log_softmax(self.cells(embeddings), dim=1)
-        logits = self.clusters(embeddings)
-        group = self.cell_of.expand(len(logits), -1)
+        group = cell_of.expand(len(logits), -1)
         high = torch.full_like(log_cell, -torch.inf).scatter_reduce(1, group, logits, "amax")
-        total = torch.zeros_like(log_cell).scatter_add(1, group, (logits - high[:, self.cell_of]).exp())
-        spread = high[:, self.cell_of] + total[:, self.cell_of].log()
-        best: Rows = (log_cell[:, self.cell_of] + logits - spread).argmax(dim=1).cpu().numpy()
-        return best
+        total = torch.zeros_like(log_cell).scatter_add(1, group, (logits - high[:, cell_of]).exp())
+        spread = high[:, cell_of] + total[:, cell_of].log()
+        return log_cell[:, cell_of] + logits - spread
 
     def geo_embeddings(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return those of cells and clusters as unit vectors, (C, dim) and (M, dim)."""
+        """Return those of cells and clusters as unit vectors, (C, dim) and (M, dim); all processes call it together.
+
+        Where clusters are shared out, the first process gets them all.
+        """
         return self.cells.geo_embeddings(), self.clusters.geo_embeddings()
 
 

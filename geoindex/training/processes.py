@@ -61,6 +61,15 @@ def any_of(flag: bool, device: torch.device) -> bool:
     return bool(said.item())
 
 
+def most(number: int, device: torch.device) -> int:
+    """Return the largest of the numbers of all processes."""
+    if count() == 1:
+        return number
+    largest = torch.tensor(number, device=device)
+    distributed.all_reduce(largest, distributed.ReduceOp.MAX)
+    return int(largest)
+
+
 def share_of_mean(losses: Tensor) -> Tensor:
     """Return what this process must answer for, so that the mean over processes is the mean over all losses, (B,)."""
     if count() == 1:
