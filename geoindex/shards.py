@@ -15,6 +15,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from geoindex.store.buckets import Place
 from geoindex.store.durable import write_durably
 
 MISSING = "missing"
@@ -89,7 +90,7 @@ class Shard:
         return Shard(rows, features, content, more.failures)
 
 
-def stamp_of(file: Path | None) -> str:
+def stamp_of(file: Place | None) -> str:
     """Return what changes when a file does."""
     if file is None:
         return ""

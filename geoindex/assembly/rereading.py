@@ -17,6 +17,7 @@ from geoindex.errors import DatasetNotFoundError, EmptyDatasetError, GeoindexErr
 from geoindex.images import ImageInput
 from geoindex.sources import Source, open_source
 from geoindex.sources.source import LeftOut, Scan
+from geoindex.store.buckets import Place
 from geoindex.store.generations import IndexFolder
 from geoindex.store.manifest import Manifest
 from geoindex.types import Samples
@@ -124,7 +125,7 @@ class StoredRows:
         place = samples.table.schema.get_field_index("image")
         return Scan(Samples(samples.table.set_column(place, "image", pa.array(images, pa.string()))), LeftOut())
 
-    def file_of(self, image: str) -> Path | None:
+    def file_of(self, image: str) -> Place | None:
         """Return the file that holds an image, as its source does."""
         source, name = self._find(image)
         return source.file_of(name)

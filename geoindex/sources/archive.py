@@ -5,15 +5,16 @@ import threading
 import zipfile
 import zlib
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.errors import UnreadableImageError
+from geoindex.store.buckets import Place
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, lengths of name and extra field; APPNOTE 4.3.7
+_BEFORE_MEMBER = 512  # header, name and extra field, in most archives
 _READ_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
@@ -30,14 +31,14 @@ class Directory:
     places: NDArray[np.int64]
 
     @classmethod
-    def read(cls, path: Path) -> "Directory":
+    def read(cls, path: Place) -> "Directory":
         """Read the central directory of an archive.
 
         Raises:
             zipfile.BadZipFile: if it is not whole.
             OSError: if it cannot be read.
         """
-        with zipfile.ZipFile(path) as archive:
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
             members = [m for m in archive.infolist() if not m.is_dir() and not m.flag_bits & 1]
         names = np.array([m.filename.encode() for m in members], np.bytes_)
         places = np.array(
@@ -64,7 +65,7 @@ class Archives:
         folder: where the archives lie.
     """
 
-    folder: Path
+    folder: Place
     _directories: dict[str, Directory] = field(default_factory=dict, repr=False, compare=False)
     _lock: Any = field(default_factory=threading.Lock, repr=False, compare=False)
 
@@ -102,10 +103,10 @@ class Archives:
         self.__init__(**state)  # type: ignore[misc]
 
 
-def _read_member(path: Path, offset: int, size: int, method: int, crc: int) -> bytes:
+def _read_member(path: Place, offset: int, size: int, method: int, crc: int) -> bytes:
     if method not in _READ_METHODS:
         raise zipfile.BadZipFile(f"compression method {method} is not stored or deflated")
-    with path.open("rb") as file:
+    with path.open("rb", buffering=size + _BEFORE_MEMBER) as file:  # all of it at once, and nothing else
         file.seek(offset)
         signature, name_length, extra_length = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
         if signature != b"PK\x03\x04":

@@ -2,7 +2,6 @@
 
 import tarfile
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +12,7 @@ from geoindex.sources.cleaning import as_text, clean
 from geoindex.sources.source import LeftOut, Scan
 from geoindex.sources.tabular import read_columns
 from geoindex.sources.tars import TarDirectory, Tars
+from geoindex.store.buckets import Place, on_disk
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,7 +37,7 @@ class Mp16:
         root: folder of the data set.
     """
 
-    root: Path
+    root: Place
     _tars: Tars = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -65,7 +65,8 @@ class Mp16:
             )
         left_out = LeftOut()
         left_out.harmless.add(NO_MEMBER)  # the first parts are a fair copy
-        raw = read_columns(table, {}, left_out)
+        with on_disk(table) as file:
+            raw = read_columns(file, {}, left_out)
         ids = as_text(raw["id" if "id" in raw else "image"], "id")
         samples = clean({**raw, "id": ids, "image": self._located(ids)}, left_out, no_image=NO_MEMBER)
         if len(samples) == 0:
@@ -80,7 +81,7 @@ class Mp16:
         """
         return self._tars.read(ARCHIVE, image)
 
-    def file_of(self, image: str) -> Path:
+    def file_of(self, image: str) -> Place:
         """Return the path of the archive, or of its first part, whether it exists or not."""
         return next(iter(self._tars.parts(ARCHIVE)), self.root.absolute() / ARCHIVE)
 

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 from geoindex.errors import ConfigError, DatasetNotFoundError
 from geoindex.sources.source import Source
 from geoindex.sources.tabular import READERS
+from geoindex.store.buckets import Place, place_at
 
 GRAMMAR = (
     "photos:DIR, table:PATH, osv5m:ROOT?split=train, osv5m-wds:ROOT?split=train, listed:DIR?table=PATH, mp16:ROOT, "
@@ -29,6 +30,7 @@ def open_source(uri: str | os.PathLike[str], *, columns: Mapping[str, str] | Non
         uri: `photos:DIR`, `table:PATH`, `listed:DIR?table=PATH`, `osv5m:ROOT?split=train`,
             `osv5m-wds:ROOT?split=train&embedding=street_clip`, `mp16:ROOT`, `synthetic:N?seed=S`,
             `planted:N?dim=D&seed=S&...`, a folder of photos, or a table (.csv, .tsv, .parquet, .jsonl).
+            A ROOT may be a URL, such as s3://BUCKET/PREFIX.
         columns: columns of a table by meaning (lat, lon, id, image, author, ...) where names do not tell.
 
     Raises:
@@ -79,6 +81,8 @@ def _open_listed(rest: str, columns: _Columns) -> Source:
     from geoindex.sources.listed import ListedSource
 
     root, options = _folder(f"listed:{rest}", rest, columns, {"table": Path}, "listed:DIR?table=PATH")
+    if not isinstance(root, Path):
+        raise DatasetNotFoundError(f"'{root}' is no folder of this machine, and listed: reads none but these.")
     table = options.get("table", Path()).expanduser()
     if not table.is_file():
         raise DatasetNotFoundError(f"There is no table '{table}'; name it, as in listed:DIR?table=PATH.")
@@ -109,11 +113,11 @@ def _open_mp16(rest: str, columns: _Columns) -> Source:
 
 def _folder(
     uri: str, rest: str, columns: _Columns, kinds: Mapping[str, Callable[[str], Any]], example: str
-) -> tuple[Path, dict[str, Any]]:
+) -> tuple[Place, dict[str, Any]]:
     """Return the folder before `?`, which must be there, and the options after it."""
     _refuse_columns(uri, columns)
     root, options = _options(uri, rest, kinds)
-    path = Path(root).expanduser()
+    path = place_at(root)
     if not root or not path.is_dir():
         raise DatasetNotFoundError(f"There is no folder '{root}'; check the path ({example}).")
     return path, options

@@ -3,7 +3,7 @@
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from geoindex.errors import (
@@ -18,6 +18,7 @@ from geoindex.sources.archive import Archives
 from geoindex.sources.cleaning import as_text, clean, without_point_zero
 from geoindex.sources.source import LeftOut, Scan, existing_image
 from geoindex.sources.tabular import Columns, read_columns
+from geoindex.store.buckets import Place, on_disk
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,7 +42,7 @@ class Osv5m:
         split: train or test.
     """
 
-    root: Path
+    root: Place
     split: str = "train"
     _archives: Archives = field(init=False, repr=False, compare=False)
 
@@ -71,7 +72,9 @@ class Osv5m:
         if len(locators) == 0:
             raise DatasetNotFoundError(self._expected())
         left_out.harmless.add(NO_ARCHIVE)  # a copy of some shards is a fair copy
-        samples = clean(_placed(read_columns(table, {}, left_out), locators), left_out, no_image=NO_ARCHIVE)
+        with on_disk(table) as file:
+            raw = read_columns(file, {}, left_out)
+        samples = clean(_placed(raw, locators), left_out, no_image=NO_ARCHIVE)
         if len(samples) == 0:
             raise EmptyDatasetError(f"Table '{table}' has no usable row ({left_out.summary()}); "
                                     f"are its images in '{self._folder}'?")  # fmt: skip
@@ -88,13 +91,13 @@ class Osv5m:
             return self._archives.read(shard + ".zip", member)
         return existing_image(self.file_of(image))
 
-    def file_of(self, image: str) -> Path:
+    def file_of(self, image: str) -> Place:
         """Return the path of the shard, or of an extracted image, whether it exists or not."""
         shard, mark, _ = image.partition(_MARK)
         return self._folder.absolute() / (shard + ".zip" if mark else image)
 
     @property
-    def _folder(self) -> Path:
+    def _folder(self) -> Place:
         return self.root / "images" / self.split
 
     def _expected(self) -> str:
@@ -121,9 +124,10 @@ class Osv5m:
         return pa.array(locators, pa.string())
 
 
-def _extracted(folder: Path) -> Iterator[str]:
+def _extracted(folder: Place) -> Iterator[str]:
     """Yield the images in a folder and its sub-folders, as paths relative to it, sorted."""
-    for path in sorted(folder.iterdir()):
+    paths: list[Place] = [*folder.iterdir()]
+    for path in sorted(paths, key=lambda path: path.name):
         if path.is_dir():
             yield from (f"{path.name}/{name}" for name in sorted(p.name for p in path.iterdir()) if _is_image(name))
         elif _is_image(path.name):

@@ -6,7 +6,6 @@ import json
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from geoindex.sources.cleaning import clean
 from geoindex.sources.columns import match_columns
 from geoindex.sources.source import LeftOut, Scan
 from geoindex.sources.tars import Tars
+from geoindex.store.buckets import Place
 from geoindex.types import Samples
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Osv5mShards:
         split: train, val or test.
     """
 
-    root: Path
+    root: Place
     split: str = "train"
     _tars: Tars = field(init=False, repr=False, compare=False)
 
@@ -88,12 +88,12 @@ class Osv5mShards:
         shard, _, key = image.partition("/")
         return self._tars.read(shard, key + _IMAGE)
 
-    def file_of(self, image: str) -> Path:
+    def file_of(self, image: str) -> Place:
         """Return the path of the shard, whether it exists or not."""
         return self._folder.absolute() / image.partition("/")[0]
 
     @property
-    def _folder(self) -> Path:
+    def _folder(self) -> Place:
         return self.root / self.split
 
     @property
@@ -214,12 +214,12 @@ def _facts(text: bytes) -> dict[str, str] | None:
     return {k: str(v) for k, v in facts.items() if v is not None} if isinstance(facts, dict) else None
 
 
-def _columns(rows: list[dict[str, str]], folder: Path) -> "dict[str, pa.ChunkedArray]":
+def _columns(rows: list[dict[str, str]], folder: Place) -> "dict[str, pa.ChunkedArray]":
     """Return the columns that mean something to us; whatever a .json calls an image, ours is shard and key."""
     import pyarrow as pa
 
     names = list(dict.fromkeys(name for row in rows for name in row))
-    matched: dict[str, Any] = match_columns(names, {"id": "id", "image": "image"}, folder)
+    matched: dict[str, Any] = match_columns(names, {"id": "id", "image": "image"}, str(folder))
     if not {"lat", "lon"} <= set(matched):
         raise TableError(f"The shards in '{folder}' have no coordinates in their .json; download them again.")
     return {

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from geoindex.errors import UnreadableImageError
 from geoindex.images import ABSENT, ImageInput
+from geoindex.store.buckets import Place
 from geoindex.types import Samples
 
 EXAMPLES_KEPT = 5
@@ -83,15 +84,18 @@ def left_out_lines(left_out: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def existing_image(path: Path) -> Path:
-    """Return the path of an image.
+def existing_image(place: Place) -> ImageInput:
+    """Return the path of an image, or its bytes where it lies on object storage.
 
     Raises:
         UnreadableImageError: if there is no such file.
     """
-    if not path.is_file():
-        raise UnreadableImageError(str(path), ABSENT)
-    return path
+    if not place.is_file():
+        raise UnreadableImageError(str(place), ABSENT)
+    if isinstance(place, Path):
+        return place
+    with place.open() as file:
+        return file.read()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +125,7 @@ class Source(Protocol):
             DatasetError: if the source is missing, malformed, or holds nothing usable.
         """
 
-    def file_of(self, image: str) -> Path | None:
+    def file_of(self, image: str) -> Place | None:
         """Return the file that holds an image, so that a change of it can be noticed; None: it never changes."""
 
     def read(self, image: str) -> ImageInput:

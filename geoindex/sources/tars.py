@@ -6,13 +6,13 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.errors import UnreadableImageError
+from geoindex.store.buckets import Place
 
 KEPT = 8
 """Directories that are kept; that of a shard of 40,000 members takes a few MB and a second."""
@@ -70,8 +70,8 @@ def _members(file: BinaryIO) -> Iterator[tarfile.TarInfo]:
 class JoinedFiles(io.RawIOBase):
     """Files that are parts of one, read as if they had been joined."""
 
-    def __init__(self, paths: list[Path]) -> None:
-        self._paths = paths
+    def __init__(self, paths: list[Place], buffering: int = -1) -> None:
+        self._paths, self._buffering = paths, buffering
         self._ends = np.cumsum([path.stat().st_size for path in paths]).tolist()
         self._files: dict[int, BinaryIO] = {}
         self._at = 0
@@ -113,7 +113,7 @@ class JoinedFiles(io.RawIOBase):
     def _read_part(self, size: int) -> bytes:
         number = int(np.searchsorted(self._ends, self._at, side="right"))
         if number not in self._files:
-            self._files[number] = self._paths[number].open("rb")
+            self._files[number] = self._paths[number].open("rb", self._buffering)
         start = self._ends[number - 1] if number else 0
         self._files[number].seek(self._at - start)
         chunk = self._files[number].read(min(size, self._ends[number] - self._at))
@@ -131,11 +131,11 @@ class Tars:
         folder: where the archives lie.
     """
 
-    folder: Path
+    folder: Place
     _directories: "OrderedDict[str, TarDirectory]" = field(default_factory=OrderedDict, repr=False, compare=False)
     _lock: Any = field(default_factory=threading.Lock, repr=False, compare=False)
 
-    def parts(self, archive: str) -> list[Path]:
+    def parts(self, archive: str) -> list[Place]:
         """Return the files of an archive: itself, or NAME00, NAME01, ... for NAME.tar; none if it is not there."""
         whole = self.folder / archive
         if whole.is_file():
@@ -166,7 +166,13 @@ class Tars:
         Raises:
             UnreadableImageError: if archive or member are missing or damaged.
         """
-        return next(self.read_all(archive, [member]))
+        place = self._find(archive, member)
+        try:
+            with self._open(archive, max(2, place[1])) as file:  # 1 is of text, 0 of none
+                file.seek(place[0])
+                return file.read(place[1])
+        except OSError as error:
+            raise self._damaged(archive, member, error) from error
 
     def read_all(self, archive: str, members: list[str]) -> Iterator[bytes]:
         """Yield the bytes of members, in this order.
@@ -176,25 +182,36 @@ class Tars:
         """
         member = ""
         try:
-            directory = self.directory(archive)
             with self._open(archive) as file:
                 for member in members:
-                    place = directory.find(member)
-                    if place is None:
-                        raise UnreadableImageError(
-                            f"{self.folder / archive}/{member}", "the archive has no such member"
-                        )
-                    file.seek(place[0])
-                    yield file.read(place[1])
+                    offset, size = self._find(archive, member)
+                    file.seek(offset)
+                    yield file.read(size)
         except (OSError, tarfile.TarError) as error:
-            name = f"{self.folder / archive}/{member}"
-            raise UnreadableImageError(name, f"the archive is missing or damaged ({error})") from error
+            raise self._damaged(archive, member, error) from error
 
-    def _open(self, archive: str) -> BinaryIO:
+    def _find(self, archive: str, member: str) -> tuple[int, int]:
+        """Return offset and size of a member."""
+        try:
+            place = self.directory(archive).find(member)
+        except (OSError, tarfile.TarError) as error:
+            raise self._damaged(archive, member, error) from error
+        if place is None:
+            raise UnreadableImageError(f"{self.folder / archive}/{member}", "the archive has no such member")
+        return place
+
+    def _damaged(self, archive: str, member: str, error: Exception) -> UnreadableImageError:
+        name = f"{self.folder / archive}/{member}"
+        return UnreadableImageError(name, f"the archive is missing or damaged ({error})")
+
+    def _open(self, archive: str, buffering: int = -1) -> BinaryIO:
+        """Open an archive; read from where it lies so many bytes at a time; -1: as many as is quick for all of it."""
         parts = self.parts(archive)
         if not parts:
             raise FileNotFoundError(f"there is no '{self.folder / archive}'")
-        return parts[0].open("rb") if len(parts) == 1 else cast(BinaryIO, JoinedFiles(parts))
+        if len(parts) > 1:
+            return cast(BinaryIO, JoinedFiles(parts, buffering))
+        return parts[0].open("rb", buffering)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"folder": self.folder}

@@ -95,12 +95,18 @@ class ObjectFolder:
             StorageError: if it refuses, or there is no such bucket.
         """
         for start in range(0, size, PART_BYTES):
-            piece = self._read_range(name, start, min(start + PART_BYTES, size))
+            piece = self.read_range(name, start, min(start + PART_BYTES, size))
             if not piece:
                 return
             yield piece
 
-    def _read_range(self, name: str, start: int, end: int) -> bytes:
+    def read_range(self, name: str, start: int, end: int) -> bytes:
+        """Return some bytes of an object; none where there is none, or it ends before.
+
+        Raises:
+            UnreachableError: if the service does not answer.
+            StorageError: if it refuses, or there is no such bucket.
+        """
         with self._answers():
             try:
                 return bytes(self._store.get_range(name, start=start, end=end))
@@ -166,8 +172,19 @@ class ObjectFolder:
             UnreachableError: if the service does not answer.
             StorageError: if it refuses, or there is no such bucket.
         """
+        return {name: size for name, size, _ in self.listed(below)}
+
+    def listed(self, below: str) -> Iterator[tuple[str, int, int]]:
+        """Yield name, size in bytes and time of writing, in ns since 1970, of every object below a folder.
+
+        Raises:
+            UnreachableError: if the service does not answer.
+            StorageError: if it refuses, or there is no such bucket.
+        """
         with self._answers():
-            return {str(each["path"]): int(each["size"]) for page in self._store.list(below) for each in page}
+            for page in self._store.list(below):
+                for each in page:
+                    yield str(each["path"]), int(each["size"]), int(1e9 * each["last_modified"].timestamp())
 
     @contextmanager
     def _answers(self) -> Iterator[None]:
