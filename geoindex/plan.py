@@ -34,7 +34,7 @@ MIB = 2**20
 LIBRARIES_BYTES, TORCH_BYTES = 620 * MIB, 650 * MIB
 """Memory of a process with nothing of ours in it: Arrow, Lance, FAISS and SciPy; and torch with what a fit keeps."""
 
-IMAGE_BYTES, GROUP_BYTES = 600, 40
+IMAGE_BYTES, GROUP_BYTES = 200, 40
 """Memory of an image's facts while it is divided, and of each number of the embedding of a cell or cluster, without
 what is mapped; fitted to builds of one and of five million planted images of 768 numbers."""
 
