@@ -1,9 +1,9 @@
 """A build of real photos on a Ray cluster of three nodes beside the local one: what Ray costs, and if it is the same.
 
-    python benchmarks/spread.py [--quick] [--json FILE] [--rounds 2]
+    python benchmarks/spread.py [--quick] [--json FILE] [--rounds 2] [--workers 2]
 
-Im2GPS3k through DeiT-tiny, in turns. The nodes share this machine: a head without cores and two workers, each with half
-of them. Ray's own start, and what the first actors import, is told apart: it is the time from the call until the first
+Im2GPS3k through DeiT-tiny, in turns. The nodes share this machine: a head without cores and some workers of one core
+each. Ray's own start, and what the first actors import, is told apart: it is the time from the call until the first
 image is encoded of a build of one shard. The facts of cells, clusters and gallery must be equal to the last byte; the
 largest difference of embeddings is told. Needs the folder of real data; without it the benchmark says so and ends.
 """
@@ -57,14 +57,13 @@ def difference(one: Path, other: Path) -> float:
     return float(np.abs(np.subtract(*vectors)).max())
 
 
-def run(rounds: int, photos: int | None) -> dict[str, Any]:
+def run(rounds: int, photos: int | None, workers: int) -> dict[str, Any]:
     """Build in turns, and print."""
     from ray.cluster_utils import Cluster
 
-    cores = len(os.sched_getaffinity(0))
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-    for _ in range(2):
-        cluster.add_node(num_cpus=max(1, cores // 2))
+    for _ in range(workers):
+        cluster.add_node(num_cpus=1)
     os.environ["RAY_ADDRESS"] = cluster.address
     found: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -98,10 +97,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_PHOTOS} photos, one round")
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=2, help="nodes beside the head, with one core each")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     needed_folder()
-    found = run(1 if options.quick else options.rounds, QUICK_PHOTOS if options.quick else None)
+    found = run(1 if options.quick else options.rounds, QUICK_PHOTOS if options.quick else None, options.workers)
     if options.json:
         options.json.write_text(json.dumps({"machine": describe_machine(), "spread": found}) + "\n")
 
