@@ -1,4 +1,4 @@
-"""A build of real photos on a Ray cluster of three nodes beside the local one: what Ray costs, and if it is the same.
+"""A build of real photos on a Ray cluster of several nodes beside the local one: what Ray costs, and if it is the same.
 
     python benchmarks/spread.py [--quick] [--json FILE] [--rounds 2] [--workers 2]
 
