@@ -59,7 +59,7 @@ def with_address(tokens: list[str]) -> list[str]:
     found = []
     for token, after in zip(tokens, [*tokens[1:], ""], strict=True):
         found.append(token)
-        if token == "--ray" and not re.fullmatch(r"(ray://)?[\w.-]+:\d+|auto", after):
+        if token == "--ray" and not re.fullmatch(r"(ray://)?(?!synthetic:|planted:)[\w.-]+:\d+|auto", after):
             found.append(ANY_CLUSTER)
     return found
 

@@ -1,19 +1,20 @@
 """The server on a Ray cluster: the same application in several processes behind one address (Ray Serve)."""
 
 import logging
+import os
 import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from geoindex.distributed.cluster import cluster
-from geoindex.errors import ConfigError
-from geoindex.index import open_index
+from geoindex.errors import ClusterError, ConfigError
+from geoindex.index import DEFAULT_INDEX, DEFAULT_INDEX_VARIABLE, open_index
 from geoindex.progress import Stages
 from geoindex.server.running import check_extra, warm_up
 from geoindex.server.settings import ServerSettings
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 NAME = "geoindex"
+LOOK_EVERY_S = 0.2
 SPARE = 8
 """Requests beside those that are admitted: of health, and those that are refused at once."""
 
@@ -53,28 +55,31 @@ def serve_on_ray(
 
     Raises:
         MissingExtraError: if the extra `serve` or `ray` is not installed.
-        ConfigError: if there is to be no replica.
-        ClusterError: if the cluster cannot be reached.
+        ConfigError: if there is to be no replica, or more than the cluster has room for.
+        ClusterError: if the cluster cannot be reached, Ray Serve already answers there, or a replica cannot start.
         StoreError: if there is no index, or it is damaged.
         KeyboardInterrupt: after an interruption.
     """
     if replicas < 1:
         raise ConfigError(f"replicas is {replicas}; it must be 1 or more.")
     check_extra()
-    place = index if index is None or url_of(index) else str(Path(index).absolute())
+    place = index or os.environ.get(DEFAULT_INDEX_VARIABLE) or DEFAULT_INDEX
+    place = url_of(place) or str(Path(place).absolute())
     open_index(place, device=device, backend=backend)  # what is wrong with it is told here
     with cluster(address, Stages()), _stopping() as stop:
+        needs = _needs(device, replicas)
+        _refuse_others()
         try:
-            port = _start(settings, _replica(settings, place, device, backend), replicas, _needs(device))
-            started(f"http://{settings.host}:{port}")
+            port = _start(settings, _replica(settings, place, device, backend), replicas, needs)
+            _await_replicas(stop)
+            if not stop.is_set():
+                started(f"http://{settings.host}:{port}")
             stop.wait()
         finally:
             _shutdown()
 
 
-def _replica(
-    settings: ServerSettings, index: str | PathLike[str] | None, device: str, backend: str
-) -> "Callable[[], FastAPI]":
+def _replica(settings: ServerSettings, index: str, device: str, backend: str) -> "Callable[[], FastAPI]":
     def build() -> "FastAPI":
         from geoindex.server.application import create_app
 
@@ -85,16 +90,51 @@ def _replica(
     return build
 
 
-def _needs(device: str) -> dict[str, float]:
-    """Return what a replica asks for."""
+def _needs(device: str, replicas: int) -> dict[str, float]:
+    """Return what a replica asks for; the cluster must have as much for each."""
     import ray
 
-    on_gpu = device.partition(":")[0] in ("auto", "cuda") and ray.cluster_resources().get("GPU", 0) >= 1
+    there = ray.cluster_resources()
+    on_gpu = device.partition(":")[0] in ("auto", "cuda") and there.get("GPU", 0) >= 1
+    kind = "GPU" if on_gpu else "CPU"
+    if replicas > there.get(kind, 0):
+        have = f"{there.get(kind, 0):g} {'GPUs' if on_gpu else 'cores'}"
+        raise ConfigError(f"replicas is {replicas}, and the cluster has {have}, one for each; take fewer replicas.")
     return {"num_gpus": 1} if on_gpu else {"num_cpus": 1}
 
 
+def _refuse_others() -> None:
+    """Refuse a cluster on which Ray Serve has applications: they would share an address and a name."""
+    from ray import serve
+
+    others = serve.status().applications
+    if others:
+        raise ClusterError(
+            f"Ray Serve already answers on this cluster ({', '.join(others)}); stop that, or name another cluster."
+        )
+    serve.shutdown()  # one without applications may listen elsewhere
+
+
+def _await_replicas(stop: threading.Event) -> None:
+    """Wait until all replicas answer, or a signal says to stop."""
+    from ray import serve
+
+    while not stop.wait(LOOK_EVERY_S):
+        found = serve.status().applications.get(NAME)
+        if found is None or found.status in ("NOT_STARTED", "DEPLOYING"):
+            continue
+        if found.status == "RUNNING":
+            return
+        said = [found.message, *(each.message for each in found.deployments.values())]
+        reason = next((text.strip().splitlines()[-1] for text in said if text.strip()), str(found.status))
+        raise ClusterError(
+            f"A replica cannot start ({reason.rstrip('.')}); every computer needs geoindex[serve,ray] and sees the "
+            "index at the same path."
+        )
+
+
 def _start(settings: ServerSettings, build: "Callable[[], FastAPI]", replicas: int, needs: dict[str, float]) -> int:
-    """Start the replicas, wait until all answer, and return the port."""
+    """Have replicas started, and return the port."""
     from ray import serve
 
     quiet = {"log_level": "ERROR", "enable_access_log": False}  # addresses tell what was asked
@@ -109,7 +149,8 @@ def _start(settings: ServerSettings, build: "Callable[[], FastAPI]", replicas: i
         max_ongoing_requests=settings.max_waiting + settings.max_batches + SPARE,
         graceful_shutdown_timeout_s=settings.shutdown_timeout_s,
     )
-    serve.run(deployment.bind(), name=NAME, route_prefix="/", logging_config=quiet)
+    target = serve.RunTarget(deployment.bind(), name=NAME, route_prefix="/", logging_config=quiet)
+    serve.run_many([target], wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
     return port
 
 
@@ -119,11 +160,10 @@ def _free_port(host: str) -> int:
 
 
 def _shutdown() -> None:
-    """Stop what was started; what else Ray Serve runs on the cluster goes on."""
+    """Stop what was started."""
     from ray import serve
 
-    serve.delete(NAME)
-    if not serve.status().applications:
+    with suppress(Exception):  # it may never have started, or its cluster is gone
         serve.shutdown()
 
 

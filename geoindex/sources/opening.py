@@ -48,7 +48,7 @@ def open_source(uri: str | os.PathLike[str], *, columns: Mapping[str, str] | Non
 
 
 def _open_path(text: str, columns: _Columns) -> Source:
-    path = Path(text).expanduser()
+    path = Path(text).expanduser().absolute()
     if not text or not path.exists():
         raise DatasetNotFoundError(f"There is no folder or table '{text}'; check the path, or give one of {GRAMMAR}.")
     return _open_photos(text, columns) if path.is_dir() else _open_table(text, columns)
@@ -57,7 +57,7 @@ def _open_path(text: str, columns: _Columns) -> Source:
 def _open_photos(rest: str, columns: _Columns) -> Source:
     from geoindex.sources.photos import PhotosSource
 
-    root = Path(rest).expanduser()
+    root = Path(rest).expanduser().absolute()
     _refuse_columns(f"photos:{rest}", columns)
     if not rest or not root.is_dir():
         raise DatasetNotFoundError(f"There is no folder '{rest}'; check the path (photos:DIR).")
@@ -67,7 +67,7 @@ def _open_photos(rest: str, columns: _Columns) -> Source:
 def _open_table(rest: str, columns: _Columns) -> Source:
     from geoindex.sources.table import TableSource
 
-    path = Path(rest).expanduser()
+    path = Path(rest).expanduser().absolute()
     if not rest or not path.is_file():
         raise DatasetNotFoundError(f"There is no table '{rest}'; check the path (table:PATH).")
     if path.suffix.lower() not in READERS:
@@ -83,7 +83,7 @@ def _open_listed(rest: str, columns: _Columns) -> Source:
     root, options = _folder(f"listed:{rest}", rest, columns, {"table": Path}, "listed:DIR?table=PATH")
     if not isinstance(root, Path):
         raise DatasetNotFoundError(f"'{root}' is no folder of this machine, and listed: reads none but these.")
-    table = options.get("table", Path()).expanduser()
+    table = options.get("table", Path()).expanduser().absolute()
     if not table.is_file():
         raise DatasetNotFoundError(f"There is no table '{table}'; name it, as in listed:DIR?table=PATH.")
     return ListedSource(root, table)

@@ -1,18 +1,24 @@
 """Turns a tar archive, whole or cut into numbered parts, and a member's name into the member's bytes, in place."""
 
+import hashlib
 import io
 import tarfile
 import threading
+import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.errors import UnreadableImageError
+from geoindex.store.address import cache_of
 from geoindex.store.buckets import Place
+from geoindex.store.durable import write_durably
 
 KEPT = 8
 """Directories that are kept; that of a shard of 40,000 members takes a few MB and a second."""
@@ -152,13 +158,23 @@ class Tars:
         """
         with self._lock:
             if archive not in self._directories:
-                parts = self.parts(archive)
-                with self._open(archive) as file:
-                    self._directories[archive] = TarDirectory.read(file, sum(p.stat().st_size for p in parts))
+                self._directories[archive] = self._read_directory(archive)
             self._directories.move_to_end(archive)
             while len(self._directories) > KEPT:
                 self._directories.popitem(last=False)
             return self._directories[archive]
+
+    def _read_directory(self, archive: str) -> TarDirectory:
+        """Read the headers, or what was kept of them: on object storage they cost a download of the whole archive."""
+        parts = self.parts(archive)
+        kept = _kept(parts)
+        if kept is not None and (found := _load(kept)) is not None:
+            return found
+        with self._open(archive) as file:
+            directory = TarDirectory.read(file, sum(part.stat().st_size for part in parts))
+        if kept is not None:
+            _keep(kept, directory)
+        return directory
 
     def read(self, archive: str, member: str) -> bytes:
         """Return the bytes of a member.
@@ -218,3 +234,28 @@ class Tars:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
+
+
+def _kept(parts: list[Place]) -> Path | None:
+    """Return where the directory of an archive on object storage is kept; None for one on a disk."""
+    if not parts or isinstance(parts[0], Path):
+        return None
+    facts = [(str(part), part.stat().st_size, part.stat().st_mtime_ns) for part in parts]
+    return cache_of(str(parts[0])) / f"{hashlib.sha256(repr(facts).encode()).hexdigest()[:32]}.npz"
+
+
+def _load(path: Path) -> TarDirectory | None:
+    try:
+        with np.load(path) as stored:
+            return TarDirectory(stored["names"], stored["places"])
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return None
+
+
+def _keep(path: Path, directory: TarDirectory) -> None:
+    """Write a directory to the cache; where that cannot be, it is read again."""
+    buffer = io.BytesIO()
+    np.savez(buffer, names=directory.names, places=directory.places)
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_durably(path, buffer.getvalue())

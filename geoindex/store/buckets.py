@@ -2,7 +2,7 @@
 
 import io
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -39,6 +39,7 @@ class Bucket:
     url: str
     _folder: ObjectFolder | None = field(default=None, repr=False, compare=False)
     _facts: dict[str, Facts] | None = field(default=None, repr=False, compare=False)
+    _inside: dict[str, dict[str, None]] = field(default_factory=dict, repr=False, compare=False)
     _lock: Any = field(default_factory=threading.Lock, repr=False, compare=False)
 
     @property
@@ -62,8 +63,20 @@ class Bucket:
         """
         with self._lock:
             if self._facts is None:
-                self._facts = {name: Facts(size, ns) for name, size, ns in self.folder.listed("")}
+                facts = {name: Facts(size, ns) for name, size, ns in self.folder.listed("")}
+                self._inside = _tree(facts)
+                self._facts = facts
             return self._facts
+
+    def inside(self, folder: str) -> list[str]:
+        """Return the names in a folder, empty for the URL itself; none if there is no such folder.
+
+        Raises:
+            UnreachableError: if the service does not answer.
+            StorageError: if it refuses, or there is no such bucket.
+        """
+        self.facts()
+        return list(self._inside.get(folder, ()))
 
     def __getstate__(self) -> dict[str, Any]:
         return {"url": self.url}
@@ -122,12 +135,11 @@ class BucketPath:
 
     def is_dir(self) -> bool:
         """Tell whether objects have names below it."""
-        return any(name.startswith(self._prefix) for name in self.bucket.facts())
+        return bool(self.bucket.inside(self.below))
 
     def iterdir(self) -> Iterator["BucketPath"]:
         """Yield the files and folders in it."""
-        inside = (name[len(self._prefix) :] for name in self.bucket.facts() if name.startswith(self._prefix))
-        yield from (self / name for name in dict.fromkeys(name.partition("/")[0] for name in inside))
+        yield from (self / name for name in self.bucket.inside(self.below))
 
     def glob(self, pattern: str) -> Iterator["BucketPath"]:
         """Yield the files and folders in it whose name fits, such as *.zip."""
@@ -154,10 +166,6 @@ class BucketPath:
         ranges = _Ranges(self.bucket.folder, self.below, size)
         return cast(BinaryIO, io.BufferedReader(ranges, PART_BYTES if buffering < 0 else max(1, buffering)))
 
-    @property
-    def _prefix(self) -> str:
-        return f"{self.below}/" if self.below else ""
-
 
 Place: TypeAlias = Path | BucketPath
 """A file or folder of a data set, on a disk or on object storage."""
@@ -166,7 +174,7 @@ Place: TypeAlias = Path | BucketPath
 def place_at(text: str) -> Place:
     """Return the place that a path or a URL names."""
     url = url_of(text) if text else ""
-    return BucketPath(Bucket(url)) if url else Path(text).expanduser()
+    return BucketPath(Bucket(url)) if url else Path(text).expanduser().absolute()
 
 
 @contextmanager
@@ -203,12 +211,33 @@ class _Ranges(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: Any, /) -> int:
-        end = min(self._at + len(buffer), self._size)
+        data = self._piece(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def readall(self) -> bytes:
+        return b"".join(iter(lambda: self._piece(PART_BYTES), b""))
+
+    def _piece(self, size: int) -> bytes:
+        """Return the next bytes, none at the end."""
+        end = min(self._at + size, self._size)
         if end <= self._at:
-            return 0
+            return b""
         data = self._folder.read_range(self._name, self._at, end)
         if not data:
             raise OSError(f"'{self._name}' is shorter than it was")
-        buffer[: len(data)] = data
         self._at += len(data)
-        return len(data)
+        return data
+
+
+def _tree(names: Iterable[str]) -> dict[str, dict[str, None]]:
+    """Return what is in each folder, in order, from the names of all files."""
+    inside: dict[str, dict[str, None]] = {}
+    for name in names:
+        while name:
+            name, _, last = name.rpartition("/")
+            there = inside.setdefault(name, {})
+            if last in there:
+                break
+            there[last] = None
+    return inside

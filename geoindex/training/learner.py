@@ -110,7 +110,8 @@ class RetrievalLearner(Learner):
         """Return the centroids of the most probable clusters."""
         dim = self.embedding.matrix.shape[1]
         embeddings = self.embed(pixels) if len(pixels) else self.embedding.matrix.new_zeros(0, dim)
-        best, classes = self.objective.most_probable(embeddings), self.objective.classes
+        with torch.autocast(pixels.device.type, enabled=False):
+            best, classes = self.objective.most_probable(embeddings.float()), self.objective.classes
         return np.stack([classes.lat[best], classes.lon[best]], axis=1)
 
     def heads(self) -> list[nn.Parameter]:

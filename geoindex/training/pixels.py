@@ -172,9 +172,13 @@ class KeptImages:
 
     def __init__(self, source: Source, images: Sequence[str], path: Path) -> None:
         self.uri, self.scan, self.file_of, self._read = source.uri, source.scan, source.file_of, source.read
+        self._made_of = source, images, path
         self._row = {image: row for row, image in enumerate(images)}
         self._pixels: Bytes = np.load(path, mmap_mode="r")
         self._failures = read_failures(path)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _kept_or_read, self._made_of  # the file is large, and a copy of it no map
 
     def prepared(self, image: str) -> Bytes | None:
         """Return the pixels of an image, (3, S, S); None if it could not be read then."""
@@ -185,6 +189,11 @@ class KeptImages:
     def read(self, image: str) -> ImageInput:
         """Read an image anew."""
         return self._read(image)
+
+
+def _kept_or_read(source: Source, images: Sequence[str], path: Path) -> Source:
+    """Return the kept images in another process, or the source on a computer that does not see their file."""
+    return KeptImages(source, images, path) if path.with_suffix(".done").exists() else source
 
 
 def _collate(items: list[tuple[int, Bytes | str]]) -> Read:

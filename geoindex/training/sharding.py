@@ -21,6 +21,8 @@ WHOLE_BYTES = 8 * 2**30
 """Most bytes of rows, gradients and two moments that every process has all of."""
 
 ROWS_NAME = "rows"
+SENT_ROWS = 65_536
+"""Rows that are sent at a time when the first process collects all: its device has no room for more."""
 
 
 def cluster_head(rows: NDArray[np.float32], cell: Rows, scale: float) -> GeoHead:
@@ -66,10 +68,18 @@ class ShardedGeoHead(GeoHead):
 
     def geo_embeddings(self) -> NDArray[np.float32]:
         """Return the rows of all processes as unit vectors, (M, dim), in the first process; elsewhere its own."""
-        own = super().geo_embeddings()
-        found: list[Any] | None = [None] * processes.count() if processes.rank() == 0 else None
-        distributed.gather_object(own, found)
-        return own if found is None else np.concatenate(found)
+        own = normalize(self.rows.detach(), dim=1)
+        if processes.rank():
+            for first in range(0, len(own), SENT_ROWS):
+                distributed.send(own[first : first + SENT_ROWS].contiguous(), 0)
+            return own.cpu().numpy()
+        found = [own.cpu().numpy()]
+        for rank in range(1, processes.count()):
+            for first in range(self.starts[rank], self.starts[rank + 1], SENT_ROWS):
+                part = own.new_empty(min(SENT_ROWS, self.starts[rank + 1] - first), own.shape[1])
+                distributed.recv(part, rank)
+                found.append(part.cpu().numpy())
+        return np.concatenate(found)
 
     def _borrowed(self, classes: Tensor) -> Tensor:
         """Return rows of any process, (K, dim), of classes that ascend, (K,)."""

@@ -95,7 +95,9 @@ def test_samples_and_images_are_those_of_the_disk(scheme, fixture, request, uplo
     assert read == [bytes_of(here.read(image)) for image in samples.images]
     assert service.requests == {"GET": len(NUMBERS)}  # one a photo
     again = pickle.loads(pickle.dumps(there))
+    service.forget()
     assert bytes_of(again.read(samples.images[0])) == read[0]
+    assert service.requests["GET"] <= 5  # listing, directory (kept of a tar), member
 
 
 def test_a_stamp_changes_with_the_archive(zips, uploaded, bucket):
@@ -152,3 +154,24 @@ def test_paths_of_a_bucket_are_as_those_of_a_disk(zips, uploaded):
     assert not file.is_dir()
     assert not file.parent.is_file()
     assert sorted([file, there / "a"])[0] == there / "a"
+
+
+def test_a_large_file_is_one_request(bucket, service):
+    data = bytes(range(256)) * 2000
+    obstore.put(bucket, "data/large.jpg", data)
+    place = buckets.place_at(f"s3://{bucket.config['bucket']}/data") / "large.jpg"
+    assert place.is_file()
+    service.forget()
+    with place.open() as file:
+        assert file.read() == data
+    assert service.requests == {"GET": 1}
+
+
+def test_the_directory_of_a_tar_is_kept(tars, uploaded, service):
+    source = open_source(f"osv5m-wds:{uploaded(tars)}?split=train")
+    image = source.scan().samples.images[0]
+    again = pickle.loads(pickle.dumps(source))
+    again.file_of(image).stat()
+    service.forget()
+    again.read(image)
+    assert service.requests == {"GET": 1}

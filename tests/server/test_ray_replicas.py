@@ -30,6 +30,18 @@ def test_no_replica_is_refused(run, built):
 
 
 @pytest.mark.ray
+def test_more_replicas_than_there_is_room_for_are_refused(run, built, monkeypatch):
+    import ray
+
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
+    code, _, err = run("serve", "--index", built.path, "--no-page", "--device", "cpu", "--replicas", "3", "--ray")
+    assert (code, err) == (
+        2,
+        "geoindex: replicas is 3, and the cluster has 2 cores, one for each; take fewer replicas.\n",
+    )
+
+
+@pytest.mark.ray
 def test_replicas_answer_alike_and_bear_the_loss_of_one(built, tmp_path):
     photos = [jpeg(photo) for photo in PHOTOS[:6]]
     index = geoindex.open_index(built.path, device="cpu")

@@ -1,8 +1,8 @@
 import sys
-from pathlib import Path
 from types import ModuleType
 
 import pytest
+from tiles import world_rows, write_world
 
 import geoindex.sources
 from geoindex.errors import ConfigError, DatasetNotFoundError
@@ -45,7 +45,7 @@ def test_the_uri_of_a_source_opens_it_again(tmp_path, monkeypatch):
 def test_a_path_that_looks_like_a_uri_is_a_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "trip: 2020?x").mkdir()
-    assert open_source("trip: 2020?x") == PhotosSource(Path("trip: 2020?x"))
+    assert open_source("trip: 2020?x") == PhotosSource(tmp_path / "trip: 2020?x")
     with pytest.raises(DatasetNotFoundError, match="no folder or table 'C:"):
         open_source("C:\\photos")
 
@@ -113,3 +113,14 @@ def test_the_package_hands_out_its_names_and_no_others():
         "LeftOut", "Scan", "Source", "open_source",
     }  # fmt: skip
     assert not hasattr(geoindex.sources, "close_source")
+
+
+def test_a_relative_path_is_found_from_another_folder(tmp_path, monkeypatch):
+    """As by workers, which run elsewhere."""
+    write_world(tmp_path / "world", world_rows(per_hub=2))
+    monkeypatch.chdir(tmp_path)
+    sources = [open_source("world/metadata.csv"), open_source("world"), open_source("table:world/metadata.csv")]
+    image = sources[0].scan().samples.images[0]
+    monkeypatch.chdir(tmp_path.parent)
+    for source in sources:
+        assert source.file_of(image).is_file()

@@ -1,5 +1,6 @@
 """The loop on images, with an encoder so small that an epoch takes a moment."""
 
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -54,6 +55,12 @@ def test_the_best_epoch_is_kept(unbroken):
     assert [row["epoch"] for row in heads.history] == [0, 1, 2, 3]
     scores = [row["geoscore"] for row in heads.history]
     assert heads.best_epoch == scores.index(max(scores))
+
+
+def test_half_precision_is_validated_too(tmp_path):
+    """The forward pass may be of bfloat16; what is compared with geo-embeddings is not."""
+    recipe = replace(with_tuning(dtype="bfloat16"), training=replace(RECIPE.training, epochs=1))
+    assert [row["epoch"] for row in read_heads(tune(tmp_path, recipe)).history] == [0, 1]
 
 
 def test_a_fit_that_is_killed_ten_times_ends_as_the_unbroken_one(unbroken, tmp_path, monkeypatch):
@@ -233,5 +240,7 @@ def test_a_black_photo_is_a_photo_and_an_unreadable_one_is_told(tmp_path):
         assert read.failures == {1: "it is damaged"}
         assert read.pixels[1].unique().tolist() == [7]
     kept = KeptImages(open_source("synthetic:3"), ["a", "b", "c"], path)
+    assert len(pickle.dumps(kept)) < 1000
+    assert isinstance(pickle.loads(pickle.dumps(kept)), KeptImages)
     assert kept.prepared("a").max() == 0
     assert kept.prepared("b") is None
