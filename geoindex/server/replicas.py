@@ -107,12 +107,15 @@ def _refuse_others() -> None:
     """Refuse a cluster on which Ray Serve has applications: they would share an address and a name."""
     from ray import serve
 
-    others = serve.status().applications
-    if others:
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    found = serve.status()
+    if found.applications:
         raise ClusterError(
-            f"Ray Serve already answers on this cluster ({', '.join(others)}); stop that, or name another cluster."
+            f"Ray Serve already answers on this cluster ({', '.join(found.applications)}); stop that, or name another "
+            "cluster."
         )
-    serve.shutdown()  # one without applications may listen elsewhere
+    if found.proxies:
+        serve.shutdown()  # it has no application, and may listen elsewhere
 
 
 def _await_replicas(stop: threading.Event) -> None:
@@ -138,7 +141,6 @@ def _start(settings: ServerSettings, build: "Callable[[], FastAPI]", replicas: i
     from ray import serve
 
     quiet = {"log_level": "ERROR", "enable_access_log": False}  # addresses tell what was asked
-    logging.getLogger("ray.serve").setLevel(logging.ERROR)
     port = settings.port or _free_port(settings.host)
     serve.start(proxy_location="HeadOnly", http_options={"host": settings.host, "port": port}, logging_config=quiet)
     deployment = serve.deployment(
