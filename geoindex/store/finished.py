@@ -109,7 +109,7 @@ def digest_of(*parts: Any) -> str:
 
 
 def table_digest(table: "pa.Table") -> str:
-    """Return a hash of the rows of a table, in whatever chunks they lie; little of them is copied at a time."""
+    """Return a hash of a table, equal where rows and chunks are; little of it is copied at a time."""
     state = hashlib.sha256(str(table.schema).encode())
     for start in range(0, table.num_rows, HASHED_ROWS):
         for batch in table.slice(start, HASHED_ROWS).combine_chunks().to_batches():
