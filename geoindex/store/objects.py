@@ -207,7 +207,8 @@ class ObjectFolder:
             return StorageError(f"No credentials for '{self.url}' were found; set {account}.")
         if code in WRONG_ACCOUNT:
             return StorageError(f"'{self.url}' must not be read or written ({reason}); look after {account}.")
-        if _names(error, ("builder error", "redirect", "301")) and code not in BUSY:
+        # not by 301 anywhere: the text also tells how many ms it took
+        if code == "301" or (_names(error, ("builder error", "redirect")) and code not in BUSY):
             return StorageError(
                 f"'{self.url}' cannot be reached with these settings ({reason}); look after {account}, the endpoint, "
                 "and AWS_ALLOW_HTTP=true for one without TLS."
