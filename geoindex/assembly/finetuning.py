@@ -18,7 +18,7 @@ from geoindex.progress import Progress
 from geoindex.recipe import Recipe
 from geoindex.sources import Source
 from geoindex.sources.source import EmbeddedSource
-from geoindex.store.durable import storage_errors, write_durably
+from geoindex.store.durable import storage_errors, write_arrays
 from geoindex.training.tuned import TunedHeads
 from geoindex.types import Samples
 
@@ -176,13 +176,8 @@ def _encode_all(reader: "PixelReader", encoder: "Encoder") -> StartFeatures:
 
 
 def _write_features(path: Path, start: StartFeatures) -> None:
-    import io
-
-    buffer = io.BytesIO()
-    np.savez(buffer, rows=start.rows, features=start.features)
     with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_durably(path, buffer.getvalue())
+        write_arrays(path, rows=start.rows, features=start.features)
 
 
 def _job(

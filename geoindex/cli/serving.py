@@ -11,6 +11,7 @@ from geoindex.errors import ConfigError
 
 if TYPE_CHECKING:
     from geoindex.server.page.settings import PageSettings
+    from geoindex.server.settings import ServerSettings
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,17 @@ class Page:
         return PageSettings(**keys) if keys.pop("page") else None
 
 
+@dataclass(frozen=True)
+class Replicas:
+    """Where it answers from."""
+
+    ray: str = ""
+    """Answer from replicas on a Ray cluster, as for build, at the address of its head; needs --no-page."""
+
+    replicas: int = 2
+    """How many, each with a GPU or a core."""
+
+
 @app.command
 def serve(
     *,
@@ -58,8 +70,7 @@ def serve(
     max_megapixels: float = 50.0,
     device: str = "auto",
     backend: str = "auto",
-    ray: str = "",
-    replicas: int = 2,
+    on_ray: Annotated[Replicas, Parameter(name="*")] = Replicas(),
 ) -> int:
     """Answer over HTTP, until SIGTERM or Ctrl-C, which let requests under way finish.
 
@@ -79,10 +90,8 @@ def serve(
         max_megapixels: Largest image, in megapixels.
         device: auto, cpu, cuda, mps.
         backend: What computes in the encoder, as for query.
-        ray: Answer from replicas on a Ray cluster, as for build, at the address of its head; needs --no-page.
-        replicas: How many, each with a GPU or a core.
+        on_ray: Where it answers from.
     """
-    from geoindex.server.running import serve as serve_index
     from geoindex.server.settings import ServerSettings, read_token
 
     settings = ServerSettings(
@@ -91,14 +100,24 @@ def serve(
         max_image_bytes=int(1e6 * max_image_mb), max_body_bytes=int(2e6 * max_image_mb),
         max_pixels=int(1e6 * max_megapixels),
     )  # fmt: skip
+    _run(index, settings, page, on_ray, device=device, backend=backend)
+    return 0
+
+
+def _run(
+    index: Path | None, settings: "ServerSettings", page: Page, on_ray: Replicas, *, device: str, backend: str
+) -> None:
+    """Answer from this process, or from replicas."""
     place: dict[str, Any] = {"device": device, "backend": backend}
     place["started"] = lambda at: complain(f"answering at {at}")
-    if ray:
-        from geoindex.server.replicas import serve_on_ray
+    if not on_ray.ray:
+        from geoindex.server.running import serve as serve_index
 
-        if page.page:
-            raise ConfigError("A page keeps what it knows of a visitor in one process; give --no-page with --ray.")
-        serve_on_ray(index, settings, replicas=replicas, address="" if ray == ANY_CLUSTER else ray, **place)
-    else:
         serve_index(index, settings, page=page.settings(), **place)
-    return 0
+        return
+    from geoindex.server.replicas import serve_on_ray
+
+    if page.page:
+        raise ConfigError("A page keeps what it knows of a visitor in one process; give --no-page with --ray.")
+    address = "" if on_ray.ray == ANY_CLUSTER else on_ray.ray
+    serve_on_ray(index, settings, replicas=on_ray.replicas, address=address, **place)

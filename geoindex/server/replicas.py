@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from geoindex.distributed.cluster import cluster
@@ -18,6 +17,7 @@ from geoindex.index import DEFAULT_INDEX, DEFAULT_INDEX_VARIABLE, open_index
 from geoindex.progress import Stages
 from geoindex.server.running import check_extra, warm_up
 from geoindex.server.settings import ServerSettings
+from geoindex.signals import noting
 from geoindex.store.address import url_of
 
 if TYPE_CHECKING:
@@ -174,15 +174,11 @@ def _stopping() -> Iterator[threading.Event]:
     """Yield what is set when a signal says to stop; after Ctrl-C, KeyboardInterrupt at the end."""
     stop, told = threading.Event(), []
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def note(number: int) -> None:
         told.append(number)
         stop.set()
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with noting(note):
         yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
     if signal.SIGINT in told:
         raise KeyboardInterrupt

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from geoindex.errors import UnreadableImageError
 from geoindex.store.address import cache_of
 from geoindex.store.buckets import Place
-from geoindex.store.durable import write_durably
+from geoindex.store.durable import write_arrays
 
 KEPT = 8
 """Directories that are kept; that of a shard of 40,000 members takes a few MB and a second."""
@@ -254,8 +254,5 @@ def _load(path: Path) -> TarDirectory | None:
 
 def _keep(path: Path, directory: TarDirectory) -> None:
     """Write a directory to the cache; where that cannot be, it is read again."""
-    buffer = io.BytesIO()
-    np.savez(buffer, names=directory.names, places=directory.places)
     with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_durably(path, buffer.getvalue())
+        write_arrays(path, names=directory.names, places=directory.places)

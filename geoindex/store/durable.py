@@ -5,6 +5,7 @@ Neither Lance nor FAISS syncs what it writes, so everything that a generation na
 
 import errno
 import hashlib
+import io
 import os
 import shutil
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 from geoindex.errors import StorageError
 
@@ -94,6 +95,16 @@ def write_durably(path: Path, data: bytes) -> None:
     finally:
         aside.unlink(missing_ok=True)
     sync(path.parent)
+
+
+def write_arrays(path: Path, **arrays: Any) -> None:
+    """Replace the .npz at `path` by arrays by name, at once and for good; its folder is made where there is none."""
+    import numpy as np
+
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_durably(path, buffer.getvalue())
 
 
 @contextmanager

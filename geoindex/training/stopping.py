@@ -4,7 +4,8 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
+
+from geoindex.signals import noting
 
 EXIT_AFTER_SIGTERM = 128 + signal.SIGTERM
 
@@ -38,14 +39,10 @@ def listening() -> Iterator[StopRequest]:
         yield request
         return
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def note(number: int) -> None:
         if request and number == signal.SIGINT:
             raise KeyboardInterrupt
         request.signal = number
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with noting(note):
         yield request
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
