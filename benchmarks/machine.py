@@ -4,8 +4,9 @@ import multiprocessing
 import os
 import platform
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -67,6 +68,22 @@ def apart(function: Callable[..., T], *arguments: Any) -> T:
     """Call a function in a spawned process of its own, so that memory is that of one work alone."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
+
+
+@contextmanager
+def ray_nodes(workers: int) -> Iterator[None]:
+    """Start a Ray cluster on this machine that builds find: a head without cores, and workers of one core each."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    for _ in range(workers):
+        cluster.add_node(num_cpus=1)
+    os.environ["RAY_ADDRESS"] = cluster.address
+    try:
+        yield
+    finally:
+        del os.environ["RAY_ADDRESS"]
+        cluster.shutdown()
 
 
 class Peak:

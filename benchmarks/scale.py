@@ -1,14 +1,14 @@
 """How a build grows: time, memory and bytes by step, latency and quality of queries, from 100 thousand images on.
 
-    python benchmarks/scale.py [--quick] [--json FILE] [--sizes 100000 1000000] [--executors local ray]
+    python benchmarks/scale.py [--quick] [--json FILE] [--sizes 100000 1000000] [--executors local ray] [--workers 1 2]
 
 Planted embeddings (float16 on the disk) at real Street View positions, used again with jitter where there are too few;
 prototypes, no training. Every build has a process of its own: *own* is its peak of memory without mapped files, *peak*
 with them. Queries are asked one by one, in another process, twice: *first* is new queries, which read the disk and
 check what they read, p50 and p95 are of the same ones again. Exponents are the slopes of log(seconds) over log(images);
 what they say of 100 million and a billion images holds only if nothing else breaks first. With ray in --executors,
-each size is built again on a cluster of this machine. Needs the folder of real data; without it the benchmark takes
-populated places.
+each size is built again on a cluster of this machine, with --workers once for each number of nodes of one core. Needs
+the folder of real data; without it the benchmark takes populated places.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from machine import Peak, apart, describe_machine, own_mib, shared_folder
+from machine import Peak, apart, describe_machine, own_mib, ray_nodes, shared_folder
 
 SIZES, QUICK_SIZES = (100_000, 1_000_000), (10_000, 30_000)
 DIM, QUICK_DIM, QUERIES, WARM = 768, 128, 300, 20
@@ -32,8 +32,16 @@ NOISE = 2.2337
 TARGETS = (100_000_000, 1_000_000_000)
 
 
-def build(images: int, dim: int, folder: str, executor: str) -> dict[str, Any]:
-    """Build an index and return seconds by step, peak memory in MiB, bytes and files."""
+def build(images: int, dim: int, folder: str, executor: str, workers: int | None) -> dict[str, Any]:
+    """Build an index and return seconds by step, peak memory in MiB, bytes and files.
+
+    Args:
+        images: of the index.
+        dim: of their embeddings.
+        folder: of the index.
+        executor: local or ray.
+        workers: of a cluster that is started beforehand; None: the build starts its own.
+    """
     from geoindex.pipeline import build_from
     from geoindex.recipe import Recipe, TrainingRecipe
     from geoindex.sources.planted import PlantedEmbeddings
@@ -42,14 +50,14 @@ def build(images: int, dim: int, folder: str, executor: str) -> dict[str, Any]:
     positions = shared and shared / "data/tables/streetview_positions_166k.csv"
     source = PlantedEmbeddings(images, dim=dim, positions=positions, noise=NOISE)
     recipe = Recipe(source="planted", training=TrainingRecipe(method="none"), split_ratio=(0.98, 0.01, 0.01))
-    started = perf_counter()
-    with Peak(own_mib, 0.1) as memory:
+    with ray_nodes(workers) if workers else nullcontext(), Peak(own_mib, 0.1) as memory:
+        started = perf_counter()
         report = build_from(source, recipe, Path(folder), executor=executor)
-    seconds = perf_counter() - started
+        seconds = perf_counter() - started
     files = [path for path in Path(folder).rglob("*") if path.is_file()]
     return {
-        "images": images, "executor": executor, "seconds": seconds, "steps_s": report.timings_s,
-        "counts": report.counts,
+        "images": images, "executor": f"{executor} {workers or ''}".strip(),
+        "seconds": seconds, "steps_s": report.timings_s, "counts": report.counts,
         "own_mib": memory.most, "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "bytes": sum(path.stat().st_size for path in files), "files": len(files),
     }  # fmt: skip
@@ -134,21 +142,27 @@ def _folder(kept: Path | None, name: str) -> Iterator[str]:
         yield f"{folder}/index"
 
 
+def cases(executors: list[str], workers: list[int | None]) -> list[tuple[str, int | None]]:
+    """Return each executor, and Ray once for each number of workers."""
+    return [(name, count) for name in executors for count in (workers if name == "ray" else [None])]
+
+
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_SIZES[0]:,} and {QUICK_SIZES[1]:,} images")
     parser.add_argument("--sizes", type=int, nargs="+")
     parser.add_argument("--executors", nargs="+", default=["local"], choices=["local", "ray"])
+    parser.add_argument("--workers", type=int, nargs="+", default=[None], help="nodes of one core of the clusters")
     parser.add_argument("--out", type=Path, help="keep the indexes in this folder")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     sizes = options.sizes or (QUICK_SIZES if options.quick else SIZES)
     rows = []
     for images in sizes:
-        for executor in options.executors:
-            with _folder(options.out, f"{images}-{executor}") as path:
-                row = apart(build, images, QUICK_DIM if options.quick else DIM, path, executor)
+        for executor, workers in cases(options.executors, options.workers):
+            with _folder(options.out, f"{images}-{executor}{workers or ''}") as path:
+                row = apart(build, images, QUICK_DIM if options.quick else DIM, path, executor, workers)
                 rows.append(row | apart(ask, path))
                 print(json.dumps(rows[-1]), flush=True)
     local = [row for row in rows if row["executor"] == "local"]

@@ -10,7 +10,6 @@ largest difference of embeddings is told. Needs the folder of real data; without
 
 import argparse
 import json
-import os
 import tempfile
 from pathlib import Path
 from statistics import median
@@ -18,7 +17,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from machine import describe_machine, needed_folder
+from machine import describe_machine, needed_folder, ray_nodes
 
 QUICK_PHOTOS = 300
 STEP = "embed"
@@ -59,14 +58,8 @@ def difference(one: Path, other: Path) -> float:
 
 def run(rounds: int, photos: int | None, workers: int) -> dict[str, Any]:
     """Build in turns, and print."""
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-    for _ in range(workers):
-        cluster.add_node(num_cpus=1)
-    os.environ["RAY_ADDRESS"] = cluster.address
     found: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as folder:
+    with ray_nodes(workers), tempfile.TemporaryDirectory() as folder:
         start = build(Path(folder) / "start", "ray", 8)  # one shard: what it costs to begin
         for number in range(rounds):
             pair = {name: build(Path(folder) / f"{name}{number}", name, photos) for name in ("local", "ray")}
@@ -74,7 +67,6 @@ def run(rounds: int, photos: int | None, workers: int) -> dict[str, Any]:
             found.append({"pair": pair, "difference": far})
             local, spread = (pair[name]["steps_s"] for name in ("local", "ray"))
             print(f"local {local}\nray   {spread}\nlargest difference of features {far:.1e}", flush=True)
-    cluster.shutdown()
     starting = start["steps_s"][STEP]
     ratios = [
         (each["pair"]["ray"]["steps_s"][STEP] - starting) / each["pair"]["local"]["steps_s"][STEP] for each in found

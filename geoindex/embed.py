@@ -52,7 +52,15 @@ class Embedded:
 
     def features(self) -> Iterator[NDArray[np.float16]]:
         """Yield the features shard by shard, in the order of `rows`."""
-        return (Shard.load(path)[0].features for path in self._shards())
+        return stored_features(self._shards())
+
+    def runs(self, shards: int) -> Iterator[tuple[slice, list[Path]]]:
+        """Yield runs of so many shards: which of `rows` they hold, one or more, and their files."""
+        files = self._shards()
+        for first in range(0, len(files), shards):
+            start, stop = np.searchsorted(self.rows, [first * SHARD_SAMPLES, (first + shards) * SHARD_SAMPLES]).tolist()
+            if stop > start:
+                yield slice(start, stop), files[first : first + shards]
 
     def stamps(self) -> list[str]:
         """Return what changes when the features do."""
@@ -60,6 +68,11 @@ class Embedded:
 
     def _shards(self) -> list[Path]:
         return sorted(self.folder.glob("shard-*.npz"))
+
+
+def stored_features(files: Iterable[Path]) -> Iterator[NDArray[np.float16]]:
+    """Yield the features of shards, each (n, D)."""
+    return (Shard.load(path)[0].features for path in files)
 
 
 def embed_samples(

@@ -188,7 +188,7 @@ def _store(
         embedded = embed_samples(pixels, samples, encoder, index.work, heavy.make)
     with stages("store"):
         rows = image_rows(samples.take(embedded.rows), split[embedded.rows], embedded.content)
-        version = store_images(index, rows, embedded)
+        version = store_images(index, rows, embedded, heavy.store)
         entry = _encoder_entry(opened, encoder, index, tuned or recipe.encoder)
         if tuned:
             entry["spec"] = f"{recipe.encoder}, fine-tuned"

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
 from time import perf_counter
-from typing import TextIO, TypeVar
+from typing import Protocol, TextIO, TypeVar
 
 T = TypeVar("T")
 
@@ -45,6 +45,22 @@ def track(items: Iterable[T], label: str, *, total: int | None = None, unit: str
         for item in items:
             yield item
             bar.advance()
+
+
+class _Rows(Protocol):
+    @property
+    def num_rows(self) -> int: ...
+
+
+B = TypeVar("B", bound=_Rows)
+
+
+def track_rows(batches: Iterable[B], label: str, total: int, unit: str) -> Iterator[B]:
+    """Yield batches of rows while a bar counts their rows."""
+    with Progress(label, total, unit) as bar:
+        for batch in batches:
+            yield batch
+            bar.advance(batch.num_rows)
 
 
 def write(text: str, stream: TextIO) -> None:

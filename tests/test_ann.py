@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from geoindex.ann import NO_CLUSTER, TwoStageIndex
 from geoindex.ann.cells import PACKED_CELLS, CellScan
-from geoindex.ann.lists import HALF_CLUSTERS
+from geoindex.ann.lists import HALF_CLUSTERS, entry_type
+from geoindex.ann.ranges import build_range, cell_ranges
 from geoindex.errors import IndexDamagedError
 from geoindex.store.checked import CheckedFile
 
@@ -153,3 +154,33 @@ def test_a_file_whose_entries_are_of_another_kind_is_refused(tmp_path):
     faiss.write_index(bytes_, str(tmp_path / "index.faiss"))
     with pytest.raises(IndexDamagedError, match="is not an index of cells and clusters"):
         TwoStageIndex.load(CheckedFile(tmp_path / "index.faiss"))
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10**6), n_cells=st.integers(1, 30), n_clusters=st.integers(1, 200), size=st.integers(1, 80))
+def test_runs_of_cells_join_to_the_index_that_is_built_at_once(seed, n_cells, n_clusters, size):
+    rng = np.random.default_rng(seed)
+    cells, clusters = unit(rng, n_cells, 12), unit(rng, n_clusters, 12)
+    cell_of = np.sort(rng.integers(0, n_cells, n_clusters))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("geoindex.ann.ranges.RANGE_CLUSTERS", size)
+        runs = cell_ranges(cell_of, n_cells)
+    assert [run.cells.start for run in runs[1:]] == [run.cells.stop for run in runs[:-1]]
+    assert len(runs) > 1 or n_clusters <= size or len(set(cell_of)) == 1 or n_cells == 1
+    for of_clusters in (n_clusters, HALF_CLUSTERS):  # as float32 and as float16
+        parts = [
+            build_range(cells[r.cells], clusters[r.clusters], cell_of[r.clusters] - r.cells.start, of_clusters)
+            for r in runs
+        ]
+        joined = TwoStageIndex.joined(cells, parts, entry_type(of_clusters))
+        whole = TwoStageIndex.build(cells, clusters, cell_of, entry_type(of_clusters))
+        np.testing.assert_array_equal(joined.serialized(), whole.serialized())
+
+
+def test_parts_of_other_cells_are_refused():
+    rng = np.random.default_rng(10)
+    cells, clusters = unit(rng, 4, 8), unit(rng, 6, 8)
+    part = build_range(cells[:2], clusters, np.sort(rng.integers(0, 2, 6)), 6)
+    for parts in ([part], [part, part, part]):
+        with pytest.raises(ValueError, match=r"the parts have \d cells, not 4"):
+            TwoStageIndex.joined(cells, parts, entry_type(6))

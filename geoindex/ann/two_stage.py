@@ -6,6 +6,7 @@ entries of a probed cell come back, so that p(cluster | cell) is exact (architec
 
 import os
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from geoindex.errors import IndexDamagedError
 from geoindex.store.checked import CheckedFile
 
 Rows = NDArray[np.int64]
+Serialized = NDArray[np.uint8]
 
 NO_CLUSTER = -1
 """Fills rows of `Hits.clusters` behind the last entry."""
@@ -65,25 +67,68 @@ class TwoStageIndex:
 
     @classmethod
     def build(
-        cls, cells: NDArray[np.float32], clusters: NDArray[np.float32], cell_of: NDArray[np.int64]
+        cls,
+        cells: NDArray[np.float32],
+        clusters: NDArray[np.float32],
+        cell_of: NDArray[np.int64],
+        entries: np.dtype[Any] | None = None,
     ) -> "TwoStageIndex":
-        """Build from geo-embeddings: cells (C, D), clusters (M, D), and the cell of each cluster (M,).
+        """Build from geo-embeddings.
+
+        Args:
+            cells: (C, D).
+            clusters: (M, D).
+            cell_of: cell of each cluster, (M,).
+            entries: how clusters are stored; None: as is best for so many.
 
         Raises:
             ValueError: if shapes do not fit, a value is not finite, or a cell is not 0..C-1.
         """
-        import faiss
         from faiss.contrib.ivf_tools import add_preassigned
 
         _check(cells, clusters, cell_of)
         cells, clusters = np.ascontiguousarray(cells, np.float32), np.ascontiguousarray(clusters, np.float32)
         # named arrays: FAISS keeps only pointers while it reads them
         labels, ids = np.ascontiguousarray(cell_of, np.int64), np.arange(len(clusters), dtype=np.int64)
-        quantizer = faiss.IndexFlatIP(cells.shape[1])
-        quantizer.add(cells)
-        ivf = _empty_lists(quantizer, len(cells), entry_type(len(clusters)))
+        ivf = _empty_lists(cells, entries or entry_type(len(clusters)))
         add_preassigned(ivf, clusters, labels, ids)
         return cls(ivf)
+
+    @classmethod
+    def joined(cls, cells: NDArray[np.float32], parts: Iterable[Serialized], entries: np.dtype[Any]) -> "TwoStageIndex":
+        """Put together parts of runs of cells, in their order; the same as if it had been built at once.
+
+        Args:
+            cells: geo-embeddings of all cells, (C, D).
+            parts: as `serialized` gives them.
+            entries: how they store clusters.
+
+        Raises:
+            ValueError: if they do not have as many cells.
+        """
+        import faiss
+
+        ivf = _empty_lists(np.ascontiguousarray(cells, np.float32), entries)
+        done = 0
+        part: Any
+        for part in map(faiss.deserialize_index, parts):
+            first = int(ivf.ntotal)  # clusters are numbered through
+            for cell in range(min(part.nlist, len(cells) - done)):
+                size = part.invlists.list_size(cell)
+                ids = faiss.rev_swig_ptr(part.invlists.get_ids(cell), size) + first if size else np.zeros(0, np.int64)
+                codes = part.invlists.get_codes(cell)
+                ivf.invlists.add_entries(done + cell, size, faiss.swig_ptr(ids), codes)
+            ivf.ntotal += part.ntotal
+            done += part.nlist
+        if done != len(cells):
+            raise ValueError(f"the parts have {done} cells, not {len(cells)}")
+        return cls(ivf)
+
+    def serialized(self) -> Serialized:
+        """Return it as bytes, for `joined`."""
+        import faiss
+
+        return np.asarray(faiss.serialize_index(self._ivf))
 
     @classmethod
     def load(cls, file: CheckedFile) -> "TwoStageIndex":
@@ -242,12 +287,14 @@ class TwoStageIndex:
         return Hits(cell_scores, cells, clusters[row, order], scores[row, order])
 
 
-def _empty_lists(quantizer: Any, count: int, entries: np.dtype[Any]) -> Any:
-    """Return an index of `count` cells and no clusters."""
+def _empty_lists(cells: NDArray[np.float32], entries: np.dtype[Any]) -> Any:
+    """Return an index of cells, (C, D), without clusters."""
     import faiss
 
     ivf: Any
-    dim, metric = quantizer.d, faiss.METRIC_INNER_PRODUCT
+    (count, dim), metric = cells.shape, faiss.METRIC_INNER_PRODUCT
+    quantizer = faiss.IndexFlatIP(dim)
+    quantizer.add(cells)
     if entries == np.float32:
         ivf = faiss.IndexIVFFlat(quantizer, dim, count, metric)
     else:  # whole vectors, not their differences to the cell's; so there is nothing to train

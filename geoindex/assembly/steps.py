@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from geoindex.ann import TwoStageIndex
 from geoindex.assembly.division import Division, divide
 from geoindex.assembly.gallery import describe, fit_projection, group_tables, write_gallery, write_sidecar
 from geoindex.assembly.learning import learn
@@ -122,7 +121,7 @@ def _draft(
     with stages("store"):
         versions = {"images": version, **_write_groups(index, folder, images, division, cells, clusters)}
     with stages("search index"):
-        ann = TwoStageIndex.build(cells.embedding, clusters.embedding, division.clusters.cell)
+        ann = executor.index(cells.embedding, clusters.embedding, division.clusters.cell)
         ann.save(folder / "index.faiss")
     with stages("validation"):
         validation = validation_set(images, division, projection, recipe)

@@ -4,7 +4,8 @@ import logging
 import os
 import socket
 import warnings
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -24,6 +25,9 @@ QUIET = {
 """Nothing is reported to anyone, errors come as exceptions, and no task hides the GPUs of others."""
 
 KNOCK_S = 10.0
+
+AHEAD = 2
+"""Calls in tasks for each core: enough that none waits for the next."""
 
 
 @contextmanager
@@ -64,6 +68,7 @@ def _connect(address: str) -> None:
         with warnings.catch_warnings():
             # it forks only to start a program, which Lance warns of
             warnings.filterwarnings("ignore", "lancedb fork support", RuntimeWarning)
+            warnings.filterwarnings("ignore", "lance is not fork-safe", UserWarning)
             _init(address)
     except Exception as error:  # Ray has no error of its own for it
         raise ClusterError(
@@ -155,6 +160,20 @@ def map_groups(function: Callable[..., R], *columns: Iterator[Any]) -> Iterator[
 
 def _apply(function: Callable[..., R], rows: list[tuple[Any, ...]]) -> list[R]:
     return [function(*row) for row in rows]
+
+
+def in_order(function: Callable[..., R], calls: Iterable[tuple[Any, ...]]) -> Iterator[R]:
+    """Call a function in tasks, some more at a time than there are cores, and yield the results in order."""
+    import ray
+
+    task, waiting = ray.remote(num_cpus=1)(function), deque[Any]()
+    most = AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)))
+    for call in calls:
+        if len(waiting) == most:
+            yield ray.get(waiting.popleft())
+        waiting.append(task.remote(*call))
+    while waiting:
+        yield ray.get(waiting.popleft())
 
 
 def first_line(error: BaseException) -> str:

@@ -4,7 +4,7 @@
 `cells` and `clusters` hold what one generation decided. A generation names the version of each.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from geoindex.errors import ConfigError, IndexDamagedError, StorageError
 from geoindex.store.alias import plain_path
 from geoindex.store.checksums import TableChecksums
-from geoindex.store.durable import Durability, storage_errors, sync, sync_tree, waiting
+from geoindex.store.durable import Durability, FileRecord, storage_errors, sync, sync_tree, waiting
+from geoindex.store.fragments import Fragment, commit_fragments
 from geoindex.store.tombstones import covered
 from geoindex.store.versions import removable, require_whole
 
@@ -57,18 +58,51 @@ class LanceTables:
         # Lance warns of a table that it is to overwrite and does not find
         mode = "overwrite" if (self.folder / f"{name}.lance").exists() else "create"
         reader = pa.RecordBatchReader.from_batches(schema, batches)
+        return self._made(name, lambda: int(self._connect().create_table(name, reader, mode=mode).version), {})
+
+    def commit(self, name: str, schema: "pa.Schema", fragments: Sequence[Fragment]) -> int:
+        """Make a new version of a table of fragments that were written for it, and return the version.
+
+        Raises:
+            StorageError: if the disk refuses, or does not have what another process wrote.
+            IndexDamagedError: if the table is there and cannot be read.
+        """
+        records = {file: record for fragment in fragments for file, record in fragment.records.items()}
+        for file, record in records.items():
+            self._require_here(self.folder / file, record)
+        return self._made(name, lambda: commit_fragments(self.folder / f"{name}.lance", schema, fragments), records)
+
+    def _require_here(self, path: Path, record: FileRecord) -> None:
+        try:
+            here = path.stat().st_size == record.bytes
+        except FileNotFoundError:
+            here = False
+        if not here:
+            raise StorageError(
+                f"'{path}' was written on another computer and is not here; let --out be a folder that all computers "
+                "share."
+            )
+
+    def _made(self, name: str, make: Callable[[], int], records: dict[str, FileRecord]) -> int:
+        """Let a new version of a table be made, wait until it is on the disk, and write down its checksums.
+
+        Args:
+            name: of the table.
+            make: makes it and returns its number.
+            records: of those of its files that are there already.
+        """
         with storage_errors(self.folder), waiting(self.durability):
             self.folder.mkdir(parents=True, exist_ok=True)
             self._check_head(name)
             before = self.checksums.files(name)
             with self.checksums.following(name) as measure:
-                table = self._connect().create_table(name, reader, mode=mode)
+                version = make()
             written = self.checksums.files(name) - before
             require_whole(written)
             sync_tree(self.folder / f"{name}.lance")
             sync(self.folder)
-            self.checksums.write(name, int(table.version), self.checksums.measured(written, measure))
-        return int(table.version)
+            self.checksums.write(name, version, records | self.checksums.measured(written, measure))
+        return version
 
     def change(self, name: str, version: int, apply: Callable[[Any], object]) -> int:
         """Derive a new version of a table from one of its versions, wait until it is on the disk, and return it.

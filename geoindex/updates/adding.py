@@ -17,7 +17,7 @@ from geoindex.assembly.successor import succeed
 from geoindex.embed import Embedded, embed_samples
 from geoindex.errors import ModelMismatchError, UnreadableImageError
 from geoindex.images import content_hash
-from geoindex.progress import Stages
+from geoindex.progress import Stages, track_rows
 from geoindex.snapshot import OwnEncoder
 from geoindex.sources import Source, open_source
 from geoindex.sources.source import EmbeddedSource, LeftOut, left_out_lines
@@ -182,6 +182,7 @@ def _add(
         split = np.full(len(kept), "train")
         rows = image_rows(kept, split, embedded.content[fresh], first=first, source=source.uri)
         batches = image_batches(rows, _parts(embedded, fresh), image_schema(live.manifest.encoder["feature_dim"]))
+        batches = track_rows(batches, "writing images", rows.num_rows, "image")
         version = index.tables.append("images", live.manifest.tables["images"], batches)
     with stages("assign"):
         joined = join_gallery(index, live, kept, first, _parts(embedded, fresh))

@@ -17,7 +17,10 @@ from geoindex.store.generations import IndexFolder
 
 # what Ray warns of in its own code
 pytestmark = pytest.mark.filterwarnings(
-    "ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::FutureWarning"
+    "ignore::DeprecationWarning",
+    "ignore::ResourceWarning",
+    "ignore::FutureWarning",
+    "ignore:lance is not fork-safe:UserWarning",  # the nodes of the tests begin and end when it is there
 )
 
 ENCODER = "timm:vit_tiny_patch16_224/random?depth=2&img_size=64"
@@ -35,6 +38,10 @@ def tables(path):
         for name in ("cells", "clusters")
     ]
     return images, np.array(features.to_pylist(), np.float32), groups
+
+
+def data_files(path):
+    return [path for path in (path / "tables" / "images.lance" / "data").iterdir() if path.suffix == ".lance"]
 
 
 def assert_equal(one, other):
@@ -75,12 +82,15 @@ def test_no_cluster_at_an_address_is_one_sentence(world, tmp_path):
 @pytest.mark.ray
 def test_a_build_on_several_nodes_equals_the_local_one(photos, tmp_path, nodes, monkeypatch):
     monkeypatch.setattr(geoindex.embed, "SHARD_SAMPLES", 64)
+    monkeypatch.setattr("geoindex.assembly.rows.RUN_SHARDS", 2)
     local = geoindex.build_index(photos, out=tmp_path / "local", encoder=ENCODER)
     spread = geoindex.build_index(photos, out=tmp_path / "ray", encoder=ENCODER, executor="ray")
     assert spread.left_out == local.left_out
     assert spread.failed == 1
     assert spread.timings_s["ray start"] > 0
     assert_equal(tmp_path / "local", tmp_path / "ray")
+    assert len(data_files(tmp_path / "local")) == 1
+    assert len(data_files(tmp_path / "ray")) > 1  # one a task
     assert not verify_index(tmp_path / "ray", full=True).faults
 
 
@@ -98,9 +108,13 @@ def test_tasks_that_decode_feed_encoders_on_gpus(photos, tmp_path, nodes, monkey
 @pytest.mark.ray
 def test_ready_embeddings_and_clusters_are_the_same(tmp_path, nodes, monkeypatch):
     monkeypatch.setattr("geoindex.geocells.clusters.PARALLEL_FROM", 1000)
+    monkeypatch.setattr("geoindex.ann.ranges.RANGE_CLUSTERS", 100)
     for executor in ("local", "ray"):
-        geoindex.build_index(PLANTED, out=tmp_path / executor, executor=executor)
+        report = geoindex.build_index(PLANTED, out=tmp_path / executor, executor=executor)
+    assert report.counts["clusters"] > 200  # three runs of cells or more
     assert_equal(tmp_path / "local", tmp_path / "ray")
+    local, spread = (IndexFolder(tmp_path / name).current().file("index.faiss") for name in ("local", "ray"))
+    assert local.read_bytes() == spread.read_bytes()
 
 
 @pytest.mark.ray
