@@ -122,7 +122,8 @@ class Sizing:
 
 NOTE = """\
 Reckoned from a short run on this machine: one photo of 12 megapixels, batches of the encoder, a small index. Steps
-after the embedding run in one process, whatever the number of GPUs; slow networks and disks are not reckoned with."""
+after the embedding are those of one computer, whatever the number of GPUs; with --ray all computers store rows, divide
+cells and build lists. Slow networks and disks are not reckoned with."""
 
 
 def size_build(

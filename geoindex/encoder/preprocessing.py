@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geoindex.encoder.resampling import resample
 from geoindex.errors import EncoderError
 
 if TYPE_CHECKING:
@@ -56,11 +57,8 @@ class Preprocessing:
 
     def apply(self, image: "Image") -> NDArray[np.uint8]:
         """Return the pixels that the model sees, (3, size, size), of an upright RGB image."""
-        from PIL import Image
-
-        resample = Image.Resampling[self.interpolation.upper()]
-        resized = image.resize(self.resized(image.width, image.height), resample)
-        return np.ascontiguousarray(np.asarray(self._crop(resized)).transpose(2, 0, 1))
+        resized = resample(image, *self.resized(image.width, image.height), self.interpolation)
+        return np.ascontiguousarray(self._crop(resized).transpose(2, 0, 1))
 
     def resized(self, width: int, height: int) -> tuple[int, int]:
         """Return width and height that an image of this size is resized to before the crop."""
@@ -73,15 +71,16 @@ class Preprocessing:
         short = min(width, height)
         return (side, int(side * height / short)) if width <= height else (int(side * width / short), side)
 
-    def _crop(self, image: "Image") -> "Image":
-        """Cut out the centre; where the image is smaller, fill around it."""
-        from PIL import Image
-
-        left, top = round((image.width - self.size) / 2), round((image.height - self.size) / 2)
-        if left >= 0 and top >= 0:
-            return image.crop((left, top, left + self.size, top + self.size))
-        filled = Image.new("RGB", (self.size, self.size), self.fill)
-        filled.paste(image, (-left, -top))
+    def _crop(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Cut out the centre, (size, size, 3), of pixels, (H, W, 3); where they are fewer, fill around them."""
+        height, width, _ = pixels.shape
+        left, top = round((width - self.size) / 2), round((height - self.size) / 2)
+        inner = pixels[max(top, 0) : top + self.size, max(left, 0) : left + self.size]
+        if inner.shape[:2] == (self.size, self.size):
+            return inner
+        filled = np.full((self.size, self.size, 3), self.fill, np.uint8)
+        down, right = max(-top, 0), max(-left, 0)
+        filled[down : down + inner.shape[0], right : right + inner.shape[1]] = inner
         return filled
 
     def to_dict(self) -> dict[str, Any]:

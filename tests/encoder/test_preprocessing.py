@@ -1,7 +1,9 @@
 import json
+import sys
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -17,16 +19,62 @@ def noise(width, height):
     return Image.fromarray(rng.integers(0, 256, (height, width, 3), np.uint8))
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.integers(1, 90), st.integers(1, 90), st.sampled_from([1.0, 0.9, 0.875]), st.integers(8, 40))
-def test_shortest_equals_torchvision(width, height, crop_pct, size):
+SIZES = st.integers(1, 90), st.integers(1, 90), st.sampled_from([1.0, 0.9, 0.875]), st.integers(8, 40)
+KINDS = st.sampled_from(["bicubic", "bilinear"])
+
+
+def torchvision_and_ours(size, crop_pct, interpolation):
     transforms = pytest.importorskip("torchvision.transforms")
-    mode = transforms.InterpolationMode.BICUBIC
-    preprocessing = Preprocessing(size, MEAN, STD, crop_pct=crop_pct)
+    mode = transforms.InterpolationMode(interpolation)
     reference = transforms.Compose([transforms.Resize(int(size / crop_pct), mode), transforms.CenterCrop(size)])
+    return reference, Preprocessing(size, MEAN, STD, interpolation, crop_pct=crop_pct)
+
+
+def without_torch(preprocessing, image):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delitem(sys.modules, "torch")
+        return preprocessing.apply(image)
+
+
+@settings(max_examples=60, deadline=None)
+@given(*SIZES, KINDS)
+def test_shortest_without_torch_equals_torchvision_on_images(width, height, crop_pct, size, interpolation):
+    reference, preprocessing = torchvision_and_ours(size, crop_pct, interpolation)
     image = noise(width, height)
-    want = np.asarray(reference(image)).transpose(2, 0, 1)
-    assert np.array_equal(preprocessing.apply(image), want)
+    assert np.array_equal(without_torch(preprocessing, image), np.asarray(reference(image)).transpose(2, 0, 1))
+
+
+@settings(max_examples=60, deadline=None)
+@given(*SIZES, KINDS)
+def test_shortest_with_torch_is_torchvision_on_tensors_but_for_rounding(width, height, crop_pct, size, interpolation):
+    reference, preprocessing = torchvision_and_ours(size, crop_pct, interpolation)
+    image = noise(3, 3).resize((width + 8, height + 8), Image.Resampling.BILINEAR)  # noise is rounded too differently
+    tensor = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+    assert np.abs(preprocessing.apply(image).astype(int) - reference(tensor).numpy()).max() <= 2
+
+
+def test_photos_are_as_good_as_the_same_with_torch_and_without():
+    x, y = np.meshgrid(np.linspace(0, 9, 400), np.linspace(0, 7, 300))
+    waves = np.stack([np.sin(x * y), np.cos(3 * x), np.sin(2 * y + x)], axis=2)
+    image = Image.fromarray((127 * (waves + 1)).astype(np.uint8))
+    preprocessing = Preprocessing(100, MEAN, STD)
+    off = np.abs(preprocessing.apply(image).astype(int) - without_torch(preprocessing, image))
+    assert off.max() == 1  # 0 would say that they are not two
+    assert off.mean() < 0.01
+
+
+def test_a_large_image_is_resized_like_a_small_one():
+    """Pillow holds it in several pieces, which torch cannot take as they are."""
+    image = noise(3, 2).resize((2600, 1800))
+    pixels = Preprocessing(32, MEAN, STD).apply(image)
+    assert np.abs(pixels.astype(int) - Preprocessing(32, MEAN, STD).apply(image.resize((1300, 900)))).max() <= 2
+
+
+def test_other_interpolations_are_those_of_pillow():
+    image = noise(50, 50)
+    for name in ("nearest", "lanczos"):
+        expected = np.asarray(image.resize((20, 20), Image.Resampling[name.upper()])).transpose(2, 0, 1)
+        assert np.array_equal(Preprocessing(20, MEAN, STD, name).apply(image), expected)
 
 
 @settings(max_examples=60, deadline=None)
