@@ -52,6 +52,10 @@ class Posterior:
     probability: Floats
     score: Floats
 
+    def distance_km(self, lat: float, lon: float) -> Floats:
+        """Return how far each point is from a position in degrees, (P,)."""
+        return haversine_km(lat, lon, self.lat, self.lon)
+
     def heaviest(self, count: int) -> tuple[Floats, Floats, Floats]:
         """Return lat, lon and probability of the `count` most probable points."""
         order = np.argsort(-self.probability, kind="stable")[:count]
@@ -89,30 +93,22 @@ MOST_SCORE = Gain(geoscore, np.positive, 10.0)
 
 
 def _best_point(posterior: Posterior, gain: Gain, between: bool) -> tuple[float, float]:
-    lat, lon, probability = witnesses = posterior.heaviest(MAX_WITNESSES)
-    expected = _expected(gain.worth, lat[:MAX_ANSWERS], lon[:MAX_ANSWERS], witnesses)
+    lat, lon, probability = posterior.heaviest(MAX_WITNESSES)
+    distance_km = np.concatenate(list(pairwise_km(lat[:MAX_ANSWERS], lon[:MAX_ANSWERS], lat, lon)))
+    expected = _expected(gain.worth(distance_km), probability)
     best = int(np.argmax(expected))
     start = float(lat[best]), float(lon[best])
     point = polished(start, lat, lon, probability, gain) if between else start
     if point != start:
         return point
     good = np.flatnonzero(expected > expected[best] - gain.least)
-    chosen = int(good[np.argmax(_expected(_nearness, lat[good], lon[good], witnesses))])
+    chosen = int(good[np.argmax(_expected(np.exp(-distance_km[good] / NEAR_KM), probability))])
     return float(lat[chosen]), float(lon[chosen])
 
 
-def _expected(
-    worth: Callable[[Floats], Floats], lat: Floats, lon: Floats, witnesses: tuple[Floats, Floats, Floats]
-) -> Floats:
-    """Return what answers at some points, (A,), are worth in expectation by their distance from the truth."""
-    where_lat, where_lon, probability = witnesses
-    blocks = pairwise_km(lat, lon, where_lat, where_lon)
-    # not with BLAS, for the reason that pairwise_km gives
-    return np.concatenate([np.einsum("aw,w->a", worth(distance_km), probability) for distance_km in blocks])
-
-
-def _nearness(distance_km: Floats) -> Floats:
-    return np.exp(-distance_km / NEAR_KM)
+def _expected(worth: Floats, probability: Floats) -> Floats:
+    """Return what answers, (A,), are worth in expectation, from what each is to each witness, (A, W)."""
+    return np.asarray(np.einsum("aw,w->a", worth, probability))  # not with BLAS, for the reason that pairwise_km gives
 
 
 RULES: Mapping[str, Rule] = {

@@ -13,6 +13,7 @@ from geoindex.assembly.report import BuildReport
 from geoindex.assembly.rereading import embed_again
 from geoindex.assembly.sizes import require_rebuild_room
 from geoindex.assembly.steps import Origin, assemble
+from geoindex.distributed.executor import LOCAL, Executor, executing
 from geoindex.errors import ConfigError
 from geoindex.pipeline import keep_encoder, merge_recipe
 from geoindex.progress import Stages
@@ -39,7 +40,11 @@ OF_PIXELS = ("image_size", "mean", "std")
 
 
 def rebuild_index(
-    index: str | PathLike[str], *, recipe: str | PathLike[str] | Recipe | None = None, **keys: Any
+    index: str | PathLike[str],
+    *,
+    recipe: str | PathLike[str] | Recipe | None = None,
+    executor: str = LOCAL,
+    **keys: Any,
 ) -> BuildReport:
     """Make new cells, clusters, geo-embeddings and search files from the stored images.
 
@@ -50,6 +55,7 @@ def rebuild_index(
     Args:
         index: folder of the index, or its URL: it is then rebuilt in the cache and published.
         recipe: replaces the stored one for everything but the images and their encoder: these stay.
+        executor: where the heavy steps run, as for `build_index`.
         keys: keys of the recipe that override it, such as `encoder=...`, with `weights=...` and
             `encoding={"image_size": ...}` where they are not the model's own.
 
@@ -65,7 +71,7 @@ def rebuild_index(
         with staging(url) as stage:
             stage.remote.live()
             stage.catch_up()
-            report = rebuild_index(stage.folder, recipe=recipe, **keys)
+            report = rebuild_index(stage.folder, recipe=recipe, executor=executor, **keys)
             stage.publish("rebuild")
         return replace(report, path=url)
     folder, stages = IndexFolder(Path(index)), Stages()
@@ -75,11 +81,11 @@ def rebuild_index(
         live = check_parts(before.manifest, before.folder)
         wanted = _rebuild_recipe(recipe_from_dict(live.recipe), recipe, keys)
         folder = replace(folder, durability=wanted.durability)
-        with waiting(wanted.durability):
+        with waiting(wanted.durability), executing(executor, stages) as heavy:
             folder.tables.checksums.settle("images", live.tables["images"])
-            images = _images(folder, live, wanted, keys, stages)
+            images = _images(folder, live, wanted, keys, stages, heavy)
             origin = Origin(live.source, images.encoder, _joined(live.left_out, images.left_out), live.generation)
-            generation = assemble(folder, wanted, images.version, origin, stages)
+            generation = assemble(folder, wanted, images.version, origin, stages, heavy)
         if images.version != live.tables["images"]:  # else they may be of another rebuild that was stopped
             shutil.rmtree(folder.work / WORK, ignore_errors=True)
     return BuildReport.of(folder, generation, images.left_out.to_dict(), stages)
@@ -100,7 +106,9 @@ class RebuiltImages:
     left_out: LeftOut
 
 
-def _images(index: IndexFolder, live: Manifest, wanted: Recipe, keys: dict[str, Any], stages: Stages) -> RebuiltImages:
+def _images(
+    index: IndexFolder, live: Manifest, wanted: Recipe, keys: dict[str, Any], stages: Stages, heavy: Executor
+) -> RebuiltImages:
     """Return the images as they are stored, or embedded again where another encoder is asked for."""
     version = live.tables["images"]
     if not _names_encoder(keys):
@@ -116,7 +124,7 @@ def _images(index: IndexFolder, live: Manifest, wanted: Recipe, keys: dict[str, 
     require_rebuild_room(index, live, wanted, None if same else encoder)
     if not same:
         with stages("embed"):
-            version, left_out = embed_again(index, live, encoder, index.work / WORK)
+            version, left_out = embed_again(index, live, encoder, index.work / WORK, heavy)
     with stages("store"):
         entry = keep_encoder(index, encoder, wanted.encoder)
     own = any(key in keys for key in OF_ENCODER)

@@ -25,6 +25,11 @@ def ring(distance_km, probability):
     return Posterior(lat, lon, np.array(probability, float), np.array(probability, float))
 
 
+def spread_of(posterior, reach_km):
+    """How a posterior lies around (0, 0)."""
+    return Spread.of(posterior.distance_km(0.0, 0.0), posterior.probability, reach_km)
+
+
 def calibration(**lines):
     within = {"25": AS_IT_IS, "200": AS_IT_IS, "750": AS_IT_IS} | lines
     return Calibration("score", 100, 10, [0.0], within, {"50": 0.5, "90": 0.9})
@@ -34,21 +39,21 @@ THREE = ring([10, 100, 5000], [0.2, 0.5, 0.3])
 
 
 def test_the_mass_inside_a_radius_is_that_of_the_points_there():
-    spread = Spread.around(0.0, 0.0, THREE, [0.0])
+    spread = spread_of(THREE, [0.0])
     assert [spread.within(km) for km in (5, 50, 1000, 9000)] == pytest.approx([0.0, 0.2, 0.7, 1.0])
     assert spread.radius_km(0.6) == pytest.approx(100, rel=0.05)
     assert spread.radius_km(0.9) == pytest.approx(5000, rel=0.05)
 
 
 def test_reach_spreads_points_crosswise():
-    certain = Spread.around(0.0, 0.0, ring([0.0], [1.0]), [3.0, 40.0])
+    certain = spread_of(ring([0.0], [1.0]), [3.0, 40.0])
     assert [certain.within(km) for km in (1, 20, 100)] == pytest.approx([0.0, 0.5, 1.0])
-    beside = Spread.around(0.0, 0.0, ring([30.0], [1.0]), [40.0])
+    beside = spread_of(ring([30.0], [1.0]), [40.0])
     assert (beside.within(47), beside.within(53)) == (0.0, 1.0)  # 3, 4, 5
 
 
 def test_the_whole_earth_holds_everything():
-    spread = Spread.around(0.0, 0.0, ring([20_000.0], [1.0]), [3000.0])
+    spread = spread_of(ring([20_000.0], [1.0]), [3000.0])
     assert spread.within(GRID_KM[-1]) == 1.0
     assert np.all(np.diff(spread.held) >= 0)
 
@@ -58,7 +63,7 @@ def draws(count, seed=0):
     rng = np.random.default_rng(seed)
     width = rng.uniform(20, 3000, count)
     points_km = width[:, None] * np.sqrt(rng.exponential(size=(count, 60)))
-    spreads = [Spread.around(0.0, 0.0, ring(km, np.full(60, 1 / 60)), [0.0]) for km in points_km]
+    spreads = [spread_of(ring(km, np.full(60, 1 / 60)), [0.0]) for km in points_km]
     return spreads, width * np.sqrt(rng.exponential(size=count))
 
 
@@ -147,14 +152,14 @@ def test_the_one_slope_of_older_indexes_is_read():
 
 
 def test_an_answer_gets_its_chances_and_two_radii():
-    sure = calibration().certainty(0.0, 0.0, THREE)
+    sure = calibration().certainty(THREE.distance_km(0.0, 0.0), THREE.probability)
     assert sure.within_km == pytest.approx({"25": 0.2, "200": 0.7, "750": 0.7})
     assert (sure.radius50_km, sure.radius90_km) == pytest.approx((100, 5000), rel=0.05)
 
 
 def test_a_larger_radius_is_never_less_likely():
     lines = {"25": Odds(1.0, [0.0] * 3), "200": Odds(-1.0, [0.0] * 3)}
-    within = calibration(**lines).certainty(0.0, 0.0, THREE).within_km
+    within = calibration(**lines).certainty(THREE.distance_km(0.0, 0.0), THREE.probability).within_km
     assert within == pytest.approx({"25": 0.731, "200": 0.731, "750": 0.731}, abs=0.001)
 
 

@@ -6,12 +6,13 @@ import shutil
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.assembly.rows import image_rows, store_images
+from geoindex.distributed.executor import HERE, Executor
 from geoindex.embed import embed_samples
 from geoindex.errors import DatasetNotFoundError, EmptyDatasetError, GeoindexError, UnreadableImageError
 from geoindex.images import ImageInput
@@ -86,6 +87,10 @@ class StoredRows:
         columns = [name for name in index.tables.columns("images", version) if name not in ("row", "features")]
         rows = index.tables.read("images", version, ["row", *columns])
         return cls(rows.filter(pa.array(~index.tombstones().cover(rows["id"]))), manifest.source)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process reads images with: the sources, which millions of rows would only weigh down."""
+        return {"rows": self.rows.schema.empty_table(), "default": self.default, "sources": self.sources}
 
     @property
     def uri(self) -> str:
@@ -167,7 +172,9 @@ def _open(uri: str) -> Source:
         return GoneSource(uri, str(error))
 
 
-def embed_again(index: IndexFolder, live: Manifest, encoder: "Encoder", work: Path) -> tuple[int, LeftOut]:
+def embed_again(
+    index: IndexFolder, live: Manifest, encoder: "Encoder", work: Path, executor: Executor = HERE
+) -> tuple[int, LeftOut]:
     """Embed the images of a generation by another encoder, or go on with a run that was stopped.
 
     Args:
@@ -175,6 +182,7 @@ def embed_again(index: IndexFolder, live: Manifest, encoder: "Encoder", work: Pa
         live: its manifest.
         encoder: reads the images.
         work: folder for what is embedded so far.
+        executor: where they are embedded.
 
     Returns:
         The version of the images table that holds them, and those that could not be read any more.
@@ -192,8 +200,9 @@ def embed_again(index: IndexFolder, live: Manifest, encoder: "Encoder", work: Pa
         )
     samples = stored.scan().samples
     try:
-        embedded = embed_samples(stored, samples, encoder, work)
+        embedded = embed_samples(stored, samples, encoder, work, executor.make)
     except EmptyDatasetError as error:
         shutil.rmtree(work)  # it holds why, and nothing else
         raise EmptyDatasetError(f"The images of '{index.root}' cannot be read again. {error}") from error
-    return store_images(index, stored.table(embedded.rows, embedded.content), embedded), embedded.left_out
+    rows = stored.table(embedded.rows, embedded.content)
+    return store_images(index, rows, embedded, executor.store), embedded.left_out

@@ -61,7 +61,7 @@ def image_batches(
 
 
 @dataclass(frozen=True, slots=True)
-class StoredRows:
+class RowRun:
     """Rows of the images table whose features lie in shards.
 
     Attributes:
@@ -109,7 +109,7 @@ def store_images(index: IndexFolder, rows: "pa.Table", embedded: Embedded, store
         return int(found.facts["version"])
     schema = image_schema(next(embedded.features()).shape[1])
     runs = [
-        StoredRows(rows.slice(some.start, some.stop - some.start), files, schema)
+        RowRun(rows.slice(some.start, some.stop - some.start), files, schema)
         for some, files in embedded.runs(RUN_SHARDS)
     ]
     version = store(index.tables, "images", schema, runs)

@@ -19,7 +19,7 @@ from geoindex.recipe import paper_recipe
 from geoindex.recipe_files import load_recipe, recipe_to_dict
 
 INTERRUPTED = 130
-ON_RAY = ("build", "train", "serve")
+ON_RAY = ("build", "rebuild", "train", "serve")
 """Commands that can run on a Ray cluster."""
 
 OF_RECIPES = ("build", "plan", "train", "table1")

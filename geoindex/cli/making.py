@@ -156,6 +156,7 @@ def rebuild(
     encoder: str = "",
     weights: str = "",
     encoding: Pixels = Pixels(),
+    ray: str = "",
     format: ReportFormat = "table",
 ) -> int:
     """Make new cells, clusters and search files from the stored images; embed them again only for another encoder.
@@ -166,14 +167,14 @@ def rebuild(
         encoder: Another encoder, as for build: every image is read again from its source, or left out if it is gone.
         weights: Checkpoint file (.safetensors, .pt) for the encoder.
         encoding: What the encoder's images are like, where that is not its own.
+        ray: Run the heavy steps on a Ray cluster, as for build.
         format: How to print what was built.
     """
     from geoindex.rebuilding import rebuild_index
 
     keys: dict[str, Any] = {"encoder": encoder, "weights": weights, "encoding": encoding.keys()}
-    return print_build(
-        rebuild_index(index, recipe=recipe, **{key: value for key, value in keys.items() if value}), format
-    )
+    keys = {key: value for key, value in keys.items() if value}
+    return print_build(rebuild_index(index, recipe=recipe, executor=_executor(ray), **keys), format)
 
 
 @app.command

@@ -50,7 +50,10 @@ class Sureness:
             constant_km: distances of the gallery from the best constant point, (G,).
         """
         points = [estimate_point(posterior, calibration.rule) for posterior in posteriors]
-        told = [calibration.certainty(*at, posterior) for at, posterior in zip(points, posteriors, strict=True)]
+        told = [
+            calibration.certainty(posterior.distance_km(*at), posterior.probability)
+            for at, posterior in zip(points, posteriors, strict=True)
+        ]
         own_lat, own_lon = np.array(points).T
         within = np.array([list(each.within_km.values()) for each in told])
         radii = np.array([(each.radius50_km, each.radius90_km) for each in told])

@@ -17,6 +17,10 @@ from geoindex.search.posterior import Ranking
 from geoindex.search.refinement import refined_posterior
 from geoindex.search.searcher import Neighbour, Searcher
 
+NEAREST = ("place", "radius_km")
+NAMED = ("cell", "cluster", "n_images", *NEAREST)
+"""What is asked of the nearest cluster or cell, and of each candidate: reading a fact costs a microsecond."""
+
 
 def answer(
     searcher: Searcher, ranking: Ranking, query: NDArray[np.float32], rule: str, options: QueryOptions
@@ -29,7 +33,7 @@ def answer(
     posterior = _posterior(searcher, ranking, query, options)
     # a point between those of a region may lie outside of it
     lat, lon = estimate_point(posterior, rule, between=options.within is None)
-    distance_km = haversine_km(lat, lon, posterior.lat, posterior.lon)
+    distance_km = posterior.distance_km(lat, lon)
     fact = _nearest_fact(searcher, ranking, distance_km[: len(ranking.posterior.lat)])
     prediction = Prediction(
         lat=lat,
@@ -45,7 +49,7 @@ def answer(
     )
     calibration = searcher.calibration
     if calibration is not None and calibration.rule == rule and options.plain:
-        prediction = _with_certainty(prediction, calibration.certainty(lat, lon, posterior))
+        prediction = _with_certainty(prediction, calibration.certainty(distance_km, posterior.probability))
     return prediction if options.max_precision_km is None else blur(prediction, options.max_precision_km)
 
 
@@ -73,7 +77,7 @@ def _nearest_fact(searcher: Searcher, ranking: Ranking, distance_km: NDArray[np.
             table = searcher.sidecar.cells
         else:
             rows = stand_in[rows]
-    return table.rows(rows[row : row + 1])[0]
+    return table.rows(rows[row : row + 1], NEAREST)[0]
 
 
 def _candidates(searcher: Searcher, ranking: Ranking, posterior: Posterior, count: int) -> list[Candidate]:
@@ -84,7 +88,7 @@ def _candidates(searcher: Searcher, ranking: Ranking, posterior: Posterior, coun
             probability=float(ranking.probability[rank]), score=float(ranking.scores[rank]), cell=fact["cell"],
             cluster=fact["cluster"], n_images=fact["n_images"], radius_km=fact["radius_km"], place=fact["place"],
         )
-        for rank, fact in enumerate(searcher.sidecar.clusters.rows(rows))
+        for rank, fact in enumerate(searcher.sidecar.clusters.rows(rows, NAMED))
     ]  # fmt: skip
 
 

@@ -5,7 +5,7 @@ compared when they are opened; for those all of this does nothing.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -211,7 +211,7 @@ class CheckedTable:
         _check_messages(file, buffer)
         self._file, self._base = file, buffer.address
         self._table = pa.ipc.open_file(pa.BufferReader(buffer)).read_all()
-        self._columns = list(zip(self._table.column_names, self._table.columns, strict=True))
+        self._columns = dict(zip(self._table.column_names, self._table.columns, strict=True))
         self._batches = self._table.to_batches()
         self._stops = np.cumsum([batch.num_rows for batch in self._batches])
 
@@ -259,22 +259,29 @@ class CheckedTable:
         self._file.check_all()
         return self._table
 
-    def rows(self, indices: Sequence[int] | NDArray[np.integer]) -> list[dict[str, Any]]:
+    def rows(
+        self, indices: Sequence[int] | NDArray[np.integer], names: Sequence[str] | None = None
+    ) -> list[dict[str, Any]]:
         """Return some rows as dictionaries.
+
+        Args:
+            indices: of the rows.
+            names: of the columns that are wanted; None: all.
 
         Raises:
             IndexDamagedError: if they are not what was written.
         """
+        columns = {name: self._columns[name] for name in names or self._columns}
         if not self._file.sound:
             for row in indices:
-                self._check_row(int(row))
+                self._check_row(int(row), columns)
         # value by value: Arrow's take costs a third of a millisecond where it was not called just before
-        return [{name: column[int(row)].as_py() for name, column in self._columns} for row in indices]
+        return [{name: column[int(row)].as_py() for name, column in columns.items()} for row in indices]
 
-    def _check_row(self, row: int) -> None:
+    def _check_row(self, row: int, names: Iterable[str]) -> None:
         number = int(np.searchsorted(self._stops, row, side="right"))
         batch = self._batches[number]
-        for array in batch.columns:
+        for array in map(batch.column, names):
             self._check_addresses(_needed(array, row - int(self._stops[number]) + batch.num_rows))
 
     def _check_addresses(self, ranges: Iterator[tuple[int, int]]) -> None:

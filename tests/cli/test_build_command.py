@@ -204,4 +204,6 @@ def test_ray_is_named_with_an_address_or_without(run, world, tmp_path, monkeypat
 
     monkeypatch.setattr("geoindex.pipeline.build_index", build)
     run("build", world, "--out", tmp_path / "index", *given)
-    assert seen == [executor]
+    monkeypatch.setattr("geoindex.rebuilding.rebuild_index", build)
+    run("rebuild", tmp_path / "index", *(given if given != ["--ray", "--seed", "1"] else ["--ray", "--format", "json"]))
+    assert seen == [executor, executor]

@@ -95,6 +95,18 @@ def test_a_build_on_several_nodes_equals_the_local_one(photos, tmp_path, nodes, 
 
 
 @pytest.mark.ray
+def test_a_rebuild_by_another_encoder_equals_the_local_one(photos, tmp_path, nodes, monkeypatch):
+    monkeypatch.setattr(geoindex.embed, "SHARD_SAMPLES", 64)
+    other = ENCODER.replace("depth=2", "depth=1")
+    for executor in ("local", "ray"):
+        geoindex.build_index(photos, out=tmp_path / executor, encoder=ENCODER)
+        report = geoindex.rebuild_index(tmp_path / executor, encoder=other, executor=executor)
+    assert report.generation == "000002"
+    assert_equal(tmp_path / "local", tmp_path / "ray")
+    assert not verify_index(tmp_path / "ray", full=True).faults
+
+
+@pytest.mark.ray
 def test_tasks_that_decode_feed_encoders_on_gpus(photos, tmp_path, nodes, monkeypatch):
     """Ray takes our word for a GPU; the encoder that is put there finds none and computes on the processor."""
     monkeypatch.setattr(geoindex.embed, "SHARD_SAMPLES", 64)

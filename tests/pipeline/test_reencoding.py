@@ -1,5 +1,6 @@
 """Rebuilds with another encoder: the stored images are read again, and nothing else of them changes."""
 
+import pickle
 import shutil
 
 import numpy as np
@@ -20,6 +21,7 @@ from tiles import (
 
 import geoindex
 from geoindex import embed
+from geoindex.assembly.rereading import StoredRows
 from geoindex.encoder import load_encoder
 from geoindex.errors import ConfigError, DatasetNotFoundError, EmptyDatasetError, ModelMismatchError
 from geoindex.integrity import verify_index
@@ -269,6 +271,15 @@ def test_another_rebuild_leaves_what_was_embedded_to_the_one_that_was_stopped(pa
     geoindex.rebuild_index(path, geocells={"n_cells": 4})
     monkeypatch.setattr(embed, "prepare_image", never)
     assert geoindex.rebuild_index(path, encoder=OTHER_ENCODER).generation == "000003"
+
+
+def test_what_reads_the_images_goes_to_other_processes_without_their_rows(path):
+    folder = IndexFolder(path)
+    rows = StoredRows.read_from(folder, folder.current().manifest)
+    copy, image = pickle.loads(pickle.dumps(rows)), rows.scan().samples.images[0]
+    assert copy.uri == rows.uri
+    assert copy.file_of(image) == rows.file_of(image)
+    assert copy.rows.num_rows == 0 < rows.rows.num_rows
 
 
 def test_the_command(run, table, path):
