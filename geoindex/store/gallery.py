@@ -90,6 +90,8 @@ class Gallery:
 
     def vectors(self, images: Rows) -> NDArray[np.float16]:
         """Return the embeddings of some images, (n, D)."""
+        if len(self.segments) == 1:
+            return self.segments[0].embeddings[images]
         out = np.empty((len(images), self.segments[0].embeddings.shape[1]), np.float16)
         for segment, inside, rows in self._by_segment(images):
             out[inside] = segment.embeddings[rows]
