@@ -75,11 +75,11 @@ class WaitsBeside:
 
 def measure_bulk(folder: Path, quick: bool) -> Figures:
     """Time the embedding of a build against the model and against decoding, each alone."""
-    counts = (64, 256, 32) if quick else (128, 1024, 64)
+    counts = (64, 256, 32) if quick else (192, 2048, 64)
     photos = (make_photo(448, 336), make_photo(448, 336), make_photo(4000, 3000))
     tables = [write_photos(folder / str(n), n, photo) for n, photo in zip(counts, photos, strict=True)]
     model, tiny = load_encoder(MODEL, EncoderRecipe(device="cpu")), load_encoder(TINY, EncoderRecipe(device="cpu"))
-    repeats = 2 if quick else 3
+    repeats = 2 if quick else 5
     return {
         "0.15 MP JPEGs, ViT-B/32 on these cores": against_limits(tables[0], model, folder, repeats),
         "0.15 MP JPEGs, waits beside, 3 ms": against_limits(tables[1], WaitsBeside(model, 3.0), folder, repeats),

@@ -6,7 +6,9 @@ twice, and tries again those that could not be read.
 """
 
 import hashlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice, tee
@@ -232,8 +234,8 @@ def encode_shard(batches: Iterable[Batch], encoder: "Encoder") -> Shard:
     kept: list[tuple[int, str]] = []
     features: list[NDArray[np.float16]] = []
     failures: dict[int, str] = {}
-    for batch in batches:
-        encoded = iter(_encode([result.pixels for _, result in batch if isinstance(result, Prepared)], encoder))
+    for batch, results in _encoded_ahead(batches, encoder):
+        encoded = iter(results)
         for row, result in batch:
             found = result if isinstance(result, str) else next(encoded)
             if isinstance(found, str) or isinstance(result, str):
@@ -247,16 +249,35 @@ def encode_shard(batches: Iterable[Batch], encoder: "Encoder") -> Shard:
     return Shard(np.array(numbers, np.int64), np.stack(features), np.array(content, np.str_), failures)
 
 
-def _encode(pixels: list[Pixels], encoder: "Encoder") -> list[NDArray[np.float16] | str]:
-    """Return the features of each image, or why it has none; one that fails costs its batch nothing but time."""
-    if not pixels:
+Encoded: TypeAlias = "list[NDArray[np.float16] | str]"
+"""The features of each image, (D,), or why it has none."""
+
+
+def _encoded_ahead(batches: Iterable[Batch], encoder: "Encoder") -> Iterator[tuple[Batch, Encoded]]:
+    """Encode the readable images of each batch; the next one is put together meanwhile, so that no model waits."""
+    waiting = deque[tuple[Batch, Future[Encoded]]]()
+    with ThreadPoolExecutor(1) as model:
+        for batch in batches:
+            pixels = [result.pixels for _, result in batch if isinstance(result, Prepared)]
+            stacked = np.stack(pixels) if pixels else np.zeros((0, 0), np.uint8)
+            waiting.append((batch, model.submit(_encode, stacked, encoder)))
+            if len(waiting) > 1:
+                batch, future = waiting.popleft()
+                yield batch, future.result()
+        for batch, future in waiting:
+            yield batch, future.result()
+
+
+def _encode(pixels: Pixels, encoder: "Encoder") -> Encoded:
+    """Encode images, (B, 3, S, S); one that fails costs its batch nothing but time."""
+    if len(pixels) == 0:
         return []
     try:
-        features = encoder.features(np.stack(pixels))
+        features = encoder.features(pixels)
     except EncoderError as error:
         if len(pixels) == 1:
             return [str(error).rstrip(".")]
-        return [found for image in pixels for found in _encode([image], encoder)]
+        return [found for image in pixels for found in _encode(image[None], encoder)]
     fits = np.abs(features).max(axis=1) <= np.finfo(np.float16).max
     return [f.astype(np.float16) if ok else TOO_LARGE for f, ok in zip(features, fits, strict=True)]
 
