@@ -69,7 +69,7 @@ class Embedded:
         return [stamp_of(path) for path in self._shards()]
 
     def _shards(self) -> list[Path]:
-        return sorted(self.folder.glob("shard-*.npz"))
+        return sorted(self.folder.glob("shard-*.npz"), key=_number)
 
 
 def stored_features(files: Iterable[Path]) -> Iterator[NDArray[np.float16]]:
@@ -100,10 +100,15 @@ def embed_samples(
         with Progress("embedding images", len(samples), "image") as bar:
             made = (make or make_shards)(_parts(folder, source, samples, bar), source, encoder, bar)
             by_path = dict(_finish(made))
-    shards = [by_path[path] for path in sorted(by_path)]
+    shards = [by_path[path] for path in sorted(by_path, key=_number)]
     failures = {row: reason for shard in shards for row, reason in shard.failures.items()}
     rows = _some(np.concatenate([shard.rows for shard in shards]), failures, samples)
     return Embedded(folder, rows, np.concatenate([shard.content for shard in shards]), _left_out(failures, samples))
+
+
+def _number(path: Path) -> int:
+    """Return the number of a shard, which has seven digits from a billion samples on."""
+    return int(path.stem.rpartition("-")[2])
 
 
 def _key(samples: Samples, uri: str, fingerprint: str) -> str:
@@ -256,7 +261,8 @@ Encoded: TypeAlias = "list[NDArray[np.float16] | str]"
 def _encoded_ahead(batches: Iterable[Batch], encoder: "Encoder") -> Iterator[tuple[Batch, Encoded]]:
     """Encode the readable images of each batch; the next one is put together meanwhile, so that no model waits."""
     waiting = deque[tuple[Batch, Future[Encoded]]]()
-    with ThreadPoolExecutor(1) as model:
+    model = ThreadPoolExecutor(1)
+    try:
         for batch in batches:
             pixels = [result.pixels for _, result in batch if isinstance(result, Prepared)]
             stacked = np.stack(pixels) if pixels else np.zeros((0, 0), np.uint8)
@@ -266,6 +272,8 @@ def _encoded_ahead(batches: Iterable[Batch], encoder: "Encoder") -> Iterator[tup
                 yield batch, future.result()
         for batch, future in waiting:
             yield batch, future.result()
+    finally:
+        model.shutdown(cancel_futures=True)
 
 
 def _encode(pixels: Pixels, encoder: "Encoder") -> Encoded:

@@ -177,6 +177,12 @@ def test_runs_of_cells_join_to_the_index_that_is_built_at_once(seed, n_cells, n_
         np.testing.assert_array_equal(joined.serialized(), whole.serialized())
 
 
+def test_clusters_of_no_cell_and_out_of_order_are_refused():
+    for bad in ([0, 0, 4], [-1, 0, 1], [1, 0, 2]):
+        with pytest.raises(ValueError, match=r"must ascend in 0\.\.3"):
+            cell_ranges(np.array(bad), 4)
+
+
 def test_parts_of_other_cells_are_refused():
     rng = np.random.default_rng(10)
     cells, clusters = unit(rng, 4, 8), unit(rng, 6, 8)

@@ -22,7 +22,13 @@ class CellRange:
 
 
 def cell_ranges(cell_of: NDArray[np.int64], n_cells: int) -> list[CellRange]:
-    """Cut cells into runs of about `RANGE_CLUSTERS` clusters, from the ascending cells of the clusters, (M,)."""
+    """Cut cells into runs of about `RANGE_CLUSTERS` clusters, from the ascending cells of the clusters, (M,).
+
+    Raises:
+        ValueError: if those are not ascending, or none of the cells.
+    """
+    if len(cell_of) and not (cell_of[0] >= 0 and cell_of[-1] < n_cells and (np.diff(cell_of) >= 0).all()):
+        raise ValueError(f"cells of clusters must ascend in 0..{n_cells - 1}")
     first = np.searchsorted(cell_of, np.arange(n_cells + 1))
     starts = [0, *(np.flatnonzero(np.diff(first[:-1] // RANGE_CLUSTERS)) + 1).tolist(), n_cells]
     return [CellRange(slice(a, b), slice(int(first[a]), int(first[b]))) for a, b in pairwise(starts)]

@@ -77,10 +77,6 @@ class RowRun:
     def __len__(self) -> int:
         return int(self.rows.num_rows)
 
-    def seen(self) -> bool:
-        """Tell whether this computer has the shards."""
-        return all(path.exists() for path in self.shards)
-
     def batches(self) -> Iterator["pa.RecordBatch"]:
         """Yield the rows, shard by shard."""
         return image_batches(self.rows, stored_features(self.shards), self.schema)
@@ -109,7 +105,7 @@ def store_images(index: IndexFolder, rows: "pa.Table", embedded: Embedded, store
         return int(found.facts["version"])
     schema = image_schema(next(embedded.features()).shape[1])
     runs = [
-        RowRun(rows.slice(some.start, some.stop - some.start), files, schema)
+        RowRun(rows.slice(some.start, some.stop - some.start), [path.absolute() for path in files], schema)
         for some, files in embedded.runs(RUN_SHARDS)
     ]
     version = store(index.tables, "images", schema, runs)

@@ -6,7 +6,7 @@ import socket
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,8 +26,11 @@ QUIET = {
 
 KNOCK_S = 10.0
 
-AHEAD = 2
-"""Calls in tasks for each core: enough that none waits for the next."""
+AHEAD, MOST_CALLS = 2, 1024
+"""Calls in tasks for each core, enough that none waits for the next, and in all."""
+
+TAKEN_BACK_S = 60.0
+"""How long tasks that are at work may take to end: a group of rows is written in a few seconds."""
 
 
 @contextmanager
@@ -162,18 +165,39 @@ def _apply(function: Callable[..., R], rows: list[tuple[Any, ...]]) -> list[R]:
     return [function(*row) for row in rows]
 
 
-def in_order(function: Callable[..., R], calls: Iterable[tuple[Any, ...]]) -> Iterator[R]:
-    """Call a function in tasks, some more at a time than there are cores, and yield the results in order."""
+def in_order(function: Callable[..., R], calls: Iterable[tuple[Any, ...]], most: int = MOST_CALLS) -> Iterator[R]:
+    """Call a function in tasks and yield the results in order; who stops early takes back what is not done.
+
+    Args:
+        function: what to call.
+        calls: its arguments, which are made when their turn comes.
+        most: calls at a time; no more than some for each core.
+    """
     import ray
 
     task, waiting = ray.remote(num_cpus=1)(function), deque[Any]()
-    most = AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)))
-    for call in calls:
-        if len(waiting) == most:
+    most = min(most, AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1))))
+    try:
+        for call in calls:
+            if len(waiting) == most:
+                yield ray.get(waiting.popleft())
+            waiting.append(task.remote(*call))
+        while waiting:
             yield ray.get(waiting.popleft())
-        waiting.append(task.remote(*call))
-    while waiting:
-        yield ray.get(waiting.popleft())
+    finally:
+        _take_back(list(waiting))
+
+
+def _take_back(tasks: list[Any]) -> None:
+    """Cancel tasks, and wait for those that are at work."""
+    import ray
+
+    if not tasks:
+        return
+    with suppress(Exception):  # the cluster may be why they are taken back
+        for task in tasks:
+            ray.cancel(task)
+        ray.wait(tasks, num_returns=len(tasks), timeout=TAKEN_BACK_S)
 
 
 def first_line(error: BaseException) -> str:

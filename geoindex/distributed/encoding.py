@@ -185,6 +185,8 @@ class _Decoding:
         self.source, self.wanted = source, wanted
 
     def __call__(self, row: Row) -> Row:
+        import torch  # noqa: F401 - resizes as it does where the encoder is
+
         prepared = _prepared(pickle.loads(row["items"]), self.source, self.wanted)
         return {"part": row["part"], "pixels": pickle.dumps(prepared)}
 

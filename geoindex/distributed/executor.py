@@ -15,7 +15,6 @@ from geoindex.embed import ShardMaker, make_shards
 from geoindex.errors import ConfigError
 from geoindex.geocells.clusters import Mapped
 from geoindex.progress import Stages, track_rows
-from geoindex.store.fragments import require_fragments
 from geoindex.store.tables import LanceTables
 
 if TYPE_CHECKING:
@@ -40,10 +39,6 @@ class RowGroup(Protocol):
     """Rows of a table, which are read only when they are written."""
 
     def __len__(self) -> int: ...
-
-    def seen(self) -> bool:
-        """Tell whether this computer has what they are read from."""
-        ...
 
     def batches(self) -> "Iterator[pa.RecordBatch]":
         """Read them."""
@@ -115,7 +110,6 @@ def executing(name: str, stages: Stages) -> Iterator[Executor]:
         from geoindex.distributed.training import fit_on_ray
         from geoindex.distributed.writing import store_on_ray
 
-        require_fragments()
         with cluster(address, stages):
             yield Executor(make_shards_on_ray, map_groups, store_on_ray, index_on_ray, fit_on_ray)
     else:

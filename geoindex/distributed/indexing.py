@@ -10,6 +10,9 @@ from geoindex.distributed.cluster import in_order
 
 Floats = NDArray[np.float32]
 
+AT_ONCE = 16
+"""Runs of cells that are sent ahead: 2.4 GB of 768 numbers; joining them is as fast as a few workers."""
+
 
 def index_on_ray(cells: Floats, clusters: Floats, cell_of: NDArray[np.int64]) -> TwoStageIndex:
     """Build the same index as `TwoStageIndex.build`; what is only one run of cells is built here.
@@ -28,5 +31,6 @@ def index_on_ray(cells: Floats, clusters: Floats, cell_of: NDArray[np.int64]) ->
             (cells[run.cells], clusters[run.clusters], cell_of[run.clusters] - run.cells.start, len(clusters))
             for run in ranges
         ),
+        AT_ONCE,
     )
     return TwoStageIndex.joined(cells, parts, entry_type(len(clusters)))

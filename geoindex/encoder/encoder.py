@@ -42,7 +42,8 @@ class Encoder:
         weights: the checkpoint that replaced the published weights; empty if none did.
         architecture: the model without its weights.
         preprocessing: what it wants of its pixels.
-        fingerprint: hash of weights, architecture and preprocessing; equal fingerprints mean equal features.
+        fingerprint: hash of weights, architecture and preprocessing; equal fingerprints mean equal features, to the
+            rounding of what computes and resizes.
         recipe: overrides of the preprocessing, device, arithmetic and batch size that it was loaded with.
         batch_size: images of a forward pass of `encode`.
         backend: what computes.

@@ -6,11 +6,11 @@ A fragment that is never committed, as of a task that ran twice, is no part of a
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from geoindex.errors import MissingExtraError
 from geoindex.store.checksums import TableChecksums
 from geoindex.store.durable import FileRecord, storage_errors, sync, waiting
 from geoindex.store.versions import require_whole
@@ -18,10 +18,11 @@ from geoindex.store.versions import require_whole
 if TYPE_CHECKING:
     import pyarrow as pa
 
-NEEDED = "Tables that many write need an extra: pip install 'geoindex[ray]'."
-
 MOST_ROWS = 2**31 - 1
 """Rows of a file at the most: whoever writes decides how many rows a fragment has."""
+
+FOREVER = timedelta(days=36_500)
+"""Age of versions that nothing is too old for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +53,13 @@ def write_fragment(
         StorageError: if the disk refuses.
     """
     import pyarrow as pa
+    from lance.fragment import write_fragments
 
-    write = _lance().fragment.write_fragments
     folder, reader = checksums.tables / f"{name}.lance", pa.RecordBatchReader.from_batches(schema, batches)
     with storage_errors(checksums.tables), waiting(checksums.durability):
-        parts = write(reader, str(folder), schema=schema, mode="overwrite", max_rows_per_file=MOST_ROWS)
+        # Lance warns of a table that it is to overwrite and does not find
+        mode = "overwrite" if has_versions(folder) else "create"
+        parts = write_fragments(reader, str(folder), schema=schema, mode=mode, max_rows_per_file=MOST_ROWS)
         paths = {folder / "data" / file.path for part in parts for file in part.files}
         require_whole(paths)
         for path in paths:
@@ -67,26 +70,30 @@ def write_fragment(
 
 def commit_fragments(folder: Path, schema: "pa.Schema", fragments: Sequence[Fragment]) -> int:
     """Make a version of a table of fragments, in their order, and return it."""
-    lance = _lance()
+    import lance
+
     parts = [lance.fragment.FragmentMetadata.from_json(text) for each in fragments for text in each.described]
-    newest = lance.dataset(str(folder)).version if any((folder / "_versions").glob("*.manifest")) else 0
+    newest = lance.dataset(str(folder)).version if has_versions(folder) else 0
     made = lance.LanceDataset.commit(str(folder), lance.LanceOperation.Overwrite(schema, parts), read_version=newest)
     return int(made.version)
 
 
-def require_fragments() -> None:
-    """Refuse to begin what would end in fragments, where nothing can write them.
+def remove_uncommitted(folder: Path) -> None:
+    """Remove files of a table that are in no version, as those of a write that was stopped; nobody may be writing."""
+    import lance
 
-    Raises:
-        MissingExtraError: if it is so.
-    """
-    if find_spec("lance") is None:  # an import would warn at every fork of a program from now on
-        raise MissingExtraError(NEEDED)
+    if has_versions(folder):
+        lance.dataset(str(folder)).cleanup_old_versions(older_than=FOREVER, delete_unverified=True)
+        return
+    for path in (folder / "data").glob("*"):
+        path.unlink()
 
 
-def _lance() -> Any:
-    try:
-        import lance
-    except ImportError as error:
-        raise MissingExtraError(NEEDED) from error
-    return lance
+def has_versions(folder: Path) -> bool:
+    """Tell whether a table has a version."""
+    return any((folder / "_versions").glob("*.manifest"))
+
+
+def can_write_fragments() -> bool:
+    """Tell whether this computer has what writes fragments (extra `ray`); an import would warn at every later fork."""
+    return find_spec("lance") is not None

@@ -16,12 +16,15 @@ from geoindex.errors import ConfigError, IndexDamagedError, StorageError
 from geoindex.store.alias import plain_path
 from geoindex.store.checksums import TableChecksums
 from geoindex.store.durable import Durability, FileRecord, storage_errors, sync, sync_tree, waiting
-from geoindex.store.fragments import Fragment, commit_fragments
+from geoindex.store.fragments import Fragment, commit_fragments, remove_uncommitted
 from geoindex.store.tombstones import covered
 from geoindex.store.versions import removable, require_whole
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+VERSIONS = "_versions"
+"""Folder of a Lance table with a manifest for each version."""
 
 TABLES = ("images", "cells", "clusters")
 MATCHED_ROWS = 65_536
@@ -72,6 +75,16 @@ class LanceTables:
             self._require_here(self.folder / file, record)
         return self._made(name, lambda: commit_fragments(self.folder / f"{name}.lance", schema, fragments), records)
 
+    def remove_uncommitted(self, name: str) -> None:
+        """Remove what fragments that were never committed left of a table; nobody may be writing.
+
+        Raises:
+            StorageError: if the disk refuses.
+            IndexDamagedError: if the table is there and cannot be read.
+        """
+        with storage_errors(self.folder), self._damaged(name, "its newest version"):
+            remove_uncommitted(self.folder / f"{name}.lance")
+
     def _require_here(self, path: Path, record: FileRecord) -> None:
         try:
             here = path.stat().st_size == record.bytes
@@ -89,7 +102,7 @@ class LanceTables:
         Args:
             name: of the table.
             make: makes it and returns its number.
-            records: of those of its files that are there already.
+            records: of its data, if that is there already.
         """
         with storage_errors(self.folder), waiting(self.durability):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -98,6 +111,8 @@ class LanceTables:
             with self.checksums.following(name) as measure:
                 version = make()
             written = self.checksums.files(name) - before
+            if records:  # what others still write is no part of it
+                written = {path for path in written if path.parent.name == VERSIONS}
             require_whole(written)
             sync_tree(self.folder / f"{name}.lance")
             sync(self.folder)
@@ -178,7 +193,7 @@ class LanceTables:
 
     def _check_head(self, name: str) -> None:
         """Refuse to write over a table whose newest version is damaged: its versions would count from 1 again."""
-        if any((self.folder / f"{name}.lance" / "_versions").glob("*.manifest")):
+        if any((self.folder / f"{name}.lance" / VERSIONS).glob("*.manifest")):
             with self._damaged(name, "its newest version"):
                 self._connect().open_table(name)
 

@@ -1,13 +1,11 @@
 """A table of fragments that were written apart is the table that one process writes."""
 
-import sys
-
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from geoindex.errors import IndexDamagedError, MissingExtraError, StorageError
-from geoindex.store.fragments import write_fragment
+from geoindex.errors import IndexDamagedError, StorageError
+from geoindex.store.fragments import commit_fragments, write_fragment
 from geoindex.store.images import table_identity
 from geoindex.store.schemas import vectors_to_arrow
 from geoindex.store.tables import LanceTables
@@ -115,7 +113,36 @@ def test_what_is_written_fast_has_sizes_alone(tmp_path):
     assert all(record.bytes > 0 and not record.sha256 for record in records.values())
 
 
-def test_without_the_extra_it_is_named(tables, monkeypatch):
-    monkeypatch.setitem(sys.modules, "lance", None)
-    with pytest.raises(MissingExtraError, match=r"geoindex\[ray\]"):
-        fragments(tables, 0)
+@pytest.mark.parametrize("committed", [False, True])
+def test_what_was_never_committed_is_removed(tables, committed):
+    kept = fragments(tables, 0)
+    if committed:
+        tables.commit("images", SCHEMA, kept)
+    fragments(tables, 15, 30)
+    tables.remove_uncommitted("images")
+    left = {path for path in tables.checksums.files("images") if path.parent.name == "data"}
+    assert left == ({tables.folder / file for file in kept[0].records} if committed else set())
+    assert tables.commit("images", SCHEMA, fragments(tables, 0)) == 1 + committed
+
+
+def test_a_file_that_appears_during_the_commit_is_no_part_of_the_version(tables, monkeypatch):
+    """As of a task that ran twice and is late."""
+    made = fragments(tables, 0)
+
+    def commit(*args):
+        fragments(tables, 15)
+        return commit_fragments(*args)
+
+    monkeypatch.setattr("geoindex.store.tables.commit_fragments", commit)
+    version = tables.commit("images", SCHEMA, made)
+    tables.remove_uncommitted("images")
+    assert not tables.checksums.faults("images", version)
+    assert tables.read("images", version, ["row"])["row"].to_pylist() == list(range(15))
+
+
+def test_a_torn_table_is_not_tidied(tables):
+    tables.write("images", SCHEMA, [rows(0, 3)])
+    manifest = next((tables.folder / "images.lance" / "_versions").glob("*.manifest"))
+    manifest.write_bytes(manifest.read_bytes()[:-20])
+    with pytest.raises(IndexDamagedError, match="geoindex repair"):
+        tables.remove_uncommitted("images")
