@@ -13,6 +13,7 @@ from tiles import (
 )
 
 import geoindex
+from geoindex.ann import TwoStageIndex
 from geoindex.assembly import steps as assembly
 from geoindex.errors import (
     IndexLockedError,
@@ -44,7 +45,7 @@ STEPS = [
     "geoindex.assembly.steps.write_gallery",
     "geoindex.assembly.steps.describe",
     "geoindex.assembly.steps.write_sidecar",
-    "geoindex.assembly.steps.TwoStageIndex.save",
+    "geoindex.ann.TwoStageIndex.save",
     "geoindex.assembly.steps.fit_posterior",
     "geoindex.assembly.steps.record_canaries",
     "geoindex.assembly.steps.verify_generation",
@@ -130,7 +131,7 @@ class TestStops:
 
     def test_a_bad_generation_is_not_published(self, world, index_folder, monkeypatch):
         """The search index that reaches the disk is not the one that was built."""
-        save = assembly.TwoStageIndex.save
+        save = TwoStageIndex.save
 
         def damage(self, path):
             save(self, path)
@@ -139,7 +140,7 @@ class TestStops:
             path.write_bytes(data)
 
         with monkeypatch.context() as patch:
-            patch.setattr(assembly.TwoStageIndex, "save", damage)
+            patch.setattr(TwoStageIndex, "save", damage)
             with pytest.raises(geoindex.GeoindexError):
                 build(world, index_folder)
         assert geoindex.open_index(index_folder).manifest.generation == "000001"
