@@ -102,6 +102,8 @@ def _best_point(posterior: Posterior, gain: Gain, between: bool) -> tuple[float,
     if point != start:
         return point
     good = np.flatnonzero(expected > expected[best] - gain.least)
+    if len(good) == 1:
+        return start
     chosen = int(good[np.argmax(_expected(np.exp(-distance_km[good] / NEAR_KM), probability))])
     return float(lat[chosen]), float(lon[chosen])
 

@@ -54,7 +54,8 @@ def prepare_query(images: Sequence[ImageInput], snapshot: Snapshot, limits: Imag
     """
     encoder, stages = snapshot.encoder.get(), Stages()
     pixels = [_pixels(image, encoder, stages, limits) for image in images]
-    return PreparedQuery(np.stack(pixels), snapshot, encoder, stages)
+    together = pixels[0][None] if len(pixels) == 1 else np.stack(pixels)
+    return PreparedQuery(together, snapshot, encoder, stages)
 
 
 def _pixels(image: ImageInput, encoder: "Encoder", stages: Stages, limits: ImageLimits) -> Pixels:
@@ -68,7 +69,7 @@ def encode_queries(queries: Sequence[PreparedQuery], stages: Stages) -> list[Fea
     """Return the features of queries for one encoder, each (V, feature_dim), in forward passes of `BATCH_IMAGES`."""
     encoder = queries[0].encoder
     with stages("encode"):
-        pixels = np.concatenate([query.pixels for query in queries])
+        pixels = queries[0].pixels if len(queries) == 1 else np.concatenate([query.pixels for query in queries])
         parts = (pixels[i : i + BATCH_IMAGES] for i in range(0, len(pixels), BATCH_IMAGES))
         features = np.concatenate([encoder.features(part) for part in parts])
     return np.split(features, np.cumsum([len(query.pixels) for query in queries])[:-1])

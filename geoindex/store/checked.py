@@ -157,7 +157,8 @@ class CheckedRows:
         rows: Any = np.load(file.path, mmap_mode="r")
         if rows.ndim != 2 or not rows.flags.c_contiguous:
             raise ValueError(f"the array of '{file.path.name}' is not (N, D)")
-        self._file, self._rows, self._start = file, rows, rows.offset
+        # a plain view of it, since NumPy asks more at each look into a memmap
+        self._file, self._rows, self._start = file, rows.view(np.ndarray), rows.offset
         file.check(0, self._start)
 
     @property
