@@ -166,7 +166,10 @@ def test_runs_of_cells_join_to_the_index_that_is_built_at_once(seed, n_cells, n_
         patch.setattr("geoindex.ann.ranges.RANGE_CLUSTERS", size)
         runs = cell_ranges(cell_of, n_cells)
     assert [run.cells.start for run in runs[1:]] == [run.cells.stop for run in runs[:-1]]
-    assert len(runs) > 1 or n_clusters <= size or len(set(cell_of)) == 1 or n_cells == 1
+    assert sum(run.clusters.stop - run.clusters.start for run in runs) == n_clusters
+    for run in runs:  # none is longer than asked for but by its last cell
+        last = np.count_nonzero(cell_of == run.cells.stop - 1)
+        assert run.clusters.stop - run.clusters.start - last < size
     for of_clusters in (n_clusters, HALF_CLUSTERS):  # as float32 and as float16
         parts = [
             build_range(cells[r.cells], clusters[r.clusters], cell_of[r.clusters] - r.cells.start, of_clusters)

@@ -10,7 +10,7 @@ from geoindex.ann.lists import entry_type
 from geoindex.ann.two_stage import Serialized, TwoStageIndex
 
 RANGE_CLUSTERS = 50_000
-"""Clusters of a run: 150 MB of 768 numbers, and more work than it is to send them."""
+"""Clusters of a run: 150 MB of 768 numbers."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ import os
 import socket
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -165,7 +165,9 @@ def _apply(function: Callable[..., R], rows: list[tuple[Any, ...]]) -> list[R]:
     return [function(*row) for row in rows]
 
 
-def in_order(function: Callable[..., R], calls: Iterable[tuple[Any, ...]], most: int = MOST_CALLS) -> Iterator[R]:
+def in_order(
+    function: Callable[..., R], calls: Iterable[tuple[Any, ...]], most: int = MOST_CALLS
+) -> Generator[R, None, None]:
     """Call a function in tasks and yield the results in order; who stops early takes back what is not done.
 
     Args:

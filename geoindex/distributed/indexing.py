@@ -11,7 +11,7 @@ from geoindex.distributed.cluster import in_order
 Floats = NDArray[np.float32]
 
 AT_ONCE = 16
-"""Runs of cells that are sent ahead: 2.4 GB of 768 numbers; joining them is as fast as a few workers."""
+"""Runs of cells that are sent ahead at the most: 2.4 GB of 768 numbers."""
 
 
 def index_on_ray(cells: Floats, clusters: Floats, cell_of: NDArray[np.int64]) -> TwoStageIndex:

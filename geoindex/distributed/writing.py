@@ -4,7 +4,7 @@ Workers write where they see the folder of the tables. Where they do not, the fi
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,12 +33,17 @@ def store_on_ray(tables: LanceTables, name: str, schema: "pa.Schema", groups: Se
     tables = replace(tables, folder=tables.folder.absolute())  # workers start elsewhere
     with _only_committed(tables, name), _sign(tables.folder) as sign:
         checksums, fragments = tables.checksums, list[Fragment]()
-        written = in_order(_written, ((sign, checksums, name, schema, group) for group in groups))
-        with Progress(f"writing {name}", sum(map(len, groups)), "row") as bar:
+        calls = ((sign, checksums, name, schema, group) for group in groups)
+        # closed before what is not committed is removed, whatever stops this
+        with closing(in_order(_written, calls)) as written, Progress(f"writing {name}", _count(groups), "row") as bar:
             for group, fragment in zip(groups, written, strict=True):
                 fragments.append(fragment or write_fragment(checksums, name, schema, group.batches()))
                 bar.advance(len(group))
         return tables.commit(name, schema, fragments)
+
+
+def _count(groups: Sequence[RowGroup]) -> int:
+    return sum(map(len, groups))
 
 
 @contextmanager
