@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.errors import ConfigError
-from geoindex.geo import haversine_km, pairwise_km
+from geoindex.geo import haversine_km, pairwise_km, to_unit
 from geoindex.metrics import geoscore
 from geoindex.polish import Gain, polished
 
@@ -94,11 +94,12 @@ MOST_SCORE = Gain(geoscore, np.positive, 10.0)
 
 def _best_point(posterior: Posterior, gain: Gain, between: bool) -> tuple[float, float]:
     lat, lon, probability = posterior.heaviest(MAX_WITNESSES)
-    distance_km = np.concatenate(list(pairwise_km(lat[:MAX_ANSWERS], lon[:MAX_ANSWERS], lat, lon)))
+    witnesses = to_unit(lat, lon)
+    distance_km = np.concatenate(list(pairwise_km(witnesses[:MAX_ANSWERS], witnesses)))
     expected = _expected(gain.worth(distance_km), probability)
     best = int(np.argmax(expected))
     start = float(lat[best]), float(lon[best])
-    point = polished(start, lat, lon, probability, gain) if between else start
+    point = polished(start, witnesses, probability, gain) if between else start
     if point != start:
         return point
     good = np.flatnonzero(expected > expected[best] - gain.least)

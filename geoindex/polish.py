@@ -38,20 +38,16 @@ class Gain:
     least: float
 
 
-def polished(
-    start: tuple[float, float], lat: Floats, lon: Floats, probability: Floats, gain: Gain
-) -> tuple[float, float]:
+def polished(start: tuple[float, float], witnesses: Floats, probability: Floats, gain: Gain) -> tuple[float, float]:
     """Return the best point on the way from a start, or the start if no other brings `gain.least` more.
 
     Args:
         start: lat and lon in degrees.
-        lat: of the witnesses in degrees, (W,).
-        lon: likewise.
+        witnesses: unit vectors, (W, 3).
         probability: that the truth is at each, (W,).
         gain: what is to be large in expectation.
     """
-    witnesses, point = to_unit(lat, lon), to_unit(*start)
-    points, worths = [point], []
+    points, worths = [to_unit(*start)], []
     for _ in range(STEPS):
         cosine = np.clip(witnesses @ points[-1], -1.0, 1.0)
         distance_km = EARTH_RADIUS_KM * np.arccos(cosine)

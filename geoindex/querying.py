@@ -72,15 +72,22 @@ def encode_queries(queries: Sequence[PreparedQuery], stages: Stages) -> list[Fea
         pixels = queries[0].pixels if len(queries) == 1 else np.concatenate([query.pixels for query in queries])
         parts = (pixels[i : i + BATCH_IMAGES] for i in range(0, len(pixels), BATCH_IMAGES))
         features = np.concatenate([encoder.features(part) for part in parts])
-    return np.split(features, np.cumsum([len(query.pixels) for query in queries])[:-1])
+    return list(_apart(features, [len(query.pixels) for query in queries]))
 
 
 def embed_features(features: Sequence[Features], snapshot: Snapshot, stages: Stages) -> NDArray[np.float32]:
     """Return the embedding of each query, (Q, dim): the mean of those of its photos, normalised again."""
     with stages("project"):
         embeddings = snapshot.projection.apply(np.concatenate(features))
-        views = np.split(embeddings, np.cumsum([len(each) for each in features])[:-1])
-        return np.stack([mean_direction(each) for each in views])
+        return np.stack([mean_direction(each) for each in _apart(embeddings, map(len, features))])
+
+
+def _apart(rows: Features, sizes: Iterable[int]) -> Iterator[Features]:
+    """Yield rows in parts of these sizes."""
+    start = 0
+    for size in sizes:
+        yield rows[start : start + size]
+        start += size
 
 
 def answer_features(

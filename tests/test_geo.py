@@ -122,7 +122,7 @@ def test_all_pairs_at_once_agree_with_single_distances():
     lat, lon = everywhere(300)
     # near pairs and antipodes are where rounding shows
     lat, lon = np.concatenate([lat, lat[:50], -lat[:50]]), np.concatenate([lon, lon[:50] + 1e-5, lon[:50] + 180])
-    distance_km = np.concatenate(list(pairwise_km(lat, lon, lat, lon)))
+    distance_km = np.concatenate(list(pairwise_km(to_unit(lat, lon), to_unit(lat, lon))))
     assert distance_km.shape == (400, 400)
     np.testing.assert_allclose(distance_km, haversine_km(lat[:, None], lon[:, None], lat, lon), atol=METRE)
 

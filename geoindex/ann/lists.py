@@ -52,6 +52,8 @@ class ListBytes:
         sizes = np.array([ivf.invlists.list_size(c) for c in range(ivf.nlist)], np.int64)
         self.file, self._stops = file, len(file) - int(sizes.sum()) * entry + np.cumsum(sizes) * entry
         self._starts = self._stops - sizes * entry
+        # threads may check a list twice, which does no harm
+        self._pending = bytearray(b"\1" * len(sizes))
         first = int(np.argmax(sizes > 0))
         # an index without any vector has no codes either, and is refused for its counts
         codes = faiss.rev_swig_ptr(ivf.invlists.get_codes(first), int(sizes[first]) * ivf.code_size)
@@ -61,7 +63,7 @@ class ListBytes:
 
     def check(self, cells: NDArray[np.int64]) -> None:
         """Check the lists of some cells; negative ones are none."""
-        if self.file.sound:
-            return
-        for cell in np.unique(cells[cells >= 0]).tolist():
-            self.file.check(int(self._starts[cell]), int(self._stops[cell]))
+        for cell in cells.ravel().tolist():
+            if cell >= 0 and self._pending[cell]:
+                self.file.check(int(self._starts[cell]), int(self._stops[cell]))
+                self._pending[cell] = 0

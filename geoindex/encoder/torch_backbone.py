@@ -1,6 +1,7 @@
 """The forward pass with torch: uint8 pixels in, float32 features out."""
 
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,13 +63,21 @@ class TorchBackbone:
     def _forward(self, pixels: "torch.Tensor") -> NDArray[np.float32]:
         import torch
 
-        reduced = self.dtype != torch.float32
-        with torch.inference_mode(), torch.autocast(self.device.type, self.dtype, enabled=reduced):
+        with torch.inference_mode(), self._arithmetic():
             inputs = pixels.to(self.device, non_blocking=True).float().mul_(self._factor).add_(self._shift)
             outputs = self.module(inputs)
         pooled = outputs[0] if isinstance(outputs, tuple) else outputs  # captioning towers add their tokens
         features: NDArray[np.float32] = pooled.float().cpu().numpy()
         return features
+
+    def _arithmetic(self) -> AbstractContextManager[Any]:
+        """Return what makes torch compute in this type; nothing where it does so anyway, as entering takes its time."""
+        import torch
+
+        kind, reduced = self.device.type, self.dtype != torch.float32
+        if not (reduced or torch.is_autocast_enabled(kind)):
+            return nullcontext()
+        return torch.autocast(kind, self.dtype, enabled=reduced)
 
     def _probe(self) -> int:
         """Return the length of the features of a black image."""

@@ -19,7 +19,8 @@ from geoindex.search.searcher import Neighbour, Searcher
 
 NEAREST = ("place", "radius_km")
 NAMED = ("cell", "cluster", "n_images", *NEAREST)
-"""What is asked of the nearest cluster or cell, and of each candidate: reading a fact costs a microsecond."""
+SHOWN = ("id", "image", "lat", "lon")
+"""What is asked of the nearest cluster or cell, of each candidate and of evidence: a fact takes a microsecond."""
 
 
 def answer(
@@ -93,7 +94,8 @@ def _candidates(searcher: Searcher, ranking: Ranking, posterior: Posterior, coun
 
 
 def _evidence(searcher: Searcher, neighbours: list[Neighbour], lat: float, lon: float) -> Iterator[Evidence]:
-    facts = searcher.sidecar.gallery.facts(np.array([neighbour.row for neighbour in neighbours], np.int64))
+    rows = np.array([neighbour.row for neighbour in neighbours], np.int64)
+    facts = searcher.sidecar.gallery.facts(rows, SHOWN)
     distances_km = haversine_km(lat, lon, [fact["lat"] for fact in facts], [fact["lon"] for fact in facts]).tolist()
     for neighbour, fact, distance_km in zip(neighbours, facts, distances_km, strict=True):
         yield Evidence(fact["id"], fact["image"], fact["lat"], fact["lon"], neighbour.similarity, distance_km)

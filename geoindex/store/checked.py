@@ -102,8 +102,9 @@ class CheckedFile:
             IndexDamagedError: if one differs.
         """
         if self._pending and size:
-            inside = np.array([*range(0, size, self._block_bytes), size - 1])
-            for block in np.unique((starts[:, None] + inside) // self._block_bytes).tolist():
+            first, last = starts // self._block_bytes, (starts + size - 1) // self._block_bytes
+            runs = set(zip(first.tolist(), last.tolist(), strict=True))
+            for block in {block for start, stop in runs for block in range(start, stop + 1)}:
                 if self._pending[block]:
                     self._check_block(block)
 

@@ -5,7 +5,7 @@ The second holds the photos that were added since, likewise ordered. A photo tha
 first segment until the index is compacted, and is named among the dead.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,11 +104,11 @@ class Gallery:
             lat[inside], lon[inside] = (segment.facts.numbers(name)[rows] for name in ("lat", "lon"))
         return lat, lon
 
-    def facts(self, images: Rows) -> list[dict[str, Any]]:
-        """Return the facts of some images."""
+    def facts(self, images: Rows, names: Sequence[str] | None = None) -> list[dict[str, Any]]:
+        """Return the facts of some images, all or those of these names."""
         out: list[dict[str, Any]] = [{}] * len(images)
         for segment, inside, rows in self._by_segment(images):
-            for place, fact in zip(np.flatnonzero(inside), segment.facts.rows(rows), strict=True):
+            for place, fact in zip(np.flatnonzero(inside), segment.facts.rows(rows, names), strict=True):
                 out[place] = fact
         return out
 
