@@ -5,6 +5,7 @@ gain, over their distance (Weiszfeld, 1937, in the tangent plane). A point that 
 others pull harder than it holds (Vardi and Zhang, 2000).
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -69,14 +70,13 @@ def polished(start: tuple[float, float], witnesses: Floats, probability: Floats,
 def _step(point: Floats, witnesses: Floats, cosine: Floats, distance_km: Floats, pull: Floats) -> Floats | None:
     """Return the next point, or None if this one is held where it is."""
     away = distance_km > HERE_KM
-    held = float(pull[~away].sum())
-    pull = np.where(away, pull, 0.0)
+    pulling, held = pull * away, float(pull[~away].sum())
     # seen from the point, a witness lies in the direction witness - cosine * point, whose length is its sine
-    per_length = pull / np.maximum(np.sqrt(1.0 - cosine * cosine), 1e-12)
+    per_length = pulling / np.sqrt(np.maximum(1.0 - cosine * cosine, 1e-24))
     resultant = per_length @ witnesses - float(per_length @ cosine) * point
-    force = float(np.linalg.norm(resultant))
+    force = math.hypot(*resultant.tolist())
     if force <= held:
         return None
-    angle = (force - held) / float((pull / np.maximum(distance_km, HERE_KM)).sum()) / EARTH_RADIUS_KM
-    moved = np.cos(angle) * point + np.sin(angle) * resultant / force
-    return np.asarray(moved / np.linalg.norm(moved))
+    angle = (force - held) / float((pulling / np.maximum(distance_km, HERE_KM)).sum()) / EARTH_RADIUS_KM
+    moved = math.cos(angle) * point + (math.sin(angle) / force) * resultant
+    return np.asarray(moved / math.hypot(*moved.tolist()))

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterable, Iterator, Sized
-from contextlib import contextmanager
 from time import perf_counter
 from typing import Protocol, TextIO, TypeVar
 
@@ -78,14 +77,9 @@ class Stages:
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
-    @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        """Time one step."""
-        started = perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - started
+    def __call__(self, name: str) -> "_Step":
+        """Time one step, in a `with` statement."""
+        return _Step(self.seconds, name)
 
     def add(self, other: "Stages") -> None:
         """Count the times of another as well."""
@@ -99,3 +93,16 @@ class Stages:
     def milliseconds(self) -> dict[str, float]:
         """Return the times in ms."""
         return {name: round(1000.0 * seconds, 3) for name, seconds in self.seconds.items()}
+
+
+class _Step:
+    """Adds what passes in a `with` statement to the times of steps."""
+
+    def __init__(self, seconds: dict[str, float], name: str) -> None:
+        self._seconds, self._name = seconds, name
+
+    def __enter__(self) -> None:
+        self._started = perf_counter()
+
+    def __exit__(self, *exc: object) -> None:
+        self._seconds[self._name] = self._seconds.get(self._name, 0.0) + perf_counter() - self._started

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from geoindex.errors import ConfigError, EncoderError
 
-_ROWS = 16_384
+_ROWS, _LEAST = 16_384, np.finfo(np.float32).tiny
 DEFAULT_SHRINKAGE = 0.1
 """Share of the mean eigenvalue that is added to every eigenvalue before whitening."""
 
@@ -59,10 +59,9 @@ class Projection:
             raise EncoderError(f"The projection takes features {wanted}, not {features.shape}; use its encoder.")
         projected = (features - self.mean) @ self.matrix
         # scaled first, so that squares neither overflow nor vanish
-        peak = np.abs(projected).max(axis=1, keepdims=True, initial=0.0)
-        projected /= np.where(peak > 0, peak, 1)
-        length = np.linalg.norm(projected, axis=1, keepdims=True)
-        unit: NDArray[np.float32] = np.asarray(projected / np.where(length > 0, length, 1), np.float32)
+        projected /= np.maximum(np.abs(projected).max(axis=1, keepdims=True, initial=0.0), _LEAST)
+        length = np.sqrt((projected * projected).sum(axis=1, keepdims=True))
+        unit: NDArray[np.float32] = np.asarray(projected / np.maximum(length, _LEAST), np.float32)
         return unit
 
     def save(self, path: str | Path) -> None:

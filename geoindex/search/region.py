@@ -18,7 +18,7 @@ from geoindex.errors import ConfigError
 
 if TYPE_CHECKING:
     from geoindex.search.posterior import Geography
-    from geoindex.store.checked import CheckedTable
+    from geoindex.store.checked_table import CheckedTable
 
 WAYS = (
     "south,west,north,east in degrees, the name or the two letters of a country, cells:1,2,3, "

@@ -5,19 +5,16 @@ compared when they are opened; for those all of this does nothing.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.errors import IndexDamagedError
 from geoindex.store.durable import FileRecord, block_record, measure
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 BLOCKS_SUFFIX = ".blocks"
 """Ends the name of the file that holds the digests of another file's blocks."""
@@ -30,13 +27,6 @@ BLOCK_BYTES = 2**18
 
 DIGEST_BYTES = 32
 NPY_HEADER_BYTES = 128
-MAGIC, FOOTER_LENGTH = 8, 10
-"""Bytes of an Arrow file before its first message, and from the length of its footer to its end."""
-
-TEXT_OFFSETS = {"string": np.int32, "binary": np.int32, "large_string": np.int64, "large_binary": np.int64}
-
-NUMBERS = {"float": "float32", "double": "float64"}
-"""Arrow's names of types of numbers that NumPy calls otherwise."""
 
 
 class CheckedFile:
@@ -103,10 +93,11 @@ class CheckedFile:
         """
         if self._pending and size:
             first, last = starts // self._block_bytes, (starts + size - 1) // self._block_bytes
-            runs = set(zip(first.tolist(), last.tolist(), strict=True))
-            for block in {block for start, stop in runs for block in range(start, stop + 1)}:
-                if self._pending[block]:
-                    self._check_block(block)
+            pending = np.frombuffer(self._pending, np.uint8)
+            # of more than two blocks, those between are not looked at here
+            sound = size <= self._block_bytes and not (pending[first] | pending[last]).any()
+            for start in () if sound else starts.tolist():
+                self.check(start, start + size)
 
     def check_all(self) -> None:
         """Compare every block with its checksum.
@@ -195,155 +186,3 @@ class CheckedRows:
         else:
             starts = self._start + np.atleast_1d(np.asarray(key, np.int64) % len(self)) * row_bytes
             self._file.check_each(starts, row_bytes)
-
-
-class CheckedTable:
-    """A memory-mapped Arrow file, whose columns and rows are checked when they are first asked for."""
-
-    def __init__(self, file: CheckedFile) -> None:
-        """Map the table; only what describes it is read.
-
-        Raises:
-            IndexDamagedError: if that is not what was written.
-            ValueError: if it is no Arrow file.
-        """
-        import pyarrow as pa
-
-        buffer = pa.py_buffer(file.data)
-        _check_messages(file, buffer)
-        self._file, self._base = file, buffer.address
-        self._table = pa.ipc.open_file(pa.BufferReader(buffer)).read_all()
-        self._columns = dict(zip(self._table.column_names, self._table.columns, strict=True))
-        self._batches = self._table.to_batches()
-        self._stops = np.cumsum([batch.num_rows for batch in self._batches])
-
-    def __len__(self) -> int:
-        return int(self._table.num_rows)
-
-    @property
-    def column_names(self) -> list[str]:
-        """Names of the columns."""
-        names: list[str] = self._table.column_names
-        return names
-
-    def column(self, name: str) -> "pa.ChunkedArray":
-        """Return a column.
-
-        Raises:
-            IndexDamagedError: if it is not what was written.
-        """
-        column = self._table[name]
-        if not self._file.sound:
-            for chunk in column.chunks:
-                self._check_addresses(_whole(chunk.buffers()))
-        return column
-
-    def __getitem__(self, name: str) -> "pa.ChunkedArray":
-        return self.column(name)
-
-    def numbers(self, name: str) -> NDArray[Any]:
-        """Return a column of numbers without nulls as it is mapped, (N,).
-
-        Not by Arrow's own conversion, which imports pandas where that is installed: 0.2 s of the first query.
-
-        Raises:
-            IndexDamagedError: if it is not what was written.
-        """
-        parts = [_numbers(chunk) for chunk in self.column(name).chunks]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else np.zeros(0)
-
-    def whole(self) -> "pa.Table":
-        """Return all of it.
-
-        Raises:
-            IndexDamagedError: if it is not what was written.
-        """
-        self._file.check_all()
-        return self._table
-
-    def rows(
-        self, indices: Sequence[int] | NDArray[np.integer], names: Sequence[str] | None = None
-    ) -> list[dict[str, Any]]:
-        """Return some rows as dictionaries.
-
-        Args:
-            indices: of the rows.
-            names: of the columns that are wanted; None: all.
-
-        Raises:
-            IndexDamagedError: if they are not what was written.
-        """
-        columns = {name: self._columns[name] for name in names or self._columns}
-        if not self._file.sound:
-            for row in indices:
-                self._check_row(int(row), columns)
-        # value by value: Arrow's take costs a third of a millisecond where it was not called just before
-        return [{name: column[int(row)].as_py() for name, column in columns.items()} for row in indices]
-
-    def _check_row(self, row: int, names: Iterable[str]) -> None:
-        number = int(np.searchsorted(self._stops, row, side="right"))
-        batch = self._batches[number]
-        for array in map(batch.column, names):
-            self._check_addresses(_needed(array, row - int(self._stops[number]) + batch.num_rows))
-
-    def _check_addresses(self, ranges: Iterator[tuple[int, int]]) -> None:
-        """Check ranges of addresses, each before the next one is asked for."""
-        for start, stop in ranges:
-            if start < self._base or stop > self._base + len(self._file):
-                self._file.check_all()  # Arrow made a copy, and of what cannot be told
-            self._file.check(start - self._base, stop - self._base)
-
-
-def _check_messages(file: CheckedFile, buffer: "pa.Buffer") -> None:
-    """Check what tells where the columns of an Arrow file lie: the heads of its messages and its footer."""
-    import pyarrow as pa
-
-    file.check(len(file) - FOOTER_LENGTH, len(file))
-    footer = int.from_bytes(file.data[len(file) - FOOTER_LENGTH :][:4], "little")
-    file.check(len(file) - FOOTER_LENGTH - footer, len(file))
-    start = MAGIC
-    while start < len(file) - FOOTER_LENGTH - footer:
-        file.check(start, start + MAGIC)
-        head = int.from_bytes(file.data[start + 4 : start + MAGIC], "little")
-        if head == 0:
-            return
-        file.check(start, start + MAGIC + head)
-        message = pa.ipc.read_message(pa.BufferReader(buffer.slice(start)))
-        body = 0 if message.body is None else message.body.size
-        start += MAGIC + head + body
-
-
-def _numbers(array: "pa.Array") -> NDArray[Any]:
-    kind = np.dtype(NUMBERS.get(str(array.type), str(array.type)))
-    values = np.frombuffer(array.buffers()[1], kind) if len(array) else np.zeros(0, kind)
-    return values[array.offset : array.offset + len(array)]
-
-
-def _whole(buffers: "list[pa.Buffer | None]") -> Iterator[tuple[int, int]]:
-    return ((b.address, b.address + b.size) for b in buffers if b is not None)
-
-
-def _needed(array: "pa.Array", row: int) -> Iterator[tuple[int, int]]:
-    """Yield the addresses that one row of an array is read from; of nested arrays all."""
-    import pyarrow as pa
-
-    validity, *others = array.buffers()
-    place = array.offset + row
-    if validity is not None:
-        yield validity.address + place // 8, validity.address + place // 8 + 1
-    kind = str(array.type)
-    if kind in TEXT_OFFSETS:
-        yield from _text(others[0], others[1], np.dtype(TEXT_OFFSETS[kind]), place)
-    elif pa.types.is_primitive(array.type) and array.type.bit_width >= 8:
-        width = array.type.bit_width // 8
-        yield others[0].address + width * place, others[0].address + width * (place + 1)
-    else:
-        yield from _whole(others)
-
-
-def _text(offsets: "pa.Buffer", text: "pa.Buffer | None", kind: np.dtype[Any], place: int) -> Iterator[tuple[int, int]]:
-    start = kind.itemsize * place
-    yield offsets.address + start, offsets.address + start + 2 * kind.itemsize
-    first, stop = np.frombuffer(offsets, kind, 2, start).tolist()
-    if text is not None:
-        yield text.address + first, text.address + stop

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoindex.store.checked import CheckedRows, CheckedTable
+from geoindex.store.checked import CheckedRows
+from geoindex.store.checked_table import CheckedTable
 from geoindex.store.tombstones import covered
 
 BASE, ADDED, DEAD = "gallery", "added", "dead.npy"

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.errors import IndexDamagedError
-from geoindex.store.checked import CheckedRows, CheckedTable
+from geoindex.store.checked import CheckedRows
+from geoindex.store.checked_table import CheckedTable
 from geoindex.store.gallery import ADDED, BASE, DEAD, Gallery, Rows, Segment, firsts
 from geoindex.store.generations import Generation
 

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoindex.errors import IndexDamagedError
-from geoindex.store.checked import CheckedFile, CheckedRows, CheckedTable
+from geoindex.store.checked import CheckedFile, CheckedRows
+from geoindex.store.checked_table import CheckedTable
 from geoindex.store.durable import block_record, measure
 from geoindex.store.sidecar import write_arrow
 
