@@ -59,7 +59,7 @@ def _held(image: "Image") -> Pixels | None:
     if (array.length, array.n_children) != (size, 1) or array.children[0].contents.length != RGBX * size:
         return None
     whole = (ctypes.c_uint8 * (RGBX * size)).from_address(array.children[0].contents.buffers[1])
-    return np.ctypeslib.as_array(whole).reshape(image.height, image.width, RGBX)
+    return np.frombuffer(memoryview(whole), np.uint8).reshape(image.height, image.width, RGBX)
 
 
 _address_in = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(

@@ -33,6 +33,7 @@ class TorchBackbone:
 
         self.module = module.to(device).eval().requires_grad_(False)
         self.device, self.dtype = device, dtype
+        self._kind, self._reduced = device.type, dtype != torch.float32
         self._size = preprocessing.size
         mean = torch.tensor(preprocessing.mean, device=device).view(3, 1, 1)
         std = torch.tensor(preprocessing.std, device=device).view(3, 1, 1)
@@ -74,10 +75,9 @@ class TorchBackbone:
         """Return what makes torch compute in this type; nothing where it does so anyway, as entering takes its time."""
         import torch
 
-        kind, reduced = self.device.type, self.dtype != torch.float32
-        if not (reduced or torch.is_autocast_enabled(kind)):
+        if not (self._reduced or torch.is_autocast_enabled(self._kind)):
             return nullcontext()
-        return torch.autocast(kind, self.dtype, enabled=reduced)
+        return torch.autocast(self._kind, self.dtype, enabled=self._reduced)
 
     def _probe(self) -> int:
         """Return the length of the features of a black image."""

@@ -234,7 +234,7 @@ class Ranker:
         if slack.any():
             logits[rows, near] = scan.some(scaled, rows, near) + self.weights.cell[near]
         probed = _first_of_rows(rows, near, logits[rows, near], (len(queries), count))
-        highest = np.take_along_axis(logits, probed[:, :1], axis=1)
+        highest = _along(logits, probed[:, :1])
         likelihood = np.subtract(logits, highest)
         np.exp(likelihood, out=likelihood)
         log_total = highest[:, 0] + np.log(likelihood.sum(axis=1)).astype(np.float64)
@@ -265,7 +265,12 @@ class _Cells:
     @property
     def log_p(self) -> Floats:
         """Log p(c) of the probed cells, (Q, k)."""
-        return np.take_along_axis(self.logits, self.probed, axis=1) - self.log_total[:, None]
+        return _along(self.logits, self.probed) - self.log_total[:, None]
+
+
+def _along(values: NDArray[np.float32], columns: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return the values, (Q, C), in some columns of each row, (Q, k)."""
+    return values[np.arange(len(values))[:, None], columns]
 
 
 def _order_ties(order: NDArray[np.int64], ranked: Floats, clusters: NDArray[np.int64]) -> None:
@@ -277,7 +282,9 @@ def _order_ties(order: NDArray[np.int64], ranked: Floats, clusters: NDArray[np.i
         clusters: (Q, N), not in it.
     """
     tied = (ranked[:, 1:] == ranked[:, :-1]) & (ranked[:, 1:] > -np.inf)
-    for q in np.flatnonzero(tied.any(axis=1)):  # sorting by both is slow, and ties are rare
+    if not tied.any():
+        return  # sorting by both is slow, and ties are rare
+    for q in np.flatnonzero(tied.any(axis=1)):
         order[q] = order[q][np.lexsort((clusters[q][order[q]], -ranked[q]))]
 
 
@@ -320,7 +327,7 @@ def _within_mass(
     """Return the probed cells, (Q, k), without those behind the first ones that hold `top_p` of the probability."""
     if top_p >= 1.0:
         return probed
-    p = np.exp(np.take_along_axis(logits, probed, axis=1) - log_total[:, None]) * (probed != NO_CELL)
+    p = np.exp(_along(logits, probed) - log_total[:, None]) * (probed != NO_CELL)
     return np.where(np.cumsum(p, axis=1) - p < top_p, probed, NO_CELL)
 
 
