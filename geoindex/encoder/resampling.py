@@ -37,7 +37,7 @@ def resample(image: "Image", width: int, height: int, interpolation: str) -> Pix
 def _by_torch(image: "Image", width: int, height: int, interpolation: str) -> Pixels:
     import torch
 
-    pixels = _held(image)
+    pixels = held_pixels(image)
     if pixels is None:
         pixels = np.array(image)
     planes = torch.from_numpy(pixels.transpose(2, 0, 1)[None])
@@ -45,7 +45,7 @@ def _by_torch(image: "Image", width: int, height: int, interpolation: str) -> Pi
     return np.asarray(resized)[0, :3].transpose(1, 2, 0)
 
 
-def _held(image: "Image") -> Pixels | None:
+def held_pixels(image: "Image") -> Pixels | None:
     """Return the pixels of an image where Pillow holds them, (H, W, 4), which is as long as it lives.
 
     They are found by Arrow's interface for data in C, without Arrow itself, whose objects would take as long as a third

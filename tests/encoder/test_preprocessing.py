@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from geoindex.encoder.preprocessing import Preprocessing
+from geoindex.encoder.resampling import held_pixels
 from geoindex.errors import EncoderError
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
@@ -68,6 +69,16 @@ def test_a_large_image_is_resized_like_a_small_one():
     image = noise(3, 2).resize((2600, 1800))
     pixels = Preprocessing(32, MEAN, STD).apply(image)
     assert np.abs(pixels.astype(int) - Preprocessing(32, MEAN, STD).apply(image.resize((1300, 900)))).max() <= 2
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 90), st.integers(1, 90))
+def test_pixels_are_found_where_pillow_holds_them(width, height):
+    image = noise(width, height)
+    pixels = held_pixels(image)
+    assert (pixels.shape, pixels.flags.owndata) == ((height, width, 4), False)
+    assert np.array_equal(pixels[..., :3], np.asarray(image))
+    assert [held_pixels(image.convert(mode)) for mode in ("L", "F")] == [None, None]  # nothing is taken for such pixels
 
 
 def test_other_interpolations_are_those_of_pillow():

@@ -134,6 +134,21 @@ def test_rows_are_right_or_an_error_wherever_the_damage_is(folder):
         flip(path, position)
 
 
+@pytest.mark.parametrize("dim", [100, 400])
+def test_rows_over_several_blocks_are_checked_from_end_to_end(folder, dim):
+    path, rows = folder / "rows.npy", np.ones((9, dim), np.float16)
+    np.save(path, rows)
+    digests = measure(path, BLOCK).digests
+    for row in range(1, 8):
+        for inside in range(0, 2 * dim, 60):
+            position = 128 + row * 2 * dim + inside
+            flip(path, position)
+            found = CheckedRows(opened(path, digests))
+            with pytest.raises(IndexDamagedError):
+                found[np.array([row, row])]
+            flip(path, position)
+
+
 def test_what_is_no_array_of_rows_is_refused(folder):
     np.save(folder / "rows.npy", np.zeros(5))
     with pytest.raises(ValueError, match=r"'rows\.npy' is not \(N, D\)"):
