@@ -7,6 +7,8 @@ from geoindex.errors import ConfigError
 from geoindex.search.region import Region, parse_region
 
 REFINEMENTS = (None, "images")
+FINEST_KM = 0.001
+"""Least `max_precision_km`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +50,8 @@ class QueryOptions:
             raise ConfigError(f"top_p is {self.top_p}; it must be above 0 and at most 1.")
         if self.refine not in REFINEMENTS:
             raise ConfigError(f"refine is {self.refine!r}; it must be 'images' or None.")
-        if self.max_precision_km is not None and not self.max_precision_km > 0:
-            raise ConfigError(f"max_precision_km is {self.max_precision_km}; it must be positive.")
+        if self.max_precision_km is not None and not self.max_precision_km >= FINEST_KM:
+            raise ConfigError(f"max_precision_km is {self.max_precision_km}; it must be {FINEST_KM} or more.")
 
 
 class QueryKeywords(TypedDict, total=False):

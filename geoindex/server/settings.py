@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from geoindex.errors import ConfigError
+from geoindex.search.options import QueryOptions
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """Hosts that only this machine reaches."""
@@ -64,6 +65,7 @@ class ServerSettings:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ConfigError(f"{name} is {value}; it must be positive.")
+        QueryOptions(max_precision_km=self.max_precision_km)  # which says what is wrong with it
         if not 0 <= self.port <= 65535:
             raise ConfigError(f"port is {self.port}; it must be from 0 to 65535.")
         if self.token is None and not self.is_loopback:
