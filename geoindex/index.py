@@ -3,6 +3,7 @@
 image -> querying -> search -> estimate -> Prediction; no LanceDB read on the way.
 """
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -14,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.encoder.projection import Projection, check_units
-from geoindex.errors import ConfigError, ModelMismatchError, UnreadableImageError
+from geoindex.errors import ConfigError, IndexDamagedError, ModelMismatchError, UnreadableImageError
 from geoindex.images import ImageInput
 from geoindex.live import LiveSnapshot
 from geoindex.prediction import Prediction
 from geoindex.progress import Stages
 from geoindex.querying import answer_images, answer_views
-from geoindex.remote.cache import CachedCopy, open_copy
+from geoindex.remote.cache import CachedCopy, fetch_again, open_copy
 from geoindex.search.options import QueryKeywords, query_options
 from geoindex.search.searcher import Searcher
 from geoindex.snapshot import Snapshot
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from geoindex.updates.removing import Removal
 
 Report = TypeVar("Report")
+
+log = logging.getLogger(__name__)
 
 DEFAULT_INDEX_VARIABLE = "GEOINDEX_HOME"
 DEFAULT_INDEX = "indexes/default"
@@ -291,10 +294,18 @@ def open_index(
     """
     place = path or os.environ.get(DEFAULT_INDEX_VARIABLE) or DEFAULT_INDEX
     if url := url_of(place):
-        copy = open_copy(url)
-        folder = IndexFolder(copy.folder)
-        return GeoIndex(folder, encoder=encoder, device=device, backend=backend, copy=copy)
+        return _open_copy(open_copy(url), encoder, device, backend)
     return GeoIndex(IndexFolder(Path(place)), encoder=encoder, device=device, follow=follow, backend=backend)
+
+
+def _open_copy(copy: CachedCopy, encoder: "Encoder | None", device: str, backend: str) -> GeoIndex:
+    """Open a copy of an index at a URL; one that is damaged is fetched again, once."""
+    try:
+        return GeoIndex(IndexFolder(copy.folder), encoder=encoder, device=device, backend=backend, copy=copy)
+    except IndexDamagedError as error:
+        log.warning("The copy of '%s' is fetched again: %s.", copy.url, str(error).partition(";")[0])
+    copy = fetch_again(copy)
+    return GeoIndex(IndexFolder(copy.folder), encoder=encoder, device=device, backend=backend, copy=copy)
 
 
 def _reopen(path: Path | str, device: str, follow: bool, backend: str) -> GeoIndex:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from geoindex.errors import IndexDamagedError, UnreachableError
-from geoindex.remote.fetching import fetch
+from geoindex.remote.fetching import fetch, place_of
 from geoindex.remote.index import RemoteIndex
 from geoindex.store.address import cache_of
-from geoindex.store.durable import make_folder, storage_errors, write_durably
+from geoindex.store.durable import make_folder, share_file, storage_errors, write_durably
 from geoindex.store.listing import Listing, label_of
 from geoindex.store.pointer import POINTER_NAME, pointer_to, read_pointer
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-STAGING = "build"
+STAGING, FETCHED = "build", "fetched"
 LABEL = re.compile(r"\d+-\w+")
 KEPT = 2
 """Copies that stay in any case: the last one, and the one before."""
@@ -66,11 +66,28 @@ def open_copy(url: str) -> CachedCopy:
         if not folder.exists():
             listing = remote.listing(pointer)
             write_durably(home / f"{listing.label}.json", listing.to_json())
-            fetch(remote, listing, folder, home / "fetched", files_at_hand(home))
+            fetch(remote, listing, folder, home / FETCHED, files_at_hand(home))
         write_durably(home / POINTER_NAME, json.dumps(pointer).encode())
         copy = CachedCopy(url, folder, _lease(_leases(folder)))
         _sweep(home, folder)
     return copy
+
+
+def fetch_again(copy: CachedCopy) -> CachedCopy:
+    """Return a copy instead of one that is damaged, whose sound files are not fetched a second time.
+
+    Raises:
+        UnreachableError: if the service does not answer.
+        StorageError: if it refuses, or the disk of the cache does.
+    """
+    home = copy.folder.parent
+    with _one_at_a_time(home):
+        (home / FETCHED).mkdir(exist_ok=True)
+        for name, path in files_at_hand(home).items():
+            if path.is_relative_to(copy.folder) and path.is_file() and not place_of(home / FETCHED, name).exists():
+                share_file(path, place_of(home / FETCHED, name))  # where it is compared before it is taken
+        shutil.rmtree(copy.folder, ignore_errors=True)
+    return open_copy(copy.url)
 
 
 def _last(home: Path, error: UnreachableError) -> dict[str, str]:

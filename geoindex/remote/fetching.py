@@ -36,25 +36,26 @@ def fetch(remote: RemoteIndex, listing: Listing, out: Path, aside: Path, at_hand
         require_space(out, bytes_of(tuple(missing.values())))
 
         def receive(name: str, part: Part, meter: Meter) -> None:
-            _receive(remote, name, part, _place(aside, name), meter)
+            _receive(remote, name, part, place_of(aside, name), meter)
 
         transfer(missing.items(), receive, "fetching")
     with new_index(out, listing.generation, 0) as index:
         for part in listing.parts:
             path = index.root / part.name
             path.parent.mkdir(parents=True, exist_ok=True)
-            share_file(_place(aside, object_of(part.record)), path)
+            share_file(place_of(aside, object_of(part.record)), path)
         _require_whole(remote, index, listing)
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def _place(aside: Path, name: str) -> Path:
+def place_of(aside: Path, name: str) -> Path:
+    """Return where an object lies until its generation is whole."""
     return aside / name.rpartition("/")[2]
 
 
 def _is_at_hand(name: str, part: Part, aside: Path, at_hand: Mapping[str, Path]) -> bool:
     """Tell whether a file need not be fetched; give it its place."""
-    place = _place(aside, name)
+    place = place_of(aside, name)
     if place.exists():
         if part.record.fits(place):
             return True

@@ -66,6 +66,35 @@ def test_a_damaged_file_is_fetched_instead_of_shared(published, index_folder):
     assert verify_index(geoindex.open_index(published).path, full=True).faults == ()
 
 
+@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b"x"), lambda path: path.unlink()])
+def test_a_copy_that_cannot_be_opened_is_fetched_again(published, tiny_encoder, service, caplog, damage):
+    before = points(geoindex.open_index(published, encoder=tiny_encoder), PHOTOS)
+    (hurt,) = geoindex.open_index(published).path.rglob("clusters.arrow")
+    damage(hurt)
+    service.forget()
+    with caplog.at_level(logging.WARNING):
+        opened = geoindex.open_index(published, encoder=tiny_encoder)
+    assert points(opened, PHOTOS) == before
+    assert verify_index(opened.path, full=True).faults == ()
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert message.startswith(f"The copy of '{published}' is fetched again: ")
+    assert len({path for _, path in service.log if "/objects/" in path}) == 1
+
+
+def test_offline_a_damaged_copy_is_an_error_and_its_sound_files_stay(published, monkeypatch, service):
+    (hurt,) = geoindex.open_index(published).path.rglob("clusters.arrow")
+    hurt.write_bytes(b"x")
+    with monkeypatch.context() as patch:
+        patch.setattr(layer, "RETRIES", 0)
+        service.busy_every = 1
+        with pytest.raises(UnreachableError):
+            geoindex.open_index(published)
+    service.busy_every = 0
+    service.forget()
+    assert verify_index(geoindex.open_index(published).path, full=True).faults == ()
+    assert len({path for _, path in service.log if "/objects/" in path}) == 1
+
+
 def test_the_copy_before_stays_and_older_ones_go(published, index_folder):
     geoindex.open_index(published)
     for names in (["000001", "000002"], ["000002", "000003"], ["000003", "000004"]):
