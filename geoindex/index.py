@@ -97,7 +97,7 @@ class GeoIndex:
                 f"The index at '{self.path}' was opened with encoder=..., which cannot travel to another process; "
                 "open the index there."
             )
-        place = self._copy.url if self._copy else self.path.absolute()
+        place = self.url or self.path.absolute()
         return _reopen, (place, self._live.device, self._live.follow, self._live.backend)
 
     @property
@@ -106,9 +106,14 @@ class GeoIndex:
         return self._live.index.root
 
     @property
+    def url(self) -> str | None:
+        """URL of the index; None for one in a folder."""
+        return self._copy.url if self._copy else None
+
+    @property
     def _own(self) -> Path:
         """Folder that may be changed: not a copy of what lies on object storage."""
-        return folder_of(self._copy.url if self._copy else self.path)
+        return folder_of(self.url or self.path)
 
     @property
     def live(self) -> LiveSnapshot:

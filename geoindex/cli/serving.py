@@ -76,7 +76,7 @@ def serve(
 
     Args:
         index: Folder of the index, or its URL; without one $GEOINDEX_HOME, else indexes/default. New generations in a
-            folder answer at once, those at a URL after a restart.
+            folder answer at once, those at a URL within a minute.
         host: Address to listen at. Any but a loopback address needs --token-file.
         port: Port to listen at; 0 takes any that is free.
         token_file: File with the token that every request must show.

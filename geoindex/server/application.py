@@ -11,6 +11,7 @@ from fastapi.security import HTTPBearer
 from geoindex.index import GeoIndex
 from geoindex.server.cells import CellMap
 from geoindex.server.engine import Engine
+from geoindex.server.following import follow_url
 from geoindex.server.guards import add_guards
 from geoindex.server.page.settings import PageSettings
 from geoindex.server.pictures import Pictures
@@ -28,7 +29,7 @@ def create_app(settings: ServerSettings, index: GeoIndex, page: PageSettings | N
 
     Args:
         settings: what is allowed.
-        index: what answers; opened with `follow=True` it moves on to new generations.
+        index: what answers; it moves on to new generations if it was opened with `follow=True`, or at a URL.
         page: what its page shows; None: there is no page.
     """
     engine = Engine(index, settings)
@@ -38,7 +39,7 @@ def create_app(settings: ServerSettings, index: GeoIndex, page: PageSettings | N
         summary="Where on Earth was this photo taken?",
         docs_url=None,  # these pages load their scripts from another host
         redoc_url=None,
-        lifespan=_closing(engine),
+        lifespan=_lifespan(engine),
     )
     app.state.engine, app.state.cells, app.state.pictures = engine, CellMap(engine), Pictures(index)
     for routes in ROUTES:
@@ -59,10 +60,12 @@ def _documented_token(settings: ServerSettings) -> list[Any]:
     return [Depends(HTTPBearer(auto_error=False))] if settings.token else []
 
 
-def _closing(engine: Engine) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+def _lifespan(engine: Engine) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        following = asyncio.create_task(follow_url(engine.index, engine.settings.follow_s))
         yield
+        following.cancel()
         await asyncio.to_thread(engine.close)
 
     return lifespan

@@ -38,6 +38,7 @@ class ServerSettings:
         min_bytes_per_s: slowest way for a body to arrive.
         deadline_s: time from the end of the body to the answer.
         shutdown_timeout_s: time that a stopping server gives to requests under way.
+        follow_s: time between two looks for a new generation of an index at a URL.
     """
 
     host: str = "127.0.0.1"
@@ -59,6 +60,7 @@ class ServerSettings:
     min_bytes_per_s: int = 32 * 2**10
     deadline_s: float = 30.0
     shutdown_timeout_s: float = 40.0
+    follow_s: float = 60.0
 
     def __post_init__(self) -> None:
         for name in (f.name for f in fields(self) if f.name.startswith(("max_", "min_")) or f.name.endswith("_s")):
