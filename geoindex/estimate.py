@@ -13,12 +13,13 @@ exactly right.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.errors import ConfigError
-from geoindex.geo import haversine_km, pairwise_km, to_unit
+from geoindex.geo import chord_to_km, haversine_km, pairwise_km, to_unit
 from geoindex.metrics import geoscore
 from geoindex.polish import Gain, polished
 
@@ -35,7 +36,7 @@ NEAR_KM = 100.0
 """Distance over which a point stops being near another."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Posterior:
     """Where a photo may have been taken: points with probabilities that sum to 1.
 
@@ -52,14 +53,19 @@ class Posterior:
     probability: Floats
     score: Floats
 
+    @cached_property
+    def units(self) -> Floats:
+        """The points as unit vectors, (P, 3)."""
+        return to_unit(self.lat, self.lon)
+
     def distance_km(self, lat: float, lon: float) -> Floats:
         """Return how far each point is from a position in degrees, (P,)."""
-        return haversine_km(lat, lon, self.lat, self.lon)
+        away = self.units - to_unit(lat, lon)
+        return chord_to_km(np.sqrt((away * away).sum(axis=1)))
 
-    def heaviest(self, count: int) -> tuple[Floats, Floats, Floats]:
-        """Return lat, lon and probability of the `count` most probable points."""
-        order = np.argsort(-self.probability, kind="stable")[:count]
-        return self.lat[order], self.lon[order], self.probability[order]
+    def heaviest(self, count: int) -> NDArray[np.int64]:
+        """Return the `count` most probable points, the likeliest first."""
+        return np.argsort(-self.probability, kind="stable")[:count]
 
 
 Rule = Callable[[Posterior, bool], tuple[float, float]]
@@ -93,8 +99,10 @@ MOST_SCORE = Gain(geoscore, np.positive, 10.0)
 
 
 def _best_point(posterior: Posterior, gain: Gain, between: bool) -> tuple[float, float]:
-    lat, lon, probability = posterior.heaviest(MAX_WITNESSES)
-    witnesses = to_unit(lat, lon)
+    points = posterior.heaviest(MAX_WITNESSES)
+    lat, lon, witnesses, probability = (
+        each[points] for each in (posterior.lat, posterior.lon, posterior.units, posterior.probability)
+    )
     distance_km = np.concatenate(list(pairwise_km(witnesses[:MAX_ANSWERS], witnesses)))
     expected = _expected(gain.worth(distance_km), probability)
     best = int(np.argmax(expected))

@@ -79,6 +79,8 @@ def embed_features(features: Sequence[Features], snapshot: Snapshot, stages: Sta
     """Return the embedding of each query, (Q, dim): the mean of those of its photos, normalised again."""
     with stages("project"):
         embeddings = snapshot.projection.apply(np.concatenate(features))
+        if len(embeddings) == len(features):
+            return embeddings  # a photo each
         return np.stack([mean_direction(each) for each in _apart(embeddings, map(len, features))])
 
 

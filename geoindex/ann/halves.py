@@ -3,6 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
+LOW = 2.0**11
+"""Factor on what float16 leaves of a number: without it that would be among the smallest, which take ten times as long.
+"""
+
 
 def half_products(vectors: NDArray[np.float16], query: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the inner product of a query, (D,), with each vector, (n, D), as exact as float32 has it.
@@ -17,6 +21,8 @@ def half_products(vectors: NDArray[np.float16], query: NDArray[np.float32]) -> N
 
     if len(vectors) == 0:
         return np.zeros(0, np.float32)
-    high = query.astype(np.float16)
-    parts = np.stack([high, (query - high).astype(np.float16)])
-    return np.asarray(np.asarray(numkong.cdist(parts, vectors, "dot")).sum(axis=0), np.float32)
+    parts = np.empty((2, len(query)), np.float16)
+    parts[0] = query
+    parts[1] = (query - parts[0]) * np.float32(LOW)
+    high, low = np.asarray(numkong.cdist(parts, vectors, "dot"))
+    return np.asarray(high + low / LOW, np.float32)

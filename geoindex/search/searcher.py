@@ -152,7 +152,7 @@ class Searcher:
         if count < 1:
             return []
         gallery = self.sidecar.gallery
-        rows = np.concatenate([gallery.members(int(m)) for m in ranking.clusters[:EVIDENCE_CLUSTERS]])
+        rows = gallery.members(*ranking.clusters[:EVIDENCE_CLUSTERS].tolist())
         similarity = half_products(gallery.vectors(rows), query)
         order = np.argsort(-similarity, kind="stable")[:count]
         return [Neighbour(int(rows[i]), float(similarity[i])) for i in order]

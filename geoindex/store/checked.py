@@ -94,9 +94,8 @@ class CheckedFile:
         if self._pending and size:
             first, last = starts // self._block_bytes, (starts + size - 1) // self._block_bytes
             pending = np.frombuffer(self._pending, np.uint8)
-            # of more than two blocks, those between are not looked at here
-            sound = size <= self._block_bytes and not (pending[first] | pending[last]).any()
-            for start in () if sound else starts.tolist():
+            unsound = (pending[first] | pending[last] | (size > self._block_bytes)) > 0  # those between are not seen
+            for start in starts[unsound].tolist():
                 self.check(start, start + size)
 
     def check_all(self) -> None:

@@ -145,11 +145,22 @@ def _numbers(array: "pa.Array") -> NDArray[Any]:
 def _reader(column: "pa.ChunkedArray") -> Callable[[int], Any]:
     """Return what reads one value of a column.
 
-    Not Arrow's take, nor its scalars where the value is a number: they cost a query as much as its search.
+    Numbers and texts not as Arrow's scalars, which take ten times as long: a third of a search, for all that is told.
     """
-    if column.num_chunks == 1 and not column.null_count and str(column.type) in ("double", "int64", "int32"):
-        return _numbers(column.chunk(0)).item
+    kind = str(column.type)
+    if column.num_chunks == 1 and len(column) and not column.null_count:
+        if kind in ("double", "int64", "int32"):
+            return _numbers(column.chunk(0)).item
+        if kind in TEXT_OFFSETS and kind.endswith("string"):
+            return _text_reader(column.chunk(0), np.dtype(TEXT_OFFSETS[kind]))
     return lambda row: column[row].as_py()
+
+
+def _text_reader(array: "pa.Array", kind: np.dtype[Any]) -> Callable[[int], str]:
+    _, offsets, text = array.buffers()
+    place = np.frombuffer(offsets, kind)[array.offset :].item
+    letters = memoryview(b"" if text is None else text)  # there is none where all are empty
+    return lambda row: str(letters[place(row) : place(row + 1)], "utf-8")
 
 
 def _whole(buffers: "list[pa.Buffer | None]") -> Iterator[tuple[int, int]]:

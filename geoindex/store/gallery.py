@@ -72,13 +72,14 @@ class Gallery:
         live = self.live()
         return self.column("lat")[live], self.column("lon")[live]
 
-    def members(self, cluster: int) -> Rows:
-        """Return the live images of a cluster."""
-        parts, start = [], 0
+    def members(self, *clusters: int) -> Rows:
+        """Return the live images of some clusters, cluster by cluster."""
+        chosen, parts, start = np.array(clusters, np.int64), [], 0
         for segment in self.segments:
-            parts.append(np.arange(start + segment.first[cluster], start + segment.first[cluster + 1]))
+            bounds = start + segment.first[chosen], start + segment.first[chosen + 1]
+            parts.append(zip(*(each.tolist() for each in bounds), strict=True))
             start += len(segment)
-        members = np.concatenate(parts) if len(parts) > 1 else parts[0]
+        members = np.concatenate([np.arange(*run) for runs in zip(*parts, strict=True) for run in runs])
         return np.setdiff1d(members, self.dead, assume_unique=True) if len(self.dead) else members
 
     def column(self, name: str) -> NDArray[Any]:
