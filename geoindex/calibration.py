@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.geo import HALF_CIRCUMFERENCE_KM
+from geoindex.mass import MassAround
 
 Floats = NDArray[np.float64]
 
@@ -64,18 +65,15 @@ class Spread:
     held: Floats
 
     @classmethod
-    def of(cls, distance_km: Floats, probability: Floats, reach_km: Sequence[float]) -> "Spread":
-        """Sum up the mass around an answer.
+    def of(cls, mass: MassAround, reach_km: Sequence[float]) -> "Spread":
+        """Spread the mass around an answer.
 
         Args:
-            distance_km: of each point of the posterior from it, (P,).
-            probability: of each, (P,).
+            mass: as the points of the posterior hold it.
             reach_km: how far off crosswise each point lies as well, (K,).
         """
-        order = np.argsort(distance_km)
-        total = np.concatenate([[0.0], np.cumsum(probability[order])])
         squared = GRID_KM[:, None] ** 2 - np.square(reach_km)
-        held = total[np.searchsorted(distance_km[order] ** 2, squared, side="right")].mean(axis=1) / total[-1]
+        held = mass.held[np.searchsorted(mass.distance_km**2, squared, side="right")].mean(axis=1) / mass.held[-1]
         held[-1] = 1.0
         return cls(held)
 
@@ -178,9 +176,9 @@ class Calibration:
         within = {radius: Odds.from_dict(odds) for radius, odds in values["within"].items()}
         return cls(**{name: values[name] for name in cls.__dataclass_fields__} | {"within": within})
 
-    def certainty(self, distance_km: Floats, probability: Floats) -> Certainty:
-        """Return how sure an answer is, from the distances and the probability of the posterior's points, each (P,)."""
-        spread = Spread.of(distance_km, probability, self.reach_km)
+    def certainty(self, mass: MassAround) -> Certainty:
+        """Return how sure an answer is, from the probability around it."""
+        spread = Spread.of(mass, self.reach_km)
         chances = [self.within[_key(radius)].chance(spread.within(radius)) for radius in WITHIN_KM]
         rising = np.maximum.accumulate(chances).tolist()  # each was fitted for itself
         radius50_km, radius90_km = (spread.radius_km(self.shares[_percent(share)]) for share in SHARES)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from geoindex.errors import ConfigError
 from geoindex.geo import chord_to_km, haversine_km, pairwise_km, to_unit
+from geoindex.mass import MassAround
 from geoindex.metrics import geoscore
 from geoindex.polish import Gain, polished
 
@@ -62,6 +63,10 @@ class Posterior:
         """Return how far each point is from a position in degrees, (P,)."""
         away = self.units - to_unit(lat, lon)
         return chord_to_km(np.sqrt((away * away).sum(axis=1)))
+
+    def mass_around(self, lat: float, lon: float) -> MassAround:
+        """Return how the probability lies around a position in degrees."""
+        return MassAround.of(self.distance_km(lat, lon), self.probability)
 
     def heaviest(self, count: int) -> NDArray[np.int64]:
         """Return the `count` most probable points, the likeliest first."""
@@ -143,14 +148,6 @@ def estimate_point(posterior: Posterior, rule: str, between: bool = True) -> tup
     if rule not in RULES:
         raise ConfigError(f"No rule of estimation '{rule}'; choose one of {', '.join(RULES)}.")
     return RULES[rule](posterior, between)
-
-
-def mass_radius_km(distance_km: Floats, probability: Floats, share: float = 0.5) -> float:
-    """Return the radius that holds `share` of the probability of points at these distances, each (P,)."""
-    order = np.argsort(distance_km)
-    held = np.cumsum(probability[order])
-    row = min(int(np.searchsorted(held, share * held[-1])), len(order) - 1)
-    return float(distance_km[order[row]])
 
 
 def choose_rule(

@@ -18,7 +18,7 @@ from geoindex.prediction import Prediction
 from geoindex.progress import Stages
 from geoindex.recipe import EncoderRecipe
 from geoindex.recipe_files import recipe_from_dict
-from geoindex.search.answer import answer
+from geoindex.search.answer import Origin, answer
 from geoindex.search.options import QueryOptions
 from geoindex.search.posterior import Breadth, Ranking
 from geoindex.search.region import Region
@@ -135,14 +135,15 @@ class Snapshot:
         rule = options.rule or str(self.manifest.rule["name"])
         with stages("search"):
             rankings = self._rank(embeddings, Breadth(top_cells, options.top_p), options.within)
+        origin = Origin(self.manifest.generation, self.encoder.fingerprint)
         with stages("answer"):
             answers = [
-                answer(self.searcher, ranking, query, rule, options)
+                answer(self.searcher, ranking, query, rule, options, origin)
                 for ranking, query in zip(rankings, embeddings, strict=True)
             ]
-        timings = {step: round(ms / max(len(answers), 1), 3) for step, ms in stages.milliseconds().items()}
-        name, fingerprint = self.manifest.generation, self.encoder.fingerprint
-        return [replace(a, timings_ms=timings, generation=name, encoder=fingerprint) for a in answers]
+        for step, ms in stages.milliseconds().items():
+            origin.timings_ms[step] = round(ms / max(len(answers), 1), 3)
+        return answers
 
     def _rank(self, embeddings: NDArray[np.float32], breadth: Breadth, region: Region | None) -> list[Ranking]:
         """Rank where the encoder computes; what is asked of a region is ranked by the processor."""

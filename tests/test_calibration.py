@@ -27,7 +27,7 @@ def ring(distance_km, probability):
 
 def spread_of(posterior, reach_km):
     """How a posterior lies around (0, 0)."""
-    return Spread.of(posterior.distance_km(0.0, 0.0), posterior.probability, reach_km)
+    return Spread.of(posterior.mass_around(0.0, 0.0), reach_km)
 
 
 def calibration(**lines):
@@ -152,14 +152,14 @@ def test_the_one_slope_of_older_indexes_is_read():
 
 
 def test_an_answer_gets_its_chances_and_two_radii():
-    sure = calibration().certainty(THREE.distance_km(0.0, 0.0), THREE.probability)
+    sure = calibration().certainty(THREE.mass_around(0.0, 0.0))
     assert sure.within_km == pytest.approx({"25": 0.2, "200": 0.7, "750": 0.7})
     assert (sure.radius50_km, sure.radius90_km) == pytest.approx((100, 5000), rel=0.05)
 
 
 def test_a_larger_radius_is_never_less_likely():
     lines = {"25": Odds(1.0, [0.0] * 3), "200": Odds(-1.0, [0.0] * 3)}
-    within = calibration(**lines).certainty(THREE.distance_km(0.0, 0.0), THREE.probability).within_km
+    within = calibration(**lines).certainty(THREE.mass_around(0.0, 0.0)).within_km
     assert within == pytest.approx({"25": 0.731, "200": 0.731, "750": 0.731}, abs=0.001)
 
 

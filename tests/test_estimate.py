@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from geoindex.errors import ConfigError
-from geoindex.estimate import MOST_SCORE, Posterior, choose_rule, estimate_point, mass_radius_km
+from geoindex.estimate import MOST_SCORE, Posterior, choose_rule, estimate_point
 from geoindex.geo import haversine_km
 from geoindex.metrics import geoscore
 
@@ -71,9 +71,9 @@ def test_of_points_as_good_as_the_best_the_one_with_most_near_it_answers(between
 
 def test_the_radius_holds_half_of_the_mass():
     p = posterior([(0.0, 0.0), (0.0, 1.0), (0.0, 90.0)], [0.4, 0.2, 0.4])
-    distance_km = haversine_km(0.0, 0.0, p.lat, p.lon)
-    assert mass_radius_km(distance_km, p.probability) == pytest.approx(111.195, abs=0.01)
-    assert mass_radius_km(distance_km, p.probability, share=0.9) == pytest.approx(10007.5, abs=0.1)
+    mass = p.mass_around(0.0, 0.0)
+    assert mass.radius_km() == pytest.approx(111.195, abs=0.01)
+    assert mass.radius_km(share=0.9) == pytest.approx(10007.5, abs=0.1)
 
 
 def test_an_unknown_rule_lists_the_known():

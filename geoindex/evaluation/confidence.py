@@ -51,8 +51,7 @@ class Sureness:
         """
         points = [estimate_point(posterior, calibration.rule) for posterior in posteriors]
         told = [
-            calibration.certainty(posterior.distance_km(*at), posterior.probability)
-            for at, posterior in zip(points, posteriors, strict=True)
+            calibration.certainty(posterior.mass_around(*at)) for at, posterior in zip(points, posteriors, strict=True)
         ]
         own_lat, own_lon = np.array(points).T
         within = np.array([list(each.within_km.values()) for each in told])

@@ -1,15 +1,16 @@
 """Ranked candidates -> a Prediction: the point, the radius, named candidates, evidence."""
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoindex.calibration import CONFIDENCE_KM, Certainty
-from geoindex.estimate import Posterior, estimate_point, mass_radius_km
+from geoindex.calibration import CONFIDENCE_KM, Calibration
+from geoindex.estimate import Posterior, estimate_point
 from geoindex.geo import coarsen, haversine_km
+from geoindex.mass import MassAround
 from geoindex.places import place_names
 from geoindex.prediction import WITHHELD, Candidate, Evidence, Prediction
 from geoindex.search.options import QueryOptions
@@ -23,8 +24,23 @@ SHOWN = ("id", "image", "lat", "lon")
 """What is asked of the nearest cluster or cell, of each candidate and of evidence: a fact takes a microsecond."""
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What answers come from.
+
+    Attributes:
+        generation: of the index.
+        encoder: its fingerprint.
+        timings_ms: time of each step; filled in when the last one, the answer itself, is over.
+    """
+
+    generation: str
+    encoder: str
+    timings_ms: dict[str, float] = field(default_factory=dict)
+
+
 def answer(
-    searcher: Searcher, ranking: Ranking, query: NDArray[np.float32], rule: str, options: QueryOptions
+    searcher: Searcher, ranking: Ranking, query: NDArray[np.float32], rule: str, options: QueryOptions, origin: Origin
 ) -> Prediction:
     """Turn the ranking of one query, (D,), into a prediction.
 
@@ -35,23 +51,35 @@ def answer(
     # a point between those of a region may lie outside of it
     lat, lon = estimate_point(posterior, rule, between=options.within is None)
     distance_km = posterior.distance_km(lat, lon)
+    mass = MassAround.of(distance_km, posterior.probability)
     fact = _nearest_fact(searcher, ranking, distance_km[: len(ranking.posterior.lat)])
     prediction = Prediction(
         lat=lat,
         lon=lon,
         place=fact["place"],
-        confidence=None,
         # a cluster that holds half of the probability is itself no point
-        radius_km=max(mass_radius_km(distance_km, posterior.probability), fact["radius_km"]),
+        radius_km=max(mass.radius_km(), fact["radius_km"]),
         rule=rule,
         candidates=tuple(_candidates(searcher, ranking, posterior, options.top_k)),
         evidence=tuple(_evidence(searcher, searcher.neighbours(ranking, query, options.evidence), lat, lon)),
         locatability=ranking.locatability,
+        timings_ms=origin.timings_ms,
+        generation=origin.generation,
+        encoder=origin.encoder,
+        **_certainty(searcher.calibration, mass, rule, options),
     )
-    calibration = searcher.calibration
-    if calibration is not None and calibration.rule == rule and options.plain:
-        prediction = _with_certainty(prediction, calibration.certainty(distance_km, posterior.probability))
     return prediction if options.max_precision_km is None else blur(prediction, options.max_precision_km)
+
+
+def _certainty(calibration: Calibration | None, mass: MassAround, rule: str, options: QueryOptions) -> dict[str, Any]:
+    """Return what a prediction tells of how sure it is: nothing where that was not learned of such answers."""
+    if calibration is None or calibration.rule != rule or not options.plain:
+        return {"confidence": None}
+    sure = calibration.certainty(mass)
+    return {
+        "confidence": sure.within_km[CONFIDENCE_KM], "within_km": sure.within_km,
+        "radius50_km": sure.radius50_km, "radius90_km": sure.radius90_km,
+    }  # fmt: skip
 
 
 def _posterior(searcher: Searcher, ranking: Ranking, query: NDArray[np.float32], options: QueryOptions) -> Posterior:
@@ -59,13 +87,6 @@ def _posterior(searcher: Searcher, ranking: Ranking, query: NDArray[np.float32],
         return refined_posterior(searcher, ranking, query)
     # an image may lie outside of a region whose clusters it is in
     return ranking.posterior if options.within is not None else searcher.posterior(ranking, query)
-
-
-def _with_certainty(prediction: Prediction, sure: Certainty) -> Prediction:
-    return replace(
-        prediction, confidence=sure.within_km[CONFIDENCE_KM], within_km=sure.within_km,
-        radius50_km=sure.radius50_km, radius90_km=sure.radius90_km,
-    )  # fmt: skip
 
 
 def _nearest_fact(searcher: Searcher, ranking: Ranking, distance_km: NDArray[np.float64]) -> dict[str, Any]:

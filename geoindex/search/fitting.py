@@ -85,7 +85,7 @@ def calibrate(parts: Parts, validation: Validation, recipe: SearchRecipe, rule: 
     spreads, distance_km, group = [], [], []
     for row, posterior in crossfit_posteriors(parts, asked, PRIOR[recipe.prior], Breadth(recipe.top_cells)):
         lat, lon = estimate_point(posterior, rule)
-        spreads.append(Spread.of(posterior.distance_km(lat, lon), posterior.probability, reach_km))
+        spreads.append(Spread.of(posterior.mass_around(lat, lon), reach_km))
         distance_km.append(haversine_km(lat, lon, asked.lat[row], asked.lon[row]))
         group.append(asked.group[row])
     return fit_calibration(rule, spreads, np.array(distance_km), reach_km, np.array(group))

@@ -73,9 +73,9 @@ def query_options(options: QueryKeywords) -> QueryOptions:
     Raises:
         ConfigError: if there is no such option, or it cannot be meant.
     """
-    known = [f.name for f in fields(QueryOptions)]
     for name in options:
-        if name not in known:
-            raise ConfigError(f"No query option '{name}'; known options: {', '.join(known)}.")
+        if name not in QueryOptions.__dataclass_fields__:
+            known = ", ".join(field.name for field in fields(QueryOptions))
+            raise ConfigError(f"No query option '{name}'; known options: {known}.")
     chosen = QueryOptions(**options)
     return chosen if chosen.within is None else replace(chosen, within=parse_region(chosen.within))
