@@ -73,7 +73,8 @@ class Spread:
             reach_km: how far off crosswise each point lies as well, (K,).
         """
         squared = GRID_KM[:, None] ** 2 - np.square(reach_km)
-        held = mass.held[np.searchsorted(mass.distance_km**2, squared, side="right")].mean(axis=1) / mass.held[-1]
+        inside = mass.held.take(np.searchsorted(mass.distance_km**2, squared, side="right"))
+        held = inside @ np.full(len(reach_km), 1.0 / (len(reach_km) * mass.held[-1]))
         held[-1] = 1.0
         return cls(held)
 

@@ -102,16 +102,15 @@ def _nearest_fact(searcher: Searcher, ranking: Ranking, distance_km: NDArray[np.
     return table.rows(rows[row : row + 1], NEAREST)[0]
 
 
-def _candidates(searcher: Searcher, ranking: Ranking, posterior: Posterior, count: int) -> list[Candidate]:
-    rows = ranking.clusters[:count]
-    return [
-        Candidate(
-            rank=rank + 1, lat=float(posterior.lat[rank]), lon=float(posterior.lon[rank]),
-            probability=float(ranking.probability[rank]), score=float(ranking.scores[rank]), cell=fact["cell"],
-            cluster=fact["cluster"], n_images=fact["n_images"], radius_km=fact["radius_km"], place=fact["place"],
-        )
-        for rank, fact in enumerate(searcher.sidecar.clusters.rows(rows, NAMED))
-    ]  # fmt: skip
+def _candidates(searcher: Searcher, ranking: Ranking, posterior: Posterior, count: int) -> Iterator[Candidate]:
+    numbers = posterior.lat, posterior.lon, ranking.probability, ranking.scores
+    facts = searcher.sidecar.clusters.rows(ranking.clusters[:count], NAMED)
+    columns = zip(*(each[: len(facts)].tolist() for each in numbers), strict=True)
+    for rank, ((lat, lon, probability, score), fact) in enumerate(zip(columns, facts, strict=True)):
+        yield Candidate(
+            rank + 1, lat, lon, probability, score, fact["cell"], fact["cluster"], fact["n_images"], fact["radius_km"],
+            fact["place"],
+        )  # fmt: skip
 
 
 def _evidence(searcher: Searcher, neighbours: list[Neighbour], lat: float, lon: float) -> Iterator[Evidence]:

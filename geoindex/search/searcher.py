@@ -155,7 +155,7 @@ class Searcher:
         rows = gallery.members(*ranking.clusters[:EVIDENCE_CLUSTERS].tolist())
         similarity = half_products(gallery.vectors(rows), query)
         order = np.argsort(-similarity, kind="stable")[:count]
-        return [Neighbour(int(rows[i]), float(similarity[i])) for i in order]
+        return list(map(Neighbour, rows[order].tolist(), similarity[order].tolist()))
 
 
 def geography_of(sidecar: Sidecar) -> Geography:
