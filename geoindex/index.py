@@ -3,25 +3,25 @@
 image -> querying -> search -> estimate -> Prediction; no LanceDB read on the way.
 """
 
-import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from os import PathLike
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.encoder.projection import Projection, check_units
-from geoindex.errors import ConfigError, IndexDamagedError, ModelMismatchError, UnreadableImageError
+from geoindex.errors import ConfigError, ModelMismatchError, UnreadableImageError
 from geoindex.images import ImageInput
 from geoindex.live import LiveSnapshot
 from geoindex.prediction import Prediction
 from geoindex.progress import Stages
 from geoindex.querying import answer_images, answer_views
-from geoindex.remote.cache import CachedCopy, fetch_again, open_copy
+from geoindex.remote.cache import CachedCopy, newer_copy, open_copy, use_copy
 from geoindex.search.options import QueryKeywords, query_options
 from geoindex.search.searcher import Searcher
 from geoindex.snapshot import Snapshot
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from geoindex.updates.removing import Removal
 
 Report = TypeVar("Report")
-
-log = logging.getLogger(__name__)
 
 DEFAULT_INDEX_VARIABLE = "GEOINDEX_HOME"
 DEFAULT_INDEX = "indexes/default"
@@ -71,6 +69,7 @@ class GeoIndex:
             ModelMismatchError: if `encoder` is not the one that built the index.
         """
         self._live, self._copy = LiveSnapshot(folder, device, encoder, follow, backend), copy
+        self._moving = Lock()
 
     def reload(self) -> bool:
         """Move on to the live generation; tell whether it is another one.
@@ -80,11 +79,12 @@ class GeoIndex:
         """
         if self._copy is None:
             return self._live.reload()
-        before, self._copy = self._copy, open_copy(self._copy.url)
-        if before.folder == self._copy.folder:
-            return False
-        self._live.move_to(IndexFolder(self._copy.folder))
-        return True
+        with self._moving:
+            copy = newer_copy(self._copy)
+            if copy is not None:
+                use_copy(copy, lambda folder: self._live.move_to(IndexFolder(folder)))
+                self._copy = copy
+        return copy is not None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel as the path: another process opens what is live there.
@@ -299,18 +299,12 @@ def open_index(
     """
     place = path or os.environ.get(DEFAULT_INDEX_VARIABLE) or DEFAULT_INDEX
     if url := url_of(place):
-        return _open_copy(open_copy(url), encoder, device, backend)
+        copy = open_copy(url)
+        return use_copy(
+            copy,
+            lambda folder: GeoIndex(IndexFolder(folder), encoder=encoder, device=device, backend=backend, copy=copy),
+        )
     return GeoIndex(IndexFolder(Path(place)), encoder=encoder, device=device, follow=follow, backend=backend)
-
-
-def _open_copy(copy: CachedCopy, encoder: "Encoder | None", device: str, backend: str) -> GeoIndex:
-    """Open a copy of an index at a URL; one that is damaged is fetched again, once."""
-    try:
-        return GeoIndex(IndexFolder(copy.folder), encoder=encoder, device=device, backend=backend, copy=copy)
-    except IndexDamagedError as error:
-        log.warning("The copy of '%s' is fetched again: %s.", copy.url, str(error).partition(";")[0])
-    copy = fetch_again(copy)
-    return GeoIndex(IndexFolder(copy.folder), encoder=encoder, device=device, backend=backend, copy=copy)
 
 
 def _reopen(path: Path | str, device: str, follow: bool, backend: str) -> GeoIndex:

@@ -9,7 +9,7 @@ from typing import Any
 
 from geoindex.recipe import Recipe
 from geoindex.recipe_files import recipe_to_dict
-from geoindex.remote.cache import open_copy
+from geoindex.remote.cache import open_copy, use_copy
 from geoindex.store.address import url_of
 from geoindex.store.drift import Drift
 from geoindex.store.durable import reading_errors
@@ -101,8 +101,7 @@ def inspect_index(path: str | PathLike[str]) -> IndexInfo:
         StoreError: if there is no index, or it is damaged.
     """
     if url := url_of(path):
-        copy = open_copy(url)
-        return replace(inspect_index(copy.folder), path=url)
+        return replace(use_copy(open_copy(url), inspect_index), path=url)
     folder = IndexFolder(Path(path))
     with reading_errors(folder.root):
         return _info(folder, folder.current())

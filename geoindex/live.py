@@ -90,7 +90,8 @@ class LiveSnapshot:
         self.check_process()
         with self._moving:
             seen, buried = index.stamp(), index.tombstones_stamp()
-            self.open = open_snapshot(index, self.device, self.given, None, self.backend)
+            before = self.open if self.open.encoder.device else None  # one that is not loaded would be read from there
+            self.open = open_snapshot(index, self.device, self.given, before, self.backend)
             self.index, self._seen, self._buried = index, seen, buried
 
     def _opened(self, before: Snapshot | None) -> Snapshot:

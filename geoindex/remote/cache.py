@@ -5,27 +5,29 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from uuid import uuid4
 
 from geoindex.errors import IndexDamagedError, UnreachableError
-from geoindex.remote.fetching import fetch, place_of
+from geoindex.remote.fetching import fetch, refetch
 from geoindex.remote.index import RemoteIndex
 from geoindex.store.address import cache_of
-from geoindex.store.durable import make_folder, share_file, storage_errors, write_durably
-from geoindex.store.listing import Listing, label_of
+from geoindex.store.durable import make_folder, storage_errors, write_durably
+from geoindex.store.listing import Listing, damaged, label_of
 from geoindex.store.pointer import POINTER_NAME, pointer_to, read_pointer
 
 if TYPE_CHECKING:
     from filelock import FileLock
 
+T = TypeVar("T")
+
 log = logging.getLogger(__name__)
 
-STAGING, FETCHED = "build", "fetched"
+STAGING = "build"
 LABEL = re.compile(r"\d+-\w+")
 KEPT = 2
 """Copies that stay in any case: the last one, and the one before."""
@@ -66,28 +68,57 @@ def open_copy(url: str) -> CachedCopy:
         if not folder.exists():
             listing = remote.listing(pointer)
             write_durably(home / f"{listing.label}.json", listing.to_json())
-            fetch(remote, listing, folder, home / FETCHED, files_at_hand(home))
+            fetch(remote, listing, folder, home / "fetched", files_at_hand(home))
         write_durably(home / POINTER_NAME, json.dumps(pointer).encode())
         copy = CachedCopy(url, folder, _lease(_leases(folder)))
         _sweep(home, folder)
     return copy
 
 
-def fetch_again(copy: CachedCopy) -> CachedCopy:
-    """Return a copy instead of one that is damaged, whose sound files are not fetched a second time.
+def newer_copy(copy: CachedCopy) -> CachedCopy | None:
+    """Return a copy of what answers at the URL of one now; None if that is this one, or cannot be told.
 
     Raises:
-        UnreachableError: if the service does not answer.
-        StorageError: if it refuses, or the disk of the cache does.
+        StoreError: as `open_copy`.
     """
+    try:
+        pointer = RemoteIndex(copy.url).live().pointer
+    except UnreachableError as error:
+        log.warning("%s Generation %s goes on answering.", error, copy.folder.name.partition("-")[0])
+        return None
+    return None if label_of(pointer) == copy.folder.name else open_copy(copy.url)
+
+
+def use_copy(copy: CachedCopy, use: Callable[[Path], T]) -> T:
+    """Do something with a copy; files of it that are not what was written are fetched again, once.
+
+    Raises:
+        IndexDamagedError: if the copy is what was written, or its own list is not.
+        StoreError: if the service does not answer or refuses, or the disk of the cache does.
+    """
+    try:
+        return use(copy.folder)
+    except IndexDamagedError as error:
+        if not _mend(copy):
+            raise
+        log.warning("The copy of '%s' was mended: %s.", copy.url, str(error).partition(";")[0])
+    return use(copy.folder)
+
+
+def _mend(copy: CachedCopy) -> bool:
     home = copy.folder.parent
     with _one_at_a_time(home):
-        (home / FETCHED).mkdir(exist_ok=True)
-        for name, path in files_at_hand(home).items():
-            if path.is_relative_to(copy.folder) and path.is_file() and not place_of(home / FETCHED, name).exists():
-                share_file(path, place_of(home / FETCHED, name))  # where it is compared before it is taken
-        shutil.rmtree(copy.folder, ignore_errors=True)
-    return open_copy(copy.url)
+        return refetch(RemoteIndex(copy.url), _listing(copy.folder), copy.folder, home / "mended")
+
+
+def _listing(folder: Path) -> Listing:
+    """Return the list of a copy, which lies beside it."""
+    path = folder.with_name(f"{folder.name}.json")
+    data = path.read_bytes()
+    listing = Listing.parse(data, pointer_to(folder.name.partition("-")[0], data), str(path))
+    if listing.label != folder.name:
+        raise damaged(str(path))
+    return listing
 
 
 def _last(home: Path, error: UnreachableError) -> dict[str, str]:
@@ -135,22 +166,26 @@ def _lease(leases: Path) -> "FileLock":
     from filelock import FileLock
 
     make_folder(leases)
+    _held(leases)
     lock = FileLock(leases / f"{os.getpid()}-{uuid4().hex[:8]}", thread_local=False)
     lock.acquire()
     return lock
 
 
-def _is_used(folder: Path) -> bool:
+def _held(leases: Path) -> int:
+    """Count the locks that are held, and remove the files of those that are not."""
     from filelock import FileLock, Timeout
 
-    for path in _leases(folder).glob("*"):
+    held = 0
+    for path in leases.glob("*"):
         try:
             with FileLock(path, timeout=0):
                 pass
         except Timeout:
-            return True
-        path.unlink(missing_ok=True)
-    return False
+            held += 1
+        else:
+            path.unlink(missing_ok=True)
+    return held
 
 
 def _sweep(home: Path, live: Path) -> None:
@@ -158,7 +193,7 @@ def _sweep(home: Path, live: Path) -> None:
     copies = [path for path in home.iterdir() if LABEL.fullmatch(path.name) and path != live]
     copies.sort(key=lambda path: path.stat().st_mtime, reverse=True)
     for path in copies[KEPT - 1 :]:
-        if not _is_used(path):
+        if not _held(_leases(path)):
             aside = path.with_name(f".{path.name}.old")
             path.rename(aside)
             shutil.rmtree(aside, ignore_errors=True)

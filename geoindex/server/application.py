@@ -11,7 +11,7 @@ from fastapi.security import HTTPBearer
 from geoindex.index import GeoIndex
 from geoindex.server.cells import CellMap
 from geoindex.server.engine import Engine
-from geoindex.server.following import follow_url
+from geoindex.server.following import following_url
 from geoindex.server.guards import add_guards
 from geoindex.server.page.settings import PageSettings
 from geoindex.server.pictures import Pictures
@@ -63,9 +63,8 @@ def _documented_token(settings: ServerSettings) -> list[Any]:
 def _lifespan(engine: Engine) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        following = asyncio.create_task(follow_url(engine.index, engine.settings.follow_s))
-        yield
-        following.cancel()
+        with following_url(engine.index, engine.settings.follow_s):
+            yield
         await asyncio.to_thread(engine.close)
 
     return lifespan

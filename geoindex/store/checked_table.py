@@ -90,13 +90,16 @@ class CheckedTable:
         """Return some rows as dictionaries.
 
         Args:
-            indices: of the rows.
+            indices: of the rows, from 0.
             names: of the columns that are wanted; None: all.
 
         Raises:
             IndexDamagedError: if they are not what was written.
+            IndexError: if there is no such row.
         """
         wanted = [int(row) for row in indices]
+        if wanted and min(wanted) < 0:
+            raise IndexError(f"row {min(wanted)} is none")
         values = {name: self._values[name] for name in names or self._values}
         if not self._file.sound:
             for row in wanted:
@@ -158,7 +161,7 @@ def _reader(column: "pa.ChunkedArray") -> Callable[[int], Any]:
 
 def _text_reader(array: "pa.Array", kind: np.dtype[Any]) -> Callable[[int], str]:
     _, offsets, text = array.buffers()
-    place = np.frombuffer(offsets, kind)[array.offset :].item
+    place = np.frombuffer(offsets, kind, len(array) + 1, array.offset * kind.itemsize).item
     letters = memoryview(b"" if text is None else text)  # there is none where all are empty
     return lambda row: str(letters[place(row) : place(row + 1)], "utf-8")
 

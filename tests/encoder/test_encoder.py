@@ -54,6 +54,12 @@ def test_features_equal_the_plain_model(encoder):
     assert np.allclose(encoder.features(pixels), want, atol=1e-5)
 
 
+def test_a_caller_who_computes_in_less_gets_the_same_features(encoder):
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = encoder.encode(photos())
+    assert np.array_equal(inside, encoder.encode(photos()))
+
+
 def test_the_size_of_batches_does_not_matter(encoder):
     by_two = load_encoder(encoder.spec, replace(CPU, batch_size=2))
     assert np.allclose(by_two.encode(photos(5)), encoder.encode(photos(5)), atol=1e-5)

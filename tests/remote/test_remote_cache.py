@@ -4,13 +4,15 @@ import logging
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from tiles import PHOTOS, points
 
 import geoindex
-from geoindex.errors import UnreachableError
+from geoindex.errors import IndexDamagedError, UnreachableError
+from geoindex.inspection import inspect_index
 from geoindex.integrity import verify_index
 from geoindex.remote import fetching
 from geoindex.remote.cache import open_copy
@@ -66,10 +68,17 @@ def test_a_damaged_file_is_fetched_instead_of_shared(published, index_folder):
     assert verify_index(geoindex.open_index(published).path, full=True).faults == ()
 
 
-@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b"x"), lambda path: path.unlink()])
-def test_a_copy_that_cannot_be_opened_is_fetched_again(published, tiny_encoder, service, caplog, damage):
+def replace_by(path, data):
+    """Put another file in the place of one, which others may have mapped."""
+    path.unlink()
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("damage", [lambda path: replace_by(path, b"x"), lambda path: path.unlink()])
+def test_damaged_files_of_a_copy_are_fetched_again(published, tiny_encoder, service, caplog, damage):
     before = points(geoindex.open_index(published, encoder=tiny_encoder), PHOTOS)
-    (hurt,) = geoindex.open_index(published).path.rglob("clusters.arrow")
+    reader = geoindex.open_index(published)
+    (hurt,) = reader.path.rglob("clusters.arrow")
     damage(hurt)
     service.forget()
     with caplog.at_level(logging.WARNING):
@@ -77,22 +86,79 @@ def test_a_copy_that_cannot_be_opened_is_fetched_again(published, tiny_encoder, 
     assert points(opened, PHOTOS) == before
     assert verify_index(opened.path, full=True).faults == ()
     (message,) = [record.getMessage() for record in caplog.records]
-    assert message.startswith(f"The copy of '{published}' is fetched again: ")
+    assert message.startswith(f"The copy of '{published}' was mended: ")
     assert len({path for _, path in service.log if "/objects/" in path}) == 1
+    assert reader.query_image(PHOTOS[0]).generation == "000001"  # from the same folder, whose encoder it had not loaded
+    assert sorted(path.name for path in cache_of(published).iterdir() if path.is_dir()) == [opened.path.name, "leases"]
 
 
-def test_offline_a_damaged_copy_is_an_error_and_its_sound_files_stay(published, monkeypatch, service):
+def test_a_copy_is_mended_for_whoever_reads_it(published, service):
     (hurt,) = geoindex.open_index(published).path.rglob("clusters.arrow")
-    hurt.write_bytes(b"x")
+    hurt.unlink()
+    assert inspect_index(published).manifest.generation == "000001"
+    replace_by(hurt, b"")
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(pool.map(lambda _: geoindex.open_index(published).path, range(4)))) == 1
+
+
+def test_what_was_published_damaged_is_an_error_and_nothing_is_fetched_again(published, service, monkeypatch):
+    geoindex.open_index(published)
+
+    def refuse(*args, **kwargs):
+        raise IndexDamagedError("It is damaged.")
+
+    service.forget()
+    with monkeypatch.context() as patch:
+        patch.setattr("geoindex.live.open_snapshot", refuse)
+        with pytest.raises(IndexDamagedError, match="It is damaged"):
+            geoindex.open_index(published)
+    assert not [path for _, path in service.log if "/objects/" in path]
+    geoindex.open_index(published)
+
+
+def test_offline_a_damaged_copy_stays_for_those_who_have_it_open(published, monkeypatch, service):
+    reader = geoindex.open_index(published)
+    (hurt,) = reader.path.rglob("clusters.arrow")
+    hurt.unlink()
     with monkeypatch.context() as patch:
         patch.setattr(layer, "RETRIES", 0)
         service.busy_every = 1
         with pytest.raises(UnreachableError):
             geoindex.open_index(published)
+    assert reader.query_image(PHOTOS[0]).generation == "000001"
     service.busy_every = 0
-    service.forget()
     assert verify_index(geoindex.open_index(published).path, full=True).faults == ()
-    assert len({path for _, path in service.log if "/objects/" in path}) == 1
+
+
+def test_moving_on_mends_the_copy_and_keeps_the_old_one_until_then(published, index_folder, service, monkeypatch):
+    index = geoindex.open_index(published)
+    index.query_image(PHOTOS[0])
+    encoder, old = index.encoder, index.path
+    next_generation(index_folder, published)
+    (hurt,) = geoindex.open_index(published).path.rglob("clusters.arrow")
+    replace_by(hurt, b"x")
+    with monkeypatch.context() as patch:
+        patch.setattr("geoindex.remote.cache.refetch", lambda *args: False)
+        for _ in range(2):
+            with pytest.raises(IndexDamagedError):
+                index.reload()
+        assert (index.path, index.query_image(PHOTOS[0]).generation) == (old, "000001")
+    assert index.reload()
+    assert index.query_image(PHOTOS[0]).generation == "000002"
+    assert index.encoder is encoder
+    assert not index.reload()
+
+
+def test_looking_for_a_newer_one_leaves_nothing_behind(published, service):
+    index = geoindex.open_index(published)
+    leases = sorted(cache_of(published).rglob("leases/*/*"))
+    service.forget()
+    assert [index.reload() for _ in range(5)] == [False] * 5
+    assert sorted(cache_of(published).rglob("leases/*/*")) == leases
+    assert len(service.log) == 5
+    del index
+    geoindex.open_index(published)
+    assert len(sorted(cache_of(published).rglob("leases/*/*"))) == 1
 
 
 def test_the_copy_before_stays_and_older_ones_go(published, index_folder):

@@ -134,19 +134,21 @@ def test_rows_are_right_or_an_error_wherever_the_damage_is(folder):
         flip(path, position)
 
 
-@pytest.mark.parametrize("dim", [100, 400])
-def test_rows_over_several_blocks_are_checked_from_end_to_end(folder, dim):
-    path, rows = folder / "rows.npy", np.ones((9, dim), np.float16)
-    np.save(path, rows)
-    digests = measure(path, BLOCK).digests
-    for row in range(1, 8):
-        for inside in range(0, 2 * dim, 60):
-            position = 128 + row * 2 * dim + inside
-            flip(path, position)
-            found = CheckedRows(opened(path, digests))
-            with pytest.raises(IndexDamagedError):
-                found[np.array([row, row])]
-            flip(path, position)
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 9999), size=st.sampled_from([40, 200, BLOCK, 300, 900]))
+def test_nothing_of_the_rows_is_left_unchecked(tmp_path_factory, seed, size):
+    rng, path = np.random.default_rng(seed), tmp_path_factory.mktemp("file") / "file"
+    path.write_bytes(rng.bytes(5000))
+    file = opened(path)
+    for start in rng.integers(0, 4000, rng.integers(0, 9)).tolist():  # some blocks are known to be sound
+        file.check(start, start + int(rng.integers(1, 800)))
+    starts = rng.integers(0, 5000 - size, rng.integers(1, 5))
+    file.check_each(starts, size)
+    checked = []
+    file._check_block = checked.append
+    for start in starts.tolist():
+        file.check(start, start + size)
+    assert checked == []
 
 
 def test_what_is_no_array_of_rows_is_refused(folder):
@@ -244,6 +246,12 @@ def test_what_is_no_table_is_refused(folder):
     path.write_bytes(b"no table at all" * 9)
     with pytest.raises(ValueError, match="Arrow"):
         CheckedTable(CheckedFile(path))
+
+
+def test_rows_are_counted_from_the_first(folder):
+    write_arrow(folder / "table.arrow", make_table(9))
+    with pytest.raises(IndexError, match="row -1"):
+        CheckedTable(opened(folder / "table.arrow")).rows([3, -1])
 
 
 def test_numbers_are_read_as_they_are_mapped(tmp_path):
