@@ -99,10 +99,9 @@ def use_copy(copy: CachedCopy, use: Callable[[Path], T]) -> T:
     try:
         return use(copy.folder)
     except IndexDamagedError as error:
-        if not _mend(copy):
-            raise
-        log.warning("The copy of '%s' was mended: %s.", copy.url, str(error).partition(";")[0])
-    return use(copy.folder)
+        if _mend(copy):
+            log.warning("The copy of '%s' was mended: %s.", copy.url, str(error).partition(";")[0])
+    return use(copy.folder)  # another process may have mended it
 
 
 def _mend(copy: CachedCopy) -> bool:

@@ -16,6 +16,7 @@ from geoindex.inspection import inspect_index
 from geoindex.integrity import verify_index
 from geoindex.remote import fetching
 from geoindex.remote.cache import open_copy
+from geoindex.remote.fetching import refetch
 from geoindex.store import objects as layer
 from geoindex.store.address import cache_of
 from geoindex.transfer import clone_index
@@ -92,11 +93,20 @@ def test_damaged_files_of_a_copy_are_fetched_again(published, tiny_encoder, serv
     assert sorted(path.name for path in cache_of(published).iterdir() if path.is_dir()) == [opened.path.name, "leases"]
 
 
-def test_a_copy_is_mended_for_whoever_reads_it(published, service):
+def test_a_copy_is_mended_for_whoever_reads_it(published, service, monkeypatch):
     (hurt,) = geoindex.open_index(published).path.rglob("clusters.arrow")
     hurt.unlink()
     assert inspect_index(published).manifest.generation == "000001"
     replace_by(hurt, b"")
+
+    def mended_by_others(*args):
+        assert refetch(*args)
+        return False
+
+    with monkeypatch.context() as patch:
+        patch.setattr("geoindex.remote.cache.refetch", mended_by_others)
+        geoindex.open_index(published)
+    hurt.unlink()
     with ThreadPoolExecutor(4) as pool:
         assert len(set(pool.map(lambda _: geoindex.open_index(published).path, range(4)))) == 1
 
