@@ -139,7 +139,7 @@ class Odds:
 
     def chance(self, mass: float) -> float:
         """Return the chance that the truth is where this mass is."""
-        # number by number: arrays of one cost a query as much as its search
+        # number by number: with arrays of one it takes five times as long
         held = min(max(mass, LEAST_MASS), 1.0 - LEAST_MASS)
         log_odds, low, z = math.log(held / (1.0 - held)), -math.inf, self.intercept
         for high, slope in zip((*BENDS.tolist(), math.inf), self.slopes, strict=True):

@@ -4,8 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LOW = 2.0**11
-"""Factor on what float16 leaves of a number: without it that would be among the smallest, which take ten times as long.
-"""
+"""Factor on what float16 leaves of a number: without it that is among the smallest, which take eight times as long."""
 
 
 def half_products(vectors: NDArray[np.float16], query: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -49,7 +49,14 @@ class Report(Protocol):
 
 def print_report(report: Report, format: ReportFormat) -> None:
     """Print a report for people or for programs."""
-    print(report.to_text() if format == "table" else json.dumps(report.to_dict(), ensure_ascii=False, indent=1))
+    say(report.to_text() if format == "table" else json.dumps(report.to_dict(), ensure_ascii=False, indent=1))
+
+
+def say(text: str) -> None:
+    """Write lines to standard output: what every command answers with."""
+    from geoindex.progress import write
+
+    write(f"{text}\n", sys.stdout)
 
 
 def print_build(report: "BuildReport", format: ReportFormat) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from geoindex.cli.application import SOME_FAILED, Format, ReportFormat, app, complain, print_report
+from geoindex.cli.application import SOME_FAILED, Format, ReportFormat, app, complain, print_report, say
 from geoindex.errors import UnreadableImageError
 from geoindex.recipe import Recipe
 
@@ -173,7 +173,7 @@ def eval_(
     )  # fmt: skip
     print_report(found, format)
     if by is not None and format == "table":
-        print("\n" + found.parts_text(by))
+        say("\n" + found.parts_text(by))
     return SOME_FAILED if found.unreadable else 0
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from geoindex.cli.application import SOME_FAILED, ReportFormat, app, print_report
+from geoindex.cli.application import SOME_FAILED, ReportFormat, app, print_report, say
 
 
 @app.command
@@ -29,7 +29,7 @@ def rollback(index: Path, /, *, to: str = "") -> int:
     """
     from geoindex.updates.rollback import roll_back
 
-    print(f"{index}: generation {roll_back(index, to).manifest.generation} answers now")
+    say(f"{index}: generation {roll_back(index, to).manifest.generation} answers now")
     return 0
 
 

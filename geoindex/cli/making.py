@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from geoindex.cli.application import ANY_CLUSTER, Flags, ReportFormat, app, print_build, print_report
+from geoindex.cli.application import ANY_CLUSTER, Flags, ReportFormat, app, print_build, print_report, say
 from geoindex.recipe import ClusterRecipe, GeocellRecipe, Recipe
 
 
@@ -42,7 +42,7 @@ def demo(*, out: Path = Path("geoindex-demo"), images: int = 8000, seed: int = 0
     from geoindex.demo import run_demo
 
     for line in run_demo(out, images, seed):
-        print(line, flush=True)
+        say(line)
     return 0
 
 

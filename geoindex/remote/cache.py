@@ -113,6 +113,8 @@ def _mend(copy: CachedCopy) -> bool:
 def _listing(folder: Path) -> Listing:
     """Return the list of a copy, which lies beside it."""
     path = folder.with_name(f"{folder.name}.json")
+    if not path.is_file():
+        raise damaged(str(path))
     data = path.read_bytes()
     listing = Listing.parse(data, pointer_to(folder.name.partition("-")[0], data), str(path))
     if listing.label != folder.name:

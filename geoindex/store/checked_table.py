@@ -148,7 +148,7 @@ def _numbers(array: "pa.Array") -> NDArray[Any]:
 def _reader(column: "pa.ChunkedArray") -> Callable[[int], Any]:
     """Return what reads one value of a column.
 
-    Numbers and texts not as Arrow's scalars, which take ten times as long: a third of a search, for all that is told.
+    Numbers and texts not as Arrow's scalars, which take longer: 0.07 ms more for all that a query tells.
     """
     kind = str(column.type)
     if column.num_chunks == 1 and len(column) and not column.null_count:
