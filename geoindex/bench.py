@@ -144,7 +144,7 @@ def _part(queries: NDArray[np.float32], call: int, batch: int) -> NDArray[np.flo
 
 def _search(index: GeoIndex, asked: NDArray[np.float32], batch: int, top_cells: int, queries: int) -> Timing:
     breadth, count = Breadth(top_cells), max(queries // batch, WARM_UP)
-    return _timing("search", batch, count, lambda i: index.searcher.rank(_part(asked, i, batch), breadth))
+    return _timing("search", batch, count, lambda i: index.snapshot.rank(_part(asked, i, batch), breadth))
 
 
 def _timing(step: str, batch: int, count: int, call: Callable[[int], Any]) -> Timing:
@@ -197,5 +197,5 @@ def _cell_recall(index: GeoIndex, asked: NDArray[np.float32], top_cells: int) ->
     ranker = index.searcher.ranker
     logits = ranker.scales.cell * ranker.ann.cells.exact(asked) + ranker.weights.cell
     exact = np.argsort(-logits, axis=1)[:, :top_cells]
-    found = [ranker.geography.cell[ranking.clusters] for ranking in ranker.rank(asked, Breadth(top_cells))]
+    found = [ranker.geography.cell[ranking.clusters] for ranking in index.snapshot.rank(asked, Breadth(top_cells))]
     return float(np.mean([np.isin(row, cells).mean() for row, cells in zip(exact, found, strict=True)]))

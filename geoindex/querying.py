@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from geoindex.encoder.device import Vectors, to_host
 from geoindex.encoder.projection import mean_direction
 from geoindex.errors import ConfigError, UnreadableImageError
 from geoindex.images import ImageInput, ImageLimits, load_image
@@ -25,7 +26,8 @@ BATCH_IMAGES = 32
 """Images of a forward pass."""
 
 Pixels = NDArray[np.uint8]
-Features = NDArray[np.float32]
+Features: TypeAlias = Vectors
+Rows = TypeVar("Rows", NDArray[np.float32], Vectors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,25 +68,39 @@ def _pixels(image: ImageInput, encoder: "Encoder", stages: Stages, limits: Image
 
 
 def encode_queries(queries: Sequence[PreparedQuery], stages: Stages) -> list[Features]:
-    """Return the features of queries for one encoder, each (V, feature_dim), in forward passes of `BATCH_IMAGES`."""
+    """Return the features of queries for one encoder, each (V, feature_dim), in forward passes of `BATCH_IMAGES`.
+
+    Those that a GPU computes stay there.
+    """
     encoder = queries[0].encoder
     with stages("encode"):
         pixels = queries[0].pixels if len(queries) == 1 else np.concatenate([query.pixels for query in queries])
         parts = (pixels[i : i + BATCH_IMAGES] for i in range(0, len(pixels), BATCH_IMAGES))
-        features = np.concatenate([encoder.features(part) for part in parts])
+        features = _together([encoder.features_there(part) for part in parts])
     return list(_apart(features, [len(query.pixels) for query in queries]))
 
 
-def embed_features(features: Sequence[Features], snapshot: Snapshot, stages: Stages) -> NDArray[np.float32]:
+def embed_features(features: Sequence[Features], snapshot: Snapshot, stages: Stages) -> Vectors:
     """Return the embedding of each query, (Q, dim): the mean of those of its photos, normalised again."""
     with stages("project"):
-        embeddings = snapshot.projection.apply(np.concatenate(features))
+        embeddings = snapshot.embed(_together(features))
         if len(embeddings) == len(features):
             return embeddings  # a photo each
-        return np.stack([mean_direction(each) for each in _apart(embeddings, map(len, features))])
+        return np.stack([mean_direction(each) for each in _apart(to_host(embeddings), map(len, features))])
 
 
-def _apart(rows: Features, sizes: Iterable[int]) -> Iterator[Features]:
+def _together(parts: Sequence[Vectors]) -> Vectors:
+    """Return vectors of one device, (n, D) each, as (N, D)."""
+    if len(parts) == 1:
+        return parts[0]
+    if all(isinstance(part, np.ndarray) for part in parts):
+        return np.concatenate([to_host(part) for part in parts])
+    import torch
+
+    return torch.cat([part for part in parts if isinstance(part, torch.Tensor)])
+
+
+def _apart(rows: Rows, sizes: Iterable[int]) -> Iterator[Rows]:
     """Yield rows in parts of these sizes."""
     start = 0
     for size in sizes:

@@ -6,12 +6,12 @@ thread or process publishes meanwhile.
 
 import threading
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from geoindex.encoder.backends import check_backend
+from geoindex.encoder.backends import check_backend, may_have_cuda
+from geoindex.encoder.device import Vectors, choose_device, to_host
+from geoindex.encoder.device_projection import project
 from geoindex.encoder.projection import Projection
 from geoindex.errors import GeoindexError, ModelMismatchError
 from geoindex.prediction import Prediction
@@ -68,6 +68,20 @@ class OwnEncoder:
     def device(self) -> str:
         """Where it computes, such as cpu or cuda:0; empty as long as it is not loaded."""
         return self._loaded.device if self._loaded is not None else ""
+
+    @property
+    def place(self) -> str:
+        """Where it computes or, as long as it is not loaded, would.
+
+        Raises:
+            ConfigError: if there is no such device here.
+        """
+        return self.device or self._chosen
+
+    @cached_property
+    def _chosen(self) -> str:
+        # torch takes seconds to import, and is not needed to know that there is no GPU
+        return str(choose_device(self._device)) if self._device != "cpu" and may_have_cuda() else "cpu"
 
     def get(self) -> "Encoder":
         """Return it; the first caller loads it.
@@ -129,28 +143,42 @@ class Snapshot:
         """Return it without photos that were removed since it was opened."""
         return replace(self, searcher=self.searcher.without(removed))
 
-    def answer(self, embeddings: NDArray[np.float32], options: QueryOptions, stages: Stages) -> list[Prediction]:
+    def embed(self, features: Vectors) -> Vectors:
+        """Turn features (N, D) into embeddings (N, dim), where they are.
+
+        Raises:
+            EncoderError: if the features have another length.
+        """
+        return project(self.projection, features)
+
+    def answer(self, embeddings: Vectors, options: QueryOptions, stages: Stages) -> list[Prediction]:
         """Answer queries, (Q, dim) unit vectors; a batch shares its times evenly."""
         top_cells = options.top_cells or int(self.manifest.recipe["search"]["top_cells"])
         rule = options.rule or str(self.manifest.rule["name"])
         with stages("search"):
-            rankings = self._rank(embeddings, Breadth(top_cells, options.top_p), options.within)
+            rankings = self.rank(embeddings, Breadth(top_cells, options.top_p), options.within)
         origin = Origin(self.manifest.generation, self.encoder.fingerprint)
         with stages("answer"):
             answers = [
                 answer(self.searcher, ranking, query, rule, options, origin)
-                for ranking, query in zip(rankings, embeddings, strict=True)
+                for ranking, query in zip(rankings, to_host(embeddings), strict=True)
             ]
         for step, ms in stages.milliseconds().items():
             origin.timings_ms[step] = round(ms / max(len(answers), 1), 3)
         return answers
 
-    def _rank(self, embeddings: NDArray[np.float32], breadth: Breadth, region: Region | None) -> list[Ranking]:
-        """Rank where the encoder computes; what is asked of a region is ranked by the processor."""
-        device = self.encoder.device
+    def rank(self, embeddings: Vectors, breadth: Breadth, region: Region | None = None) -> list[Ranking]:
+        """Rank the clusters of the best cells for each query, (Q, dim), where the encoder computes.
+
+        What is asked of a region is ranked by the processor.
+
+        Raises:
+            ConfigError: if nothing of the index lies inside.
+        """
+        device = self.encoder.place
         if region is None and device.startswith("cuda"):
             return self.searcher.rank_on(device, embeddings, breadth)
-        return self.searcher.rank(embeddings, breadth, region)
+        return self.searcher.rank(to_host(embeddings), breadth, region)
 
 
 def open_snapshot(

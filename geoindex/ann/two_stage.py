@@ -51,6 +51,7 @@ class TwoStageIndex:
 
     Attributes:
         cells: the first stage.
+        list_sizes: clusters of each cell, (C,).
     """
 
     def __init__(self, ivf: Any, file_lists: ListBytes | None = None) -> None:
@@ -58,8 +59,7 @@ class TwoStageIndex:
 
         self._ivf, self._bytes = ivf, file_lists
         self._one_list: Any = faiss.SearchParametersIVF(nprobe=1)  # type: ignore[call-arg]
-        lists = ivf.invlists
-        self._list_sizes = np.array([lists.list_size(c) for c in range(ivf.nlist)], np.int64)
+        self.list_sizes = np.array([ivf.invlists.list_size(c) for c in range(ivf.nlist)], np.int64)
         quantizer: Any = faiss.downcast_index(ivf.quantizer)
         # a view of the quantiser's own memory, which lives as long as self._ivf does
         flat: NDArray[np.float32] = faiss.rev_swig_ptr(quantizer.get_xb(), ivf.nlist * ivf.d)
@@ -168,10 +168,17 @@ class TwoStageIndex:
         """
         import faiss
 
+        faiss.write_index(self.faiss_index(), str(path))
+
+    def faiss_index(self) -> Any:
+        """Return the index of FAISS.
+
+        Raises:
+            IndexDamagedError: if it is not what was written.
+        """
         if self._bytes is not None:
             self._bytes.file.check_all()
-
-        faiss.write_index(self._ivf, str(path))
+        return self._ivf
 
     def replace(
         self, cells: Rows, cell_vectors: NDArray[np.float32], clusters: Rows, cluster_vectors: NDArray[np.float32],
@@ -205,7 +212,7 @@ class TwoStageIndex:
         """Return ids, (n,), and vectors, (n, D), of a cell's list: views of its memory."""
         import faiss
 
-        lists, size = self._ivf.invlists, int(self._list_sizes[cell])
+        lists, size = self._ivf.invlists, int(self.list_sizes[cell])
         if size == 0:
             return np.zeros(0, np.int64), np.zeros((0, self.dim), self.entries)
         ids: Rows = faiss.rev_swig_ptr(lists.get_ids(cell), size)
@@ -218,11 +225,10 @@ class TwoStageIndex:
         Raises:
             IndexDamagedError: if they are not what was written.
         """
-        if self._bytes is not None:
-            self._bytes.file.check_all()
+        self.faiss_index()  # checks it
         lists = [self._list(cell) for cell in range(self.n_cells)]
         ids, vectors = (np.concatenate(parts) for parts in zip(*lists, strict=True))
-        return ids, vectors, self._list_sizes
+        return ids, vectors, self.list_sizes
 
     @property
     def entries(self) -> np.dtype[Any]:
@@ -237,7 +243,7 @@ class TwoStageIndex:
     @property
     def n_clusters(self) -> int:
         """Number of clusters, as the lists hold them."""
-        return int(self._list_sizes.sum())
+        return int(self.list_sizes.sum())
 
     @property
     def dim(self) -> int:
@@ -264,7 +270,7 @@ class TwoStageIndex:
         if self._bytes is not None:
             self._bytes.check(cells)
         count, probes = cells.shape
-        width = int(self._list_sizes[cells].max(initial=0))
+        width = int(self.list_sizes[cells].max(initial=0))
         scores, clusters = np.empty((count, probes, width), np.float32), np.empty((count, probes, width), np.int64)
         if clusters.size:
             # each list as a search of its own: FAISS sorts what it finds, and short lists are sorted sooner

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from geoindex.encoder.device import Vectors
 from geoindex.encoder.preprocessing import Preprocessing
 from geoindex.encoder.spec import HUB, EncoderSpec
 from geoindex.errors import EncoderError
@@ -72,6 +73,9 @@ class Backbone(Protocol):
 
     def features(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the features of pixels (B, 3, S, S) as (B, dim)."""
+
+    def features_there(self, batch: NDArray[np.uint8]) -> Vectors:
+        """Return as `features` does; a GPU keeps them."""
 
 
 class ModelLibrary(Protocol):

@@ -136,6 +136,11 @@ def _computes_on_cpu(device: str) -> bool:
     return device in ("auto", "cpu")
 
 
+def may_have_cuda() -> bool:
+    """Tell whether there may be a GPU of NVIDIA's or AMD's here; nothing is imported."""
+    return sys.platform != "darwin" and _may_have_gpu()
+
+
 def _may_have_gpu() -> bool:
     drivers = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA, AMD, either below Windows
     return sys.platform != "linux" or any(Path(driver).exists() for driver in drivers)

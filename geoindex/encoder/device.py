@@ -1,11 +1,17 @@
-"""Which device computes, and with what arithmetic."""
+"""Which device computes, with what arithmetic, and how vectors come back from it."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from geoindex.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
+
+Vectors: TypeAlias = "NDArray[np.float32] | torch.Tensor"
+"""Features or embeddings, here or on a device."""
 
 
 def choose_device(name: str) -> "torch.device":
@@ -66,3 +72,11 @@ def choose_dtype(name: str, device: "torch.device") -> "torch.dtype":
     if name not in dtypes:
         raise ConfigError(f"Arithmetic {name!r} is unknown; give auto, {', '.join(dtypes)}.")
     return dtypes[name]
+
+
+def to_host(vectors: Vectors) -> NDArray[np.float32]:
+    """Return vectors as an array."""
+    if isinstance(vectors, np.ndarray):
+        return vectors
+    values: NDArray[np.float32] = vectors.float().cpu().numpy()
+    return values

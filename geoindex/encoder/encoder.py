@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from geoindex.encoder.backbone import Architecture, Backbone
 from geoindex.encoder.backends import TORCH
-from geoindex.encoder.device import choose_device, choose_dtype
+from geoindex.encoder.device import Vectors, choose_device, choose_dtype
 from geoindex.encoder.fingerprint import fingerprint_of
 from geoindex.encoder.preprocessing import Preprocessing
 from geoindex.encoder.spec import LIBRARIES, parse_spec
@@ -123,13 +123,19 @@ class Encoder:
             EncoderError: if the batch has another shape or type, does not fit into memory, or a feature is
                 not finite.
         """
+        self._check(batch)
+        return self._backbone.features(batch) if len(batch) else np.zeros((0, self.dim), np.float32)
+
+    def features_there(self, batch: NDArray[np.uint8]) -> Vectors:
+        """Return as `features` does; those that a GPU computes are left there."""
+        self._check(batch)
+        return self._backbone.features_there(batch) if len(batch) else np.zeros((0, self.dim), np.float32)
+
+    def _check(self, batch: NDArray[np.uint8]) -> None:
         wanted = (3, self.image_size, self.image_size)
         if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[1:] != wanted:
             got = f"{batch.shape} {batch.dtype}"
             raise EncoderError(f"A batch must be (B, 3, {wanted[1]}, {wanted[2]}) uint8, not {got}; use prepare().")
-        if len(batch) == 0:
-            return np.zeros((0, self.dim), np.float32)
-        return self._backbone.features(batch)
 
     def encode(self, images: Sequence[ImageInput]) -> NDArray[np.float32]:
         """Return the features of images, (N, dim), in order.

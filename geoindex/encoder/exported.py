@@ -48,6 +48,8 @@ class ExportedBackbone:
             raise EncoderError(f"Features are not finite with {self.dtype}; take dtype float32 or backend torch.")
         return features
 
+    features_there = features
+
 
 class ExportedEncoder(Encoder):
     """An encoder whose features come from an export; its weights are loaded when somebody asks for them."""

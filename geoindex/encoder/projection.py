@@ -54,15 +54,23 @@ class Projection:
         Raises:
             EncoderError: if the features have another length.
         """
-        if features.ndim != 2 or features.shape[1] != len(self.mean):
-            wanted = f"(N, {len(self.mean)})"
-            raise EncoderError(f"The projection takes features {wanted}, not {features.shape}; use its encoder.")
+        self.check_shape(features.shape)
         projected = (features - self.mean) @ self.matrix
         # scaled first, so that squares neither overflow nor vanish
         projected /= np.maximum(np.abs(projected).max(axis=1, keepdims=True, initial=0.0), _LEAST)
         length = np.sqrt((projected * projected).sum(axis=1, keepdims=True))
         unit: NDArray[np.float32] = np.asarray(projected / np.maximum(length, _LEAST), np.float32)
         return unit
+
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        """Check that features are (N, D).
+
+        Raises:
+            EncoderError: if they are not.
+        """
+        if len(shape) != 2 or shape[1] != len(self.mean):
+            wanted = f"(N, {len(self.mean)})"
+            raise EncoderError(f"The projection takes features {wanted}, not {tuple(shape)}; use its encoder.")
 
     def save(self, path: str | Path) -> None:
         """Write it as one safetensors file."""

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geoindex.encoder.device import Vectors, to_host
 from geoindex.encoder.preprocessing import Preprocessing
 from geoindex.encoder.process import check_process
+from geoindex.encoder.recorded import SingleImages
 from geoindex.errors import EncoderError
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 class TorchBackbone:
     """A model on its device, with the normalisation that it wants.
 
-    Pixels travel to the device as bytes and become floats there. Safe in threads.
+    Pixels travel to the device as bytes and become floats there. Single images are recorded on a GPU. Safe in threads.
 
     Attributes:
         module: the model, in evaluation mode.
@@ -38,7 +40,10 @@ class TorchBackbone:
         mean = torch.tensor(preprocessing.mean, device=device).view(3, 1, 1)
         std = torch.tensor(preprocessing.std, device=device).view(3, 1, 1)
         self._factor, self._shift = 1.0 / (255.0 * std), -mean / std
+        self._single: SingleImages | None = None
         self.dim = self._probe()
+        if self._kind == "cuda":
+            self._single = SingleImages(self._forward)
 
     def features(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the features of pixels (B, 3, S, S) as (B, dim), in one forward pass.
@@ -47,28 +52,35 @@ class TorchBackbone:
             EncoderError: if the batch does not fit into memory, or features are not finite.
             ForkError: if the process that this one was forked from has computed features.
         """
+        return to_host(self._features(batch))
+
+    def features_there(self, batch: NDArray[np.uint8]) -> Vectors:
+        """Return as `features` does; a GPU keeps them."""
+        return self._features(batch) if self._kind == "cuda" else self.features(batch)
+
+    def _features(self, batch: NDArray[np.uint8]) -> "torch.Tensor":
         import torch
 
         check_process()
         # torch refuses to share memory that numpy may not write to
-        pixels = np.require(batch, np.uint8, ["C", "W"])
+        pixels = torch.from_numpy(np.require(batch, np.uint8, ["C", "W"]))
+        compute = self._forward if len(batch) > 1 or self._single is None else self._single.features
         try:
-            features = self._forward(torch.from_numpy(pixels))
+            with torch.inference_mode():
+                features = compute(pixels)
         except torch.OutOfMemoryError as error:
             cure = "lower batch_size"
             raise EncoderError(f"A batch of {len(batch)} images does not fit on {self.device}; {cure}.") from error
-        if not np.isfinite(features).all():
+        if not torch.isfinite(features).all():
             raise EncoderError(f"Features are not finite with {self.dtype}; take dtype float32 or bfloat16.")
         return features
 
-    def _forward(self, pixels: "torch.Tensor") -> NDArray[np.float32]:
-        import torch
-
-        with torch.inference_mode(), self._arithmetic():
+    def _forward(self, pixels: "torch.Tensor") -> "torch.Tensor":
+        with self._arithmetic():
             inputs = pixels.to(self.device, non_blocking=True).float().mul_(self._factor).add_(self._shift)
             outputs = self.module(inputs)
         pooled = outputs[0] if isinstance(outputs, tuple) else outputs  # captioning towers add their tokens
-        features: NDArray[np.float32] = pooled.float().cpu().numpy()
+        features: torch.Tensor = pooled.float()
         return features
 
     def _arithmetic(self) -> AbstractContextManager[Any]:
@@ -77,7 +89,8 @@ class TorchBackbone:
 
         if not (self._reduced or torch.is_autocast_enabled(self._kind)):
             return nullcontext()
-        return torch.autocast(self._kind, self.dtype, enabled=self._reduced)
+        # each weight is used once a pass, and a copy that is kept would be gone when a recorded pass reads it
+        return torch.autocast(self._kind, self.dtype, enabled=self._reduced, cache_enabled=False)
 
     def _probe(self) -> int:
         """Return the length of the features of a black image."""

@@ -1,57 +1,118 @@
-"""The same ranking on a GPU: both stages as matrix products of torch, for indexes whose encoder computes there.
+"""The same ranking on a GPU, for indexes whose encoder computes there: both stages, up to sorted candidates.
 
-Geo-embeddings are copied to the device once, clusters as float16 in the order of their cells. FAISS has a GPU index
-too, but hands out 2048 entries at most, and wants a copy of its own.
+Geo-embeddings are copied to the device once. The cells are one matrix product; their clusters are `device_lists`.
 """
 
+import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from geoindex.ann import TwoStageIndex
+from geoindex.encoder.device import Vectors, to_host
+from geoindex.search.device_lists import DeviceLists, open_lists, put
 from geoindex.search.posterior import LEAST, TINY, Breadth, Ranker, Ranking
 
 if TYPE_CHECKING:
     import torch
 
+log = logging.getLogger(__name__)
+
 CHUNK_BYTES = 2**28
-"""Geo-embeddings that are gathered at once."""
+"""Memory for what is gathered of the geo-embeddings at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """Geo-embeddings on a device.
+
+    Attributes:
+        cells: (C, D).
+        lists: the clusters of each.
+    """
+
+    cells: "torch.Tensor"
+    lists: DeviceLists
+
+    @classmethod
+    def of(cls, ann: TwoStageIndex, device: "torch.device") -> "Copies":
+        """Copy those of an index.
+
+        Raises:
+            torch.OutOfMemoryError: if they do not fit.
+            IndexDamagedError: if they are not what was written.
+        """
+        return cls(put(ann.cells.vectors, device), open_lists(ann, device))
 
 
 class DeviceRanker:
-    """Ranks clusters for queries on a device, as `Ranker` does; safe in threads."""
+    """Ranks clusters for queries on a device, as `Ranker` does, and on the processor if it is full; safe in threads."""
 
-    def __init__(self, ranker: Ranker, device: str) -> None:
-        """Copy the geo-embeddings of a ranker to a device."""
+    def __init__(self, ranker: Ranker, copies: Copies | None) -> None:
+        """Rank with copies of the geo-embeddings of a ranker; None: there was no room for them."""
+        self._ranker, self._copies = ranker, copies
+        if copies is not None:
+            self._cell_weight = put(ranker.weights.cell, copies.cells.device)
+            self._weight = put(ranker.weights.cluster, copies.cells.device)
+
+    @classmethod
+    def on(cls, device: str, ranker: Ranker) -> "DeviceRanker":
+        """Return what ranks on a device, to which it copies the geo-embeddings of a ranker.
+
+        Raises:
+            IndexDamagedError: if they are not what was written.
+        """
         import torch
 
-        ids, vectors, sizes = ranker.ann.contents()
-        self._ranker, self._device = ranker, torch.device(device)
-        self._cells = self._put(ranker.ann.cells.vectors)
-        self._ids, self._vectors, self._sizes = self._put(ids), self._put(vectors.astype(np.float16)), self._put(sizes)
-        self._starts = self._sizes.cumsum(0) - self._sizes
-        self._cell_weight, self._weight = self._put(ranker.weights.cell), self._put(ranker.weights.cluster)
+        try:
+            return cls(ranker, Copies.of(ranker.ann, torch.device(device)))
+        except torch.OutOfMemoryError as error:
+            _say_full(device, error)
+            return cls(ranker, None)
 
-    def _put(self, values: NDArray[Any]) -> "torch.Tensor":
+    def weighing(self, ranker: Ranker) -> "DeviceRanker":
+        """Return one with the weights of another ranker of the same geo-embeddings, which are not copied again."""
+        return DeviceRanker(ranker, self._copies)
+
+    def rank(self, queries: Vectors, breadth: Breadth) -> list[Ranking]:
+        """Rank the clusters of the most probable cells for each query, (Q, D) unit vectors.
+
+        Args:
+            queries: here or on the device.
+            breadth: how far to look.
+        """
         import torch
 
-        return torch.from_numpy(np.require(values, requirements=["C", "A", "W"])).to(self._device)
+        if self._copies is None:
+            return self._ranker.rank(to_host(queries), breadth)
+        device = self._copies.cells.device
+        try:
+            with torch.inference_mode():
+                asked = queries if isinstance(queries, torch.Tensor) else put(queries, device)
+                return self._rank(asked.float(), self._copies, breadth)
+        except torch.OutOfMemoryError as error:
+            _say_full(device, error)
+        return self._ranker.rank(to_host(queries), breadth)
 
-    def rank(self, queries: "NDArray[np.float32] | torch.Tensor", breadth: Breadth) -> list[Ranking]:
-        """Rank the clusters of the most probable cells for each query, (Q, D) unit vectors, here or on the device."""
+    def _rank(self, queries: "torch.Tensor", there: Copies, breadth: Breadth) -> list[Ranking]:
         import torch
 
-        asked = queries if isinstance(queries, torch.Tensor) else self._put(queries)
-        with torch.inference_mode():
-            logits = self._ranker.scales.cell * (asked.float() @ self._cells.T) + self._cell_weight
-            cells, log_p = self._probed(logits, breadth)
-            parts = [self._candidates(asked[rows], cells[rows], log_p[rows]) for rows in self._chunks(cells)]
-            total = torch.logsumexp(logits.double(), dim=1)
-        found = [[one.cpu().numpy() for one in query] for part in parts for query in zip(*part, strict=True)]
+        logits = self._ranker.scales.cell * (queries @ there.cells.T) + self._cell_weight
+        cells, log_p = self._probed(logits, breadth)
+        longest = self._ranker.ann.list_sizes[cells.cpu().numpy()].max(axis=1, initial=1)  # (Q,)
+        a_query = cells.shape[1] * there.lists.bytes_a_cell(int(longest.max(initial=1)))
+        found = []
+        for rows in _runs(len(queries), max(1, CHUNK_BYTES // a_query)):
+            ids, scores = there.lists.score(queries[rows], cells[rows], int(longest[rows].max()))  # (q, k, W)
+            found.append(self._ordered(ids, scores, log_p[rows]))
+        total = torch.logsumexp(logits.double(), dim=1).tolist()
+        ranked = [one for part in found for one in zip(*part, strict=True)]
         return [
-            self._ranking(found[q], row, one_total)
-            for q, (row, one_total) in enumerate(zip(logits.cpu().numpy(), total.tolist(), strict=True))
+            self._ranking(*one, row, one_total)
+            for one, row, one_total in zip(ranked, logits.cpu().numpy(), total, strict=True)
         ]
 
     def _probed(self, logits: "torch.Tensor", breadth: Breadth) -> tuple["torch.Tensor", "torch.Tensor"]:
@@ -61,31 +122,35 @@ class DeviceRanker:
         left_out = (p.cumsum(dim=1) - p >= breadth.top_p) & (breadth.top_p < 1.0)
         return best.indices, best.values.double().masked_fill(left_out, -np.inf)
 
-    def _chunks(self, cells: "torch.Tensor") -> Iterator[slice]:
-        """Yield runs of queries whose geo-embeddings fit into the memory that is meant for them."""
-        width = max(1, int(self._sizes[cells].max())) if cells.numel() else 1
-        step = max(1, CHUNK_BYTES // (cells.shape[1] * width * self._vectors.shape[1] * 2))
-        return (slice(start, start + step) for start in range(0, len(cells), step))
+    def _ordered(
+        self, ids: "torch.Tensor", scores: "torch.Tensor", log_cells: "torch.Tensor"
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """Return clusters, their cosines and log p, each (q, k W), by falling log p.
 
-    def _candidates(
-        self, queries: "torch.Tensor", cells: "torch.Tensor", log_cells: "torch.Tensor"
-    ) -> tuple["torch.Tensor", "torch.Tensor", "torch.Tensor"]:
-        """Return all clusters of the probed cells, their cosines and log p, each (q, k W), by falling log p."""
-        import torch
-
-        place = torch.arange(int(self._sizes[cells].max()), device=self._device)
-        rows = (self._starts[cells][..., None] + place).clamp(max=len(self._ids) - 1)  # (q, k, W)
-        ids = self._ids[rows]
-        entries = self._vectors[rows].flatten(1, 2)
-        scores = torch.bmm(entries, queries.to(entries.dtype)[..., None])[..., 0].float().view(rows.shape)
-        logits = self._ranker.scales.cluster * scores.double() + self._weight[ids]
-        logits = logits.masked_fill(place >= self._sizes[cells][..., None], -np.inf)
+        Args:
+            ids: clusters of the probed cells, (q, k, W).
+            scores: their cosines.
+            log_cells: log p of those cells, (q, k).
+        """
+        logits = self._ranker.scales.cluster * scores.double() + self._weight[ids.clamp(min=0)]
+        logits = logits.masked_fill(ids < 0, -np.inf)
         logits = logits - logits.amax(dim=2, keepdim=True).clamp(min=float(LEAST))
         within = logits - logits.exp().sum(dim=2, keepdim=True).clamp(min=float(TINY)).log()
         log_p, order = (within + log_cells[..., None]).flatten(1).sort(dim=1, descending=True, stable=True)
-        return ids.flatten(1).gather(1, order), scores.flatten(1).gather(1, order), log_p
+        ids, scores = ids.flatten(1).gather(1, order), scores.flatten(1).gather(1, order)
+        return ids.cpu().numpy(), scores.cpu().numpy(), log_p.cpu().numpy()
 
-    def _ranking(self, found: list[NDArray[Any]], logits: NDArray[np.float32], total: float) -> Ranking:
-        ids, scores, log_p = found
+    def _ranking(
+        self, ids: NDArray[np.int64], scores: NDArray[np.float32], log_p: NDArray[np.float64],
+        logits: NDArray[np.float32], total: float,
+    ) -> Ranking:  # fmt: skip
         count = int(np.isfinite(log_p).sum())
         return Ranking(ids[:count], scores[:count], np.exp(log_p[:count]), logits, total, self._ranker.geography)
+
+
+def _runs(count: int, length: int) -> Iterator[slice]:
+    return (slice(start, start + length) for start in range(0, count, length))
+
+
+def _say_full(device: "torch.device | str", error: Exception) -> None:
+    log.warning("No room to search on %s (%s); the processor does.", device, str(error).partition(".")[0])

@@ -1,5 +1,6 @@
 """The files of a generation, opened for queries: search index, geography and gallery, memory-mapped."""
 
+import threading
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -7,6 +8,7 @@ from numpy.typing import NDArray
 
 from geoindex.ann import TwoStageIndex, half_products
 from geoindex.calibration import Calibration
+from geoindex.encoder.device import Vectors
 from geoindex.errors import ConfigError, IndexDamagedError
 from geoindex.estimate import Posterior
 from geoindex.search.device_ranker import DeviceRanker
@@ -23,6 +25,9 @@ EVIDENCE_CLUSTERS = 8
 
 REGIONS = 8
 """Regions whose rankers are kept: one takes 4 bytes a cluster."""
+
+_COPYING = threading.Lock()
+"""Held while geo-embeddings are copied to a GPU: once is enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +108,9 @@ class Searcher:
         images = self.geography.images - np.bincount(cluster, minlength=len(self.geography.images))
         cell_images = np.bincount(self.geography.cell, weights=images, minlength=self.ann.n_cells).astype(np.int64)
         geography = replace(self.geography, images=images, cell_images=cell_images)
-        return replace(
-            self, sidecar=sidecar, ranker=Ranker.of(self.ann, geography, self.ranker.scales), inside={}, devices={}
-        )
+        ranker = Ranker.of(self.ann, geography, self.ranker.scales)
+        devices = {name: there.weighing(ranker) for name, there in list(self.devices.items())}
+        return replace(self, sidecar=sidecar, ranker=ranker, inside={}, devices=devices)
 
     @property
     def ann(self) -> TwoStageIndex:
@@ -125,10 +130,15 @@ class Searcher:
         """
         return (self.ranker if region is None else self._within(region)).rank(queries, breadth)
 
-    def rank_on(self, device: str, queries: NDArray[np.float32], breadth: Breadth) -> list[Ranking]:
-        """Rank as `rank` does, on a GPU, where the geo-embeddings are copied to at the first call."""
-        if device not in self.devices:
-            self.devices[device] = DeviceRanker(self.ranker, device)
+    def rank_on(self, device: str, queries: Vectors, breadth: Breadth) -> list[Ranking]:
+        """Rank as `rank` does, on a GPU, where the geo-embeddings are copied to at the first call.
+
+        Raises:
+            IndexDamagedError: if they are not what was written.
+        """
+        with _COPYING:
+            if device not in self.devices:
+                self.devices[device] = DeviceRanker.on(device, self.ranker)
         return self.devices[device].rank(queries, breadth)
 
     def posterior(self, ranking: Ranking, query: NDArray[np.float32]) -> Posterior:

@@ -10,6 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from geoindex.encoder.device import to_host
 from geoindex.live import LiveSnapshot
 from geoindex.prediction import Prediction
 from geoindex.progress import Stages
@@ -118,7 +119,7 @@ def _answer_alike(
     jobs, features = [job for job, _ in pairs], [each for _, each in pairs]
     try:
         if options is None:
-            answers: list[Answer] = [*embed_features(features, snapshot, stages)]
+            answers: list[Answer] = [*to_host(embed_features(features, snapshot, stages))]
         else:
             predictions = answer_features(features, snapshot, options, stages)
             answers = [_timed(p, job, taken_s) for p, job in zip(predictions, jobs, strict=True)]

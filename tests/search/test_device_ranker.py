@@ -13,13 +13,13 @@ DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
 def rankers(world, scales, device, inside=None):
     ranker = Ranker.of(world.ann, world.geography, scales, inside)
-    return ranker, DeviceRanker(ranker, device)
+    return ranker, DeviceRanker.on(device, ranker)
 
 
 def check_alike(own, wanted):
     assert sorted(own.clusters) == sorted(wanted.clusters)
     by_cluster = np.argsort(own.clusters), np.argsort(wanted.clusters)
-    for name, tolerance in (("scores", 2e-3), ("probability", 5e-3)):
+    for name, tolerance in (("scores", 1e-5), ("probability", 1e-4)):
         np.testing.assert_allclose(
             getattr(own, name)[by_cluster[0]], getattr(wanted, name)[by_cluster[1]], atol=tolerance
         )

@@ -1,0 +1,42 @@
+"""The projection where features are computed, so that a query goes on to the search without leaving the device."""
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from geoindex.encoder.device import Vectors
+from geoindex.encoder.projection import Projection
+
+if TYPE_CHECKING:
+    import torch
+
+LEAST = float(np.finfo(np.float32).tiny)
+
+KEPT = 4
+"""Projections that stay on their devices."""
+
+
+def project(projection: Projection, features: Vectors) -> Vectors:
+    """Turn features (N, D) into unit vectors (N, dim) where they are, as `Projection.apply` does.
+
+    Raises:
+        EncoderError: if the features have another length.
+    """
+    if isinstance(features, np.ndarray):
+        return projection.apply(features)
+    projection.check_shape(features.shape)
+    mean, matrix = _there(projection, features.device)
+    projected = (features - mean) @ matrix
+    # scaled first, so that squares neither overflow nor vanish
+    projected = projected / projected.abs().amax(dim=1, keepdim=True).clamp(min=LEAST)
+    unit: torch.Tensor = projected / projected.norm(dim=1, keepdim=True).clamp(min=LEAST)
+    return unit
+
+
+@lru_cache(maxsize=KEPT)
+def _there(projection: Projection, device: "torch.device") -> "tuple[torch.Tensor, torch.Tensor]":
+    import torch
+
+    mean, matrix = (torch.from_numpy(np.array(values)) for values in (projection.mean, projection.matrix))
+    return mean.to(device), matrix.to(device)
