@@ -75,7 +75,7 @@ class Backbone(Protocol):
         """Return the features of pixels (B, 3, S, S) as (B, dim)."""
 
     def features_there(self, batch: NDArray[np.uint8]) -> Vectors:
-        """Return as `features` does; a GPU keeps them."""
+        """Return as `features` does, and leave them where they are computed."""
 
 
 class ModelLibrary(Protocol):

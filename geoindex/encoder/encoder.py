@@ -128,8 +128,10 @@ class Encoder:
 
     def features_there(self, batch: NDArray[np.uint8]) -> Vectors:
         """Return as `features` does; those that a GPU computes are left there."""
+        if not (self.device.startswith("cuda") and len(batch)):
+            return self.features(batch)
         self._check(batch)
-        return self._backbone.features_there(batch) if len(batch) else np.zeros((0, self.dim), np.float32)
+        return self._backbone.features_there(batch)
 
     def _check(self, batch: NDArray[np.uint8]) -> None:
         wanted = (3, self.image_size, self.image_size)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoindex.encoder.device import Vectors, to_host
+from geoindex.encoder.device import to_host
 from geoindex.encoder.preprocessing import Preprocessing
 from geoindex.encoder.process import check_process
 from geoindex.encoder.recorded import SingleImages
@@ -52,13 +52,10 @@ class TorchBackbone:
             EncoderError: if the batch does not fit into memory, or features are not finite.
             ForkError: if the process that this one was forked from has computed features.
         """
-        return to_host(self._features(batch))
+        return to_host(self.features_there(batch))
 
-    def features_there(self, batch: NDArray[np.uint8]) -> Vectors:
-        """Return as `features` does; a GPU keeps them."""
-        return self._features(batch) if self._kind == "cuda" else self.features(batch)
-
-    def _features(self, batch: NDArray[np.uint8]) -> "torch.Tensor":
+    def features_there(self, batch: NDArray[np.uint8]) -> "torch.Tensor":
+        """Return as `features` does, and leave them on the device."""
         import torch
 
         check_process()

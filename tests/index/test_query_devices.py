@@ -25,7 +25,7 @@ from geoindex.store.tombstones import Tombstones
 def gpu_encoder(monkeypatch):
     """An encoder that leaves its features in torch."""
     encoder = load_encoder(TINY_ENCODER, EncoderRecipe(device="cpu"))
-    monkeypatch.setattr(encoder._backbone, "features_there", encoder._backbone._features)
+    monkeypatch.setattr(encoder, "features_there", encoder._backbone.features_there)
     return encoder
 
 
