@@ -16,6 +16,7 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
+import faiss
 import numpy as np
 import torch
 from latency import DEFAULT_CELLS, QUICK_SIZES, SIZES, prepare
@@ -99,8 +100,11 @@ def rankers(ranker: Ranker, device: torch.device) -> dict[str, Any]:
     cells = put(ranker.ann.cells.vectors, device)
     found: dict[str, Any] = {"processor": ranker}
     found["torch"] = DeviceRanker(ranker, Copies(cells, TorchLists(ranker.ann, device)))
-    if device.type == "cuda":
-        found["FAISS"] = DeviceRanker(ranker, Copies(cells, GpuLists(ranker.ann, device)))
+    if device.type == "cuda" and faiss.get_num_gpus() > 0:
+        try:
+            found["FAISS"] = DeviceRanker(ranker, Copies(cells, GpuLists(ranker.ann, cells.device)))
+        except RuntimeError as error:
+            print(f"FAISS does not search there: {error}")
     return found
 
 

@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from geoindex.encoder import Encoder
 from geoindex.encoder.device import Vectors, to_host
 from geoindex.encoder.projection import mean_direction
 from geoindex.errors import ConfigError, UnreadableImageError
@@ -18,9 +19,6 @@ from geoindex.prediction import Prediction
 from geoindex.progress import Stages
 from geoindex.search.options import QueryOptions
 from geoindex.snapshot import Snapshot
-
-if TYPE_CHECKING:
-    from geoindex.encoder import Encoder
 
 BATCH_IMAGES = 32
 """Images of a forward pass."""
@@ -43,7 +41,7 @@ class PreparedQuery:
 
     pixels: Pixels
     snapshot: Snapshot
-    encoder: "Encoder"
+    encoder: Encoder
     stages: Stages
 
 
@@ -60,7 +58,7 @@ def prepare_query(images: Sequence[ImageInput], snapshot: Snapshot, limits: Imag
     return PreparedQuery(together, snapshot, encoder, stages)
 
 
-def _pixels(image: ImageInput, encoder: "Encoder", stages: Stages, limits: ImageLimits) -> Pixels:
+def _pixels(image: ImageInput, encoder: Encoder, stages: Stages, limits: ImageLimits) -> Pixels:
     with stages("decode"):
         decoded = load_image(image, min_side=encoder.min_side, limits=limits)
     with stages("prepare"):
@@ -76,7 +74,8 @@ def encode_queries(queries: Sequence[PreparedQuery], stages: Stages) -> list[Fea
     with stages("encode"):
         pixels = queries[0].pixels if len(queries) == 1 else np.concatenate([query.pixels for query in queries])
         parts = (pixels[i : i + BATCH_IMAGES] for i in range(0, len(pixels), BATCH_IMAGES))
-        features = _together([encoder.features_there(part) for part in parts])
+        compute = encoder.features_there if isinstance(encoder, Encoder) else encoder.features  # what users made
+        features = _together([compute(part) for part in parts])
     return list(_apart(features, [len(query.pixels) for query in queries]))
 
 
@@ -93,8 +92,9 @@ def _together(parts: Sequence[Vectors]) -> Vectors:
     """Return vectors of one device, (n, D) each, as (N, D)."""
     if len(parts) == 1:
         return parts[0]
-    if all(isinstance(part, np.ndarray) for part in parts):
-        return np.concatenate([to_host(part) for part in parts])
+    here = [part for part in parts if isinstance(part, np.ndarray)]
+    if here:
+        return np.concatenate(here)
     import torch
 
     return torch.cat([part for part in parts if isinstance(part, torch.Tensor)])

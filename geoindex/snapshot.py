@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from geoindex.encoder.backends import check_backend, may_have_cuda
+from geoindex.encoder.backends import AUTO, TORCH, check_backend, may_have_cuda
 from geoindex.encoder.device import Vectors, choose_device, to_host
 from geoindex.encoder.device_projection import project
 from geoindex.encoder.projection import Projection
@@ -81,7 +81,8 @@ class OwnEncoder:
     @cached_property
     def _chosen(self) -> str:
         # torch takes seconds to import, and is not needed to know that there is no GPU
-        return str(choose_device(self._device)) if self._device != "cpu" and may_have_cuda() else "cpu"
+        elsewhere = self._device != "cpu" and self._backend in (AUTO, TORCH) and may_have_cuda()
+        return str(choose_device(self._device)) if elsewhere else "cpu"
 
     def get(self) -> "Encoder":
         """Return it; the first caller loads it.
@@ -173,7 +174,8 @@ class Snapshot:
         What is asked of a region is ranked by the processor.
 
         Raises:
-            ConfigError: if nothing of the index lies inside.
+            ConfigError: if nothing of the index lies inside, or the device is not on this machine.
+            IndexDamagedError: if what is read for it is not what was written.
         """
         device = self.encoder.place
         if region is None and device.startswith("cuda"):

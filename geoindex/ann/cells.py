@@ -90,3 +90,13 @@ def _quantize(vectors: Floats) -> tuple[NDArray[np.int8], Floats]:
 
 def _norms(vectors: Floats) -> Floats:
     return np.asarray(np.sqrt(np.einsum("ij,ij->i", vectors, vectors)))
+
+
+def top_columns(scores: NDArray[np.floating], count: int) -> NDArray[np.int64]:
+    """Return the columns of the `count` largest scores of each row, largest first, ties to the lowest column."""
+    if count < scores.shape[1]:
+        columns = np.sort(np.argpartition(-scores, count - 1, axis=1)[:, :count], axis=1)
+    else:
+        columns = np.broadcast_to(np.arange(scores.shape[1]), scores.shape)
+    order = np.argsort(-np.take_along_axis(scores, columns, axis=1), axis=1, kind="stable")
+    return np.ascontiguousarray(np.take_along_axis(columns, order, axis=1), np.int64)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoindex.ann.cells import CellScan
+from geoindex.ann.cells import CellScan, top_columns
 from geoindex.ann.lists import ListBytes, entry_type, start_of_lists
 from geoindex.errors import IndexDamagedError
 from geoindex.store.checked import CheckedFile
@@ -176,9 +176,12 @@ class TwoStageIndex:
         Raises:
             IndexDamagedError: if it is not what was written.
         """
+        self._check_all()
+        return self._ivf
+
+    def _check_all(self) -> None:
         if self._bytes is not None:
             self._bytes.file.check_all()
-        return self._ivf
 
     def replace(
         self, cells: Rows, cell_vectors: NDArray[np.float32], clusters: Rows, cluster_vectors: NDArray[np.float32],
@@ -225,7 +228,7 @@ class TwoStageIndex:
         Raises:
             IndexDamagedError: if they are not what was written.
         """
-        self.faiss_index()  # checks it
+        self._check_all()
         lists = [self._list(cell) for cell in range(self.n_cells)]
         ids, vectors = (np.concatenate(parts) for parts in zip(*lists, strict=True))
         return ids, vectors, self.list_sizes
@@ -326,16 +329,6 @@ def _two_stages(ivf: Any) -> bool:
 
 def _refused(path: Path, fault: str) -> IndexDamagedError:
     return IndexDamagedError(f"'{path}' {fault}; run 'geoindex repair' to make it again.")
-
-
-def top_columns(scores: NDArray[np.floating], count: int) -> NDArray[np.int64]:
-    """Return the columns of the `count` largest scores of each row, largest first, ties to the lowest column."""
-    if count < scores.shape[1]:
-        columns = np.sort(np.argpartition(-scores, count - 1, axis=1)[:, :count], axis=1)
-    else:
-        columns = np.broadcast_to(np.arange(scores.shape[1]), scores.shape)
-    order = np.argsort(-np.take_along_axis(scores, columns, axis=1), axis=1, kind="stable")
-    return np.ascontiguousarray(np.take_along_axis(columns, order, axis=1), np.int64)
 
 
 def _check(cells: NDArray[np.float32], clusters: NDArray[np.float32], cell_of: NDArray[np.int64]) -> None:

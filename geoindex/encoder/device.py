@@ -1,6 +1,7 @@
 """Which device computes, with what arithmetic, and how vectors come back from it."""
 
-from typing import TYPE_CHECKING, TypeAlias
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,3 +81,10 @@ def to_host(vectors: Vectors) -> NDArray[np.float32]:
         return vectors
     values: NDArray[np.float32] = vectors.float().cpu().numpy()
     return values
+
+
+def full_precision(device: "torch.device") -> AbstractContextManager[Any]:
+    """Return what makes torch compute in the type of its numbers, whatever the caller's autocast says."""
+    import torch
+
+    return torch.autocast(device.type, enabled=False)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from geoindex.encoder.device import Vectors
+from geoindex.encoder.device import Vectors, full_precision, to_host
 from geoindex.encoder.projection import Projection
 
 if TYPE_CHECKING:
@@ -18,15 +18,24 @@ KEPT = 4
 
 
 def project(projection: Projection, features: Vectors) -> Vectors:
-    """Turn features (N, D) into unit vectors (N, dim) where they are, as `Projection.apply` does.
+    """Turn features (N, D) into unit vectors (N, dim) where they are, as `Projection.apply` does; here if it is full.
 
     Raises:
         EncoderError: if the features have another length.
     """
     if isinstance(features, np.ndarray):
         return projection.apply(features)
+    import torch
+
     projection.check_shape(features.shape)
-    mean, matrix = _there(projection, features.device)
+    try:
+        with torch.inference_mode(), full_precision(features.device):
+            return _projected(features, *_there(projection, features.device))
+    except torch.OutOfMemoryError:
+        return projection.apply(to_host(features))
+
+
+def _projected(features: "torch.Tensor", mean: "torch.Tensor", matrix: "torch.Tensor") -> "torch.Tensor":
     projected = (features - mean) @ matrix
     # scaled first, so that squares neither overflow nor vanish
     projected = projected / projected.abs().amax(dim=1, keepdim=True).clamp(min=LEAST)

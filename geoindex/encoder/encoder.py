@@ -103,13 +103,21 @@ class Encoder:
         return str(self._backbone.device)
 
     @property
+    def on_gpu(self) -> bool:
+        """Whether it computes on a GPU where the search can go on."""
+        return self.device.startswith("cuda")
+
+    @property
     def dtype(self) -> str:
         """Arithmetic of the forward pass, such as float32; features are float32 in any case."""
         return str(self._backbone.dtype).removeprefix("torch.")
 
     @property
     def module(self) -> "torch.nn.Module":
-        """The model itself, in evaluation mode and frozen."""
+        """The model itself, in evaluation mode and frozen.
+
+        On a GPU its pass for single images is recorded, with its weights where they are: change a copy.
+        """
         return self._module
 
     def prepare(self, image: "Image") -> NDArray[np.uint8]:
@@ -127,8 +135,12 @@ class Encoder:
         return self._backbone.features(batch) if len(batch) else np.zeros((0, self.dim), np.float32)
 
     def features_there(self, batch: NDArray[np.uint8]) -> Vectors:
-        """Return as `features` does; those that a GPU computes are left there."""
-        if not (self.device.startswith("cuda") and len(batch)):
+        """Return as `features` does; those that a GPU computes are left there.
+
+        Raises:
+            EncoderError: as `features` does.
+        """
+        if not (self.on_gpu and len(batch)):
             return self.features(batch)
         self._check(batch)
         return self._backbone.features_there(batch)

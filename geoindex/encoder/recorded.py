@@ -19,6 +19,12 @@ Forward: TypeAlias = "Callable[[torch.Tensor], torch.Tensor]"
 
 log = logging.getLogger(__name__)
 
+LEAST_TORCH = "2.13"
+"""Before, a recording that failed left torch's memory in disorder (pytorch, change 180395)."""
+
+_RECORDING = Lock()
+"""Held while a pass is recorded: torch records one at a time in a process."""
+
 RECORD_AT = 3
 """Image at which the pass is recorded: those before warm it up, and who asks for one or two need not wait for it."""
 
@@ -30,6 +36,10 @@ class SingleImages:
         self._forward, self._lock = forward, Lock()
         self._seen, self._refused = 0, False
         self._recording: Recording | None = None
+
+    def __reduce__(self) -> tuple[type["SingleImages"], tuple[Forward]]:
+        """Leave the recording where it is: a copy makes its own."""
+        return SingleImages, (self._forward,)
 
     def features(self, pixels: "torch.Tensor") -> "torch.Tensor":
         """Return the features of an image, (1, D), of its pixels, (1, 3, S, S)."""
@@ -46,7 +56,8 @@ class SingleImages:
         import torch
 
         try:
-            recording = Recording(self._forward, pixels)
+            with _RECORDING:
+                recording = Recording(self._forward, pixels)
             cosine = torch.cosine_similarity(recording.play(pixels), self._forward(pixels)).item()
             if not cosine >= EXACT:
                 raise RuntimeError(f"its features have cosine {cosine:.6f} to those of the pass")
@@ -55,6 +66,13 @@ class SingleImages:
             self._refused = True
             first = str(error).strip().partition("\n")[0]
             log.info("The forward pass of single images is not recorded (%s); it is launched kernel by kernel.", first)
+
+
+def can_record() -> bool:
+    """Tell whether this torch is to be trusted with it."""
+    import torch
+
+    return bool(torch.__version__ >= LEAST_TORCH)  # compared as versions
 
 
 class Recording:

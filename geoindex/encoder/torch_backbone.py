@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from geoindex.encoder.device import to_host
 from geoindex.encoder.preprocessing import Preprocessing
 from geoindex.encoder.process import check_process
-from geoindex.encoder.recorded import SingleImages
+from geoindex.encoder.recorded import SingleImages, can_record
 from geoindex.errors import EncoderError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class TorchBackbone:
         self._factor, self._shift = 1.0 / (255.0 * std), -mean / std
         self._single: SingleImages | None = None
         self.dim = self._probe()
-        if self._kind == "cuda":
+        if self._kind == "cuda" and can_record():
             self._single = SingleImages(self._forward)
 
     def features(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -55,7 +55,12 @@ class TorchBackbone:
         return to_host(self.features_there(batch))
 
     def features_there(self, batch: NDArray[np.uint8]) -> "torch.Tensor":
-        """Return as `features` does, and leave them on the device."""
+        """Return as `features` does, and leave them on the device.
+
+        Raises:
+            EncoderError: as `features` does.
+            ForkError: likewise.
+        """
         import torch
 
         check_process()
@@ -86,8 +91,7 @@ class TorchBackbone:
 
         if not (self._reduced or torch.is_autocast_enabled(self._kind)):
             return nullcontext()
-        # each weight is used once a pass, and a copy that is kept would be gone when a recorded pass reads it
-        return torch.autocast(self._kind, self.dtype, enabled=self._reduced, cache_enabled=False)
+        return torch.autocast(self._kind, self.dtype, enabled=self._reduced)
 
     def _probe(self) -> int:
         """Return the length of the features of a black image."""

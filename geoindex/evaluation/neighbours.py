@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geoindex.ann.two_stage import top_columns
+from geoindex.ann import top_columns
 from geoindex.geo import haversine_km, to_unit
 
 NEIGHBOURS = 100

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geoindex.ann import NO_CLUSTER
-from geoindex.ann.two_stage import top_columns
+from geoindex.ann import NO_CLUSTER, top_columns
 from geoindex.geo import haversine_km
 from geoindex.search.posterior import CHUNK_QUERIES, Ranking, log_softmax
 from geoindex.search.searcher import Searcher

@@ -4,7 +4,7 @@ Geo-embeddings are copied to the device once. The cells are one matrix product; 
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.ann import TwoStageIndex
-from geoindex.encoder.device import Vectors, to_host
+from geoindex.encoder.device import Vectors, full_precision, to_host
+from geoindex.encoder.process import check_process
 from geoindex.search.device_lists import DeviceLists, open_lists, put
 from geoindex.search.posterior import LEAST, TINY, Breadth, Ranker, Ranking
 
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 2**28
-"""Memory for what is gathered of the geo-embeddings at once."""
+"""Memory for what is computed at once, of the cells and of the clusters in them."""
+
+CELL_BYTES, ENTRY_BYTES = 32, 64
+"""What a query takes for a cell, and for an entry of a probed one, in numbers on the way to its ranking."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,8 @@ class Copies:
             torch.OutOfMemoryError: if they do not fit.
             IndexDamagedError: if they are not what was written.
         """
-        return cls(put(ann.cells.vectors, device), open_lists(ann, device))
+        cells = put(ann.cells.vectors, device)
+        return cls(cells, open_lists(ann, cells.device))  # the device with its number
 
 
 class DeviceRanker:
@@ -64,18 +69,26 @@ class DeviceRanker:
 
         Raises:
             IndexDamagedError: if they are not what was written.
+            ForkError: if the process that this one was forked from has computed features.
         """
         import torch
 
-        try:
-            return cls(ranker, Copies.of(ranker.ann, torch.device(device)))
-        except torch.OutOfMemoryError as error:
-            _say_full(device, error)
-            return cls(ranker, None)
+        check_process()
+        return cls._fitting(ranker, lambda: Copies.of(ranker.ann, torch.device(device)))
 
     def weighing(self, ranker: Ranker) -> "DeviceRanker":
         """Return one with the weights of another ranker of the same geo-embeddings, which are not copied again."""
-        return DeviceRanker(ranker, self._copies)
+        return self._fitting(ranker, lambda: self._copies)
+
+    @classmethod
+    def _fitting(cls, ranker: Ranker, copy: Callable[[], Copies | None]) -> "DeviceRanker":
+        import torch
+
+        try:
+            return cls(ranker, copy())
+        except torch.OutOfMemoryError as error:
+            _say_full(error)
+            return cls(ranker, None)
 
     def rank(self, queries: Vectors, breadth: Breadth) -> list[Ranking]:
         """Rank the clusters of the most probable cells for each query, (Q, D) unit vectors.
@@ -88,14 +101,19 @@ class DeviceRanker:
 
         if self._copies is None:
             return self._ranker.rank(to_host(queries), breadth)
-        device = self._copies.cells.device
         try:
-            with torch.inference_mode():
-                asked = queries if isinstance(queries, torch.Tensor) else put(queries, device)
-                return self._rank(asked.float(), self._copies, breadth)
+            with torch.inference_mode(), full_precision(self._copies.cells.device):
+                return self._rank_all(queries, self._copies, breadth)
         except torch.OutOfMemoryError as error:
-            _say_full(device, error)
+            _say_full(error)
         return self._ranker.rank(to_host(queries), breadth)
+
+    def _rank_all(self, queries: Vectors, there: Copies, breadth: Breadth) -> list[Ranking]:
+        import torch
+
+        asked = queries if isinstance(queries, torch.Tensor) else put(queries, there.cells.device)
+        runs = _runs(len(asked), CHUNK_BYTES // (CELL_BYTES * len(there.cells)))
+        return [ranking for rows in runs for ranking in self._rank(asked[rows].float(), there, breadth)]
 
     def _rank(self, queries: "torch.Tensor", there: Copies, breadth: Breadth) -> list[Ranking]:
         import torch
@@ -103,9 +121,10 @@ class DeviceRanker:
         logits = self._ranker.scales.cell * (queries @ there.cells.T) + self._cell_weight
         cells, log_p = self._probed(logits, breadth)
         longest = self._ranker.ann.list_sizes[cells.cpu().numpy()].max(axis=1, initial=1)  # (Q,)
-        a_query = cells.shape[1] * there.lists.bytes_a_cell(int(longest.max(initial=1)))
+        widest = int(longest.max())
+        a_query = cells.shape[1] * (there.lists.bytes_a_cell(widest) + ENTRY_BYTES * widest)
         found = []
-        for rows in _runs(len(queries), max(1, CHUNK_BYTES // a_query)):
+        for rows in _runs(len(queries), CHUNK_BYTES // a_query):
             ids, scores = there.lists.score(queries[rows], cells[rows], int(longest[rows].max()))  # (q, k, W)
             found.append(self._ordered(ids, scores, log_p[rows]))
         total = torch.logsumexp(logits.double(), dim=1).tolist()
@@ -149,8 +168,9 @@ class DeviceRanker:
 
 
 def _runs(count: int, length: int) -> Iterator[slice]:
-    return (slice(start, start + length) for start in range(0, count, length))
+    step = max(1, length)
+    return (slice(start, start + step) for start in range(0, count, step))
 
 
-def _say_full(device: "torch.device | str", error: Exception) -> None:
-    log.warning("No room to search on %s (%s); the processor does.", device, str(error).partition(".")[0])
+def _say_full(error: Exception) -> None:
+    log.warning("No room to search on the GPU (%s); the processor does.", str(error).partition(".")[0])

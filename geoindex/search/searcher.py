@@ -136,9 +136,10 @@ class Searcher:
         Raises:
             IndexDamagedError: if they are not what was written.
         """
-        with _COPYING:
-            if device not in self.devices:
-                self.devices[device] = DeviceRanker.on(device, self.ranker)
+        if device not in self.devices:
+            with _COPYING:
+                if device not in self.devices:
+                    self.devices[device] = DeviceRanker.on(device, self.ranker)
         return self.devices[device].rank(queries, breadth)
 
     def posterior(self, ranking: Ranking, query: NDArray[np.float32]) -> Posterior:

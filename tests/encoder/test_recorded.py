@@ -1,6 +1,8 @@
 """Single images on a GPU: when their pass is recorded, and what happens where it cannot be."""
 
+import copy
 import logging
+import pickle
 from threading import Thread
 
 import numpy as np
@@ -115,6 +117,23 @@ def test_a_recording_with_other_features_is_not_used(made, monkeypatch, caplog, 
     check_it_goes_on_without(caplog, "its features have cosine")
 
 
+@pytest.mark.parametrize("travel", [copy.deepcopy, lambda each: pickle.loads(pickle.dumps(each))])
+def test_a_copy_makes_its_own_recording(made, travel):
+    single = SingleImages(Pass())
+    for i in range(RECORD_AT):
+        single.features(image(i))
+    other = travel(single)
+    for i in range(RECORD_AT):
+        assert torch.equal(other.features(image(i)), Pass()(image(i)))
+    assert len(made) == 2
+
+
+def test_a_torch_that_loses_its_memory_over_it_records_nothing(monkeypatch):
+    for version, wanted in (("2.9.1", False), ("2.12.0", False), ("2.13.0+cu130", True), ("3.0.0", True)):
+        monkeypatch.setattr(torch, "__version__", torch.torch_version.TorchVersion(version))
+        assert recorded.can_record() == wanted
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_a_real_recording_has_the_features_of_the_pass(dtype):
@@ -122,7 +141,8 @@ def test_a_real_recording_has_the_features_of_the_pass(dtype):
     pixels = check_batches(encoder.image_size)[-1][:8]
     together = encoder.features(pixels)
     for round_ in range(RECORD_AT):
-        alone = np.concatenate([encoder.features(one[None]) for one in pixels])
+        there = [encoder.features_there(one[None]) for one in pixels]  # each its own, whatever is played next
+        alone = np.concatenate([one.cpu().numpy() for one in there])
         cosine = (alone * together).sum(1) / np.linalg.norm(alone, axis=1) / np.linalg.norm(together, axis=1)
         assert cosine.min() > 0.999, round_
     assert encoder._backbone._single._recording is not None

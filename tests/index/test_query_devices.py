@@ -9,7 +9,7 @@ import torch
 from tiles import PHOTOS, TINY_ENCODER
 
 import geoindex
-from geoindex.encoder import Projection, load_encoder
+from geoindex.encoder import Encoder, Projection, load_encoder
 from geoindex.encoder.device_projection import project
 from geoindex.errors import EncoderError
 from geoindex.recipe import EncoderRecipe
@@ -25,7 +25,7 @@ from geoindex.store.tombstones import Tombstones
 def gpu_encoder(monkeypatch):
     """An encoder that leaves its features in torch."""
     encoder = load_encoder(TINY_ENCODER, EncoderRecipe(device="cpu"))
-    monkeypatch.setattr(encoder, "features_there", encoder._backbone.features_there)
+    monkeypatch.setattr(Encoder, "on_gpu", property(lambda own: own is encoder))
     return encoder
 
 
@@ -109,7 +109,7 @@ def test_what_is_left_without_some_photos_takes_the_same_copies(index):
 def test_embeddings_are_ranked_where_the_encoder_would_be(tmp_path, monkeypatch):
     geoindex.build_index("planted:300?dim=16&seed=0", out=tmp_path / "index", training={"method": "none"})
     query = np.eye(16, dtype=np.float32)[:2]
-    places = []
+    places: list[str] = []
     monkeypatch.setattr(Searcher, "rank_on", lambda self, device, *a: places.append(device) or self.rank(*a))
     monkeypatch.setattr("geoindex.snapshot.may_have_cuda", lambda: True)
     monkeypatch.setattr(
@@ -117,6 +117,7 @@ def test_embeddings_are_ranked_where_the_encoder_would_be(tmp_path, monkeypatch)
     )
     for device in ("auto", "cpu", "cuda:1"):
         assert len(geoindex.open_index(tmp_path / "index", device=device).query_embeddings(query)) == 2
+    geoindex.open_index(tmp_path / "index", backend="onnx").query_embeddings(query)  # which computes on the processor
     assert places == ["cuda", "cuda:1"]
     monkeypatch.setattr("geoindex.snapshot.may_have_cuda", lambda: False)
     geoindex.open_index(tmp_path / "index").query_embeddings(query)
@@ -145,8 +146,52 @@ def test_the_projection_there_is_that_here():
         assert isinstance(found, torch.Tensor)
         np.testing.assert_allclose(found.numpy(), projection.apply(features), atol=1e-6)
         np.testing.assert_array_equal(project(projection, features), projection.apply(features))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(project(other, torch.from_numpy(features)), found)
     with pytest.raises(EncoderError, match=r"features \(N, 12\), not \(2, 3\)"):
         project(other, torch.zeros(2, 3))
+
+
+def test_a_full_gpu_projects_here(monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+
+    monkeypatch.setattr("geoindex.encoder.device_projection._there", full)
+    features = np.ones((2, 3), np.float32)
+    found = project(Projection.identity(3), torch.from_numpy(features))
+    np.testing.assert_array_equal(found, Projection.identity(3).apply(features))
+
+
+class Wrapped:
+    """An encoder of a user's own, around another."""
+
+    def __init__(self, encoder):
+        self.encoder, self.asked = encoder, 0
+
+    def __getattr__(self, name):
+        return getattr(self.encoder, name)
+
+    def features(self, batch):
+        self.asked += 1
+        return self.encoder.features(batch)
+
+
+def test_an_encoder_of_the_users_own_is_asked_for_its_features(built, index, gpu_encoder):
+    own = Wrapped(gpu_encoder)
+    check_alike(geoindex.open_index(built.path, encoder=own).query_image(PHOTOS[0]), index.query_image(PHOTOS[0]))
+    assert own.asked == 1
+
+
+def test_many_queries_are_ranked_in_parts(index, monkeypatch):
+    searcher = Searcher(index.searcher.sidecar, index.searcher.ranker)
+    queries = np.eye(searcher.ann.dim, dtype=np.float32)[:9]
+    whole = searcher.rank_on("cpu", queries, Breadth(3))
+    monkeypatch.setattr(device_ranker, "CHUNK_BYTES", 2 * device_ranker.CELL_BYTES * searcher.ann.n_cells)
+    widths, rank = [], DeviceRanker._rank
+    monkeypatch.setattr(DeviceRanker, "_rank", lambda own, q, *a: widths.append(len(q)) or rank(own, q, *a))
+    parts = searcher.rank_on("cpu", queries, Breadth(3))
+    assert widths == [2, 2, 2, 2, 1]
+    assert [one.clusters.tolist() for one in parts] == [one.clusters.tolist() for one in whole]
 
 
 @pytest.mark.gpu

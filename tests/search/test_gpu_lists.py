@@ -3,6 +3,7 @@ calls with the same pointers."""
 
 import logging
 from threading import Thread
+from time import sleep
 
 import faiss
 import numpy as np
@@ -24,10 +25,17 @@ ENTRIES = [np.float32, np.float16]
 @pytest.fixture(params=DEVICES)
 def device(request, monkeypatch):
     """Where the lists are."""
-    if request.param == "cpu":
-        monkeypatch.setattr(gpu_lists, "_copied", lambda ivf, _: (None, ivf))
-        monkeypatch.setattr(gpu_lists, "_follow", lambda *_: None)
-    return torch.device(request.param)
+    if request.param == "cuda":
+        return torch.device("cuda:0")
+    stand_in(monkeypatch, lambda ivf, _: (None, ivf))
+    return torch.device("cpu")
+
+
+def stand_in(monkeypatch, copied):
+    """Let the processor stand for a GPU, with what this makes of an index as the copy there."""
+    monkeypatch.setattr(gpu_lists, "_copied", copied)
+    monkeypatch.setattr(gpu_lists, "_check_device", lambda *_: None)
+    monkeypatch.setattr(gpu_lists, "_follow", lambda *_: None)
 
 
 def build(world, entries=np.float32):
@@ -97,6 +105,69 @@ def test_threads_do_not_mix_their_answers(device):
     assert all(torch.equal(own, one) for own, one in zip(found, wanted, strict=True))
 
 
+class Exclusive:
+    """An index that, as FAISS's on a GPU, is not to be asked by two threads at once."""
+
+    def __init__(self, index):
+        self.index, self.d, self.asked, self.met = index, index.d, 0, False
+
+    def search_preassigned_c(self, *arguments):
+        self.asked += 1
+        self.met = self.met or self.asked > 1
+        sleep(1e-4)
+        self.index.search_preassigned_c(*arguments)
+        self.asked -= 1
+
+
+def test_one_thread_at_a_time_asks_it(monkeypatch):
+    world, indexes = World(15), []
+    stand_in(monkeypatch, lambda ivf, _: (None, indexes.append(Exclusive(ivf)) or indexes[-1]))
+    lists, cells = GpuLists(world.ann, torch.device("cpu")), torch.arange(9)[None]
+    query, width = torch.from_numpy(unit(world.rng, 1, DIM)), int(world.ann.list_sizes.max())
+    threads = [Thread(target=lambda: [lists.score(query, cells, width) for _ in range(30)]) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not indexes[0].met
+
+
+@pytest.mark.parametrize(("capability", "free", "cause"), [
+    ((6, 1), 2**40, "built for compute capability 7.0 and up, not 6.1"), ((9, 0), 2**20, "1 MiB of it are free, and 7"),
+])  # fmt: skip
+def test_a_gpu_on_which_faiss_would_end_the_process_is_refused(monkeypatch, capability, free, cause):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free, 2**40))
+    monkeypatch.setattr(gpu_lists, "_copied", lambda *_: pytest.fail("copied all the same"))
+    with pytest.raises(RuntimeError, match=cause):
+        GpuLists(World(16).ann, torch.device("cuda:0"))
+
+
+@pytest.mark.parametrize(("sizes", "entries", "wanted"), [
+    ([1, 0, 33], np.float16, 3 * 32 * (2 * DIM + 8) + 3 * 4 * DIM), ([32], np.float32, 32 * (4 * DIM + 8) + 4 * DIM),
+])  # fmt: skip
+def test_the_memory_it_takes_counts_whole_blocks(sizes, entries, wanted):
+    rng, cell_of = np.random.default_rng(0), np.repeat(np.arange(len(sizes)), sizes)
+    ann = TwoStageIndex.build(unit(rng, len(sizes), DIM), unit(rng, sum(sizes), DIM), cell_of, np.dtype(entries))
+    assert gpu_lists._bytes_of(ann) == wanted + gpu_lists.SCRATCH_BYTES + gpu_lists.SPARE_BYTES
+
+
+def test_every_kernel_that_a_search_may_take_is_loaded_at_once(monkeypatch):
+    asked = []
+
+    class Watched(Exclusive):
+        def search_preassigned_c(self, *arguments):
+            asked.append(arguments[2])
+            super().search_preassigned_c(*arguments)
+
+    world = World(17, n_cells=3, n_clusters=200)
+    stand_in(monkeypatch, lambda ivf, _: (None, Watched(ivf)))
+    GpuLists(world.ann, torch.device("cpu"))
+    assert asked[:-1] == [1, 32, 64]
+    assert asked[-1] == world.ann.list_sizes.max()
+    assert 64 < asked[-1] <= 128
+
+
 def test_no_query_finds_nothing(device):
     world = World(5)
     found, scores = GpuLists(world.ann, device).score(
@@ -141,8 +212,7 @@ def other_clusters(ivf):
 @pytest.mark.parametrize("change", [other_scores, other_clusters])
 def test_a_copy_that_answers_otherwise_is_not_used(monkeypatch, change):
     world = World(9, n_cells=8, n_clusters=60)
-    monkeypatch.setattr(gpu_lists, "_copied", lambda ivf, _: (None, change(ivf)))
-    monkeypatch.setattr(gpu_lists, "_follow", lambda *_: None)
+    stand_in(monkeypatch, lambda ivf, _: (None, change(ivf)))
     with pytest.raises(RuntimeError, match="something else"):
         GpuLists(world.ann, torch.device("cpu"))
 
@@ -174,7 +244,9 @@ def test_faiss_searches_where_it_has_a_gpu_and_torch_elsewhere(monkeypatch, capl
     assert told == ([cause] if faiss_lists is refusing else [])
 
 
-def test_faiss_is_not_asked_about_a_processor():
+def test_faiss_is_not_asked_about_a_processor(monkeypatch):
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1)
+    monkeypatch.setattr(device_lists, "GpuLists", lambda *_: pytest.fail("asked"))
     world = World(10)
     assert isinstance(open_lists(world.ann, torch.device("cpu")), TorchLists)
 
@@ -189,7 +261,7 @@ def check_the_processor_ranks(ranker, there, world, caplog):
         for own, wanted in zip(there.rank(asked, Breadth(4)), ranker.rank(queries, Breadth(4)), strict=True):
             assert own.clusters.tolist() == wanted.clusters.tolist()
             assert own.probability.tolist() == wanted.probability.tolist()
-    assert "No room to search on cpu (CUDA out of memory); the processor does." in caplog.text
+    assert "No room to search on the GPU (CUDA out of memory); the processor does." in caplog.text
 
 
 def test_the_processor_ranks_what_does_not_fit_there(monkeypatch, caplog):
@@ -226,9 +298,29 @@ def test_other_weights_take_the_same_copies():
     assert not all(inside[ranking.clusters].all() for ranking in own.rank(queries, Breadth(12)))
 
 
+def test_other_weights_that_do_not_fit_are_those_of_the_processor(monkeypatch, caplog):
+    world = World(18)
+    ranker = Ranker.of(world.ann, world.geography, Scales())
+    there = DeviceRanker.on("cpu", ranker)
+    monkeypatch.setattr(device_ranker, "put", full)
+    check_the_processor_ranks(ranker, there.weighing(ranker), world, caplog)
+
+
+def test_the_callers_autocast_changes_nothing(device):
+    world = World(19, n_cells=20, n_clusters=120)
+    there = DeviceRanker.on(device.type, Ranker.of(world.ann, world.geography, Scales()))
+    queries = unit(world.rng, 5, DIM)
+    plain = there.rank(queries, Breadth(6))
+    with torch.autocast(device.type, torch.bfloat16):
+        rough = there.rank(queries, Breadth(6))
+    for own, wanted in zip(rough, plain, strict=True):
+        assert own.clusters.tolist() == wanted.clusters.tolist()
+        assert own.probability.tolist() == wanted.probability.tolist()
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("entries", ENTRIES)
 def test_faiss_searches_on_a_real_gpu(entries):
     world = World(14, n_cells=40, n_clusters=5000)
-    lists = open_lists(build(world, entries), torch.device("cuda"))
+    lists = open_lists(build(world, entries), torch.device("cuda:0"))
     assert isinstance(lists, GpuLists)
