@@ -19,6 +19,7 @@ from geoindex.assembly.sizes import (
     working_bytes,
 )
 from geoindex.encoder.defaults import AUTO, PRETRAINED
+from geoindex.encoder.device import BATCH_SIZE
 from geoindex.pipeline import default_folder, read_samples, resolve_recipe
 from geoindex.recipe import Recipe
 from geoindex.sources import Source, open_source
@@ -184,5 +185,5 @@ def memory_bytes(extent: Extent, groups: GroupCounts, encoder: "Encoder | None",
         memory += 6 * min(extent.gallery, MAX_IMAGES) * dim
     if encoder is not None:
         pixels = 3 * encoder.image_size**2
-        memory += 3 * encoder.weight_bytes + 64 * recipe.encoding.batch_size * pixels
+        memory += 3 * encoder.weight_bytes + 64 * (recipe.encoding.batch_size or BATCH_SIZE) * pixels
     return memory

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from geoindex.embed import Batch, Part, copy_shard, encode_shard, prepare_image
+from geoindex.encoder.device import choose_batch_size
 from geoindex.errors import ClusterError
 from geoindex.images import ABSENT
 from geoindex.progress import Progress
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from geoindex.encoder.preprocessing import Preprocessing
 
 CHUNK_IMAGES = 128
-"""Images of a task: 19 MB of pixels at 224 a side, and little enough that many computers end together."""
+"""Images of a task: 19 MB of pixels at 224 a side, and little enough that many computers end together; for a GPU as
+many as it takes at once, if that is more."""
 
 COPIED_SHARDS = 16
 """Shards of a task where features are only copied: less work than that is less than what a task costs."""
@@ -67,12 +69,7 @@ def _copied(parts: list[Part], source: Source, bar: Progress) -> Iterator[tuple[
 
 
 def _encoded(parts: list[Part], source: Source, encoder: "Encoder", bar: Progress) -> Iterator[tuple[Part, Shard]]:
-    chunks = [
-        {"part": n, "items": pickle.dumps(items)}
-        for n, part in enumerate(parts)
-        for items in part.batches(CHUNK_IMAGES)
-    ]
-    encoded = _on_gpus(chunks, source, encoder) if gpus_for(encoder) else _on_cores(chunks, source, encoder)
+    encoded = _on_gpus(parts, source, encoder) if gpus_for(encoder) else _on_cores(parts, source, encoder)
     waiting: dict[int, list[Shard]] = {}
     for row in encoded.iter_rows():
         number, shard = row["part"], pickle.loads(row["shard"])
@@ -96,15 +93,22 @@ def _dataset(rows: list[Row]) -> Any:
     return ray.data.from_items(rows, override_num_blocks=len(rows))
 
 
-def _on_gpus(chunks: list[Row], source: Source, encoder: "Encoder") -> Any:
+def _chunks(parts: list[Part], size: int) -> list[Row]:
+    """Return the images of each task, of one shard each."""
+    return [{"part": n, "items": pickle.dumps(items)} for n, part in enumerate(parts) for items in part.batches(size)]
+
+
+def _on_gpus(parts: list[Part], source: Source, encoder: "Encoder") -> Any:
+    chunks = _chunks(parts, max(CHUNK_IMAGES, choose_batch_size(encoder.recipe.batch_size, "cuda")))
     decoded = _dataset(chunks).map(_Decoding(source, encoder.preprocessing), num_cpus=1)
     pool = _pool(min(gpus_for(encoder), len(chunks)))
     return decoded.map(_Encoding, fn_constructor_args=packed(encoder), num_gpus=1, compute=pool)
 
 
-def _on_cores(chunks: list[Row], source: Source, encoder: "Encoder") -> Any:
+def _on_cores(parts: list[Part], source: Source, encoder: "Encoder") -> Any:
     import ray
 
+    chunks = _chunks(parts, CHUNK_IMAGES)
     pool = _pool(max(1, min(int(ray.cluster_resources().get("CPU", 1)), len(chunks))))
     return _dataset(chunks).map(_Embedding, fn_constructor_args=(source, *packed(encoder)), num_cpus=1, compute=pool)
 

@@ -15,6 +15,15 @@ Vectors: TypeAlias = "NDArray[np.float32] | torch.Tensor"
 """Features or embeddings, here or on a device."""
 
 
+BATCH_SIZE, GPU_BATCH_SIZE = 32, 256
+"""Images of a forward pass. The products of few of them are small for a GPU."""
+
+
+def choose_batch_size(size: int | None, device_type: str) -> int:
+    """Return the images of a forward pass on a type of device, as cpu or cuda; None: as many as suit it."""
+    return size or (GPU_BATCH_SIZE if device_type == "cuda" else BATCH_SIZE)
+
+
 def choose_device(name: str) -> "torch.device":
     """Return the device of this name; auto is cuda, then mps, then cpu.
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from geoindex.encoder.backbone import Architecture, Backbone
 from geoindex.encoder.backends import TORCH
-from geoindex.encoder.device import Vectors, choose_device, choose_dtype
+from geoindex.encoder.device import Vectors, choose_batch_size, choose_device, choose_dtype
 from geoindex.encoder.fingerprint import fingerprint_of
 from geoindex.encoder.preprocessing import Preprocessing
 from geoindex.encoder.spec import LIBRARIES, parse_spec
@@ -63,9 +63,10 @@ class Encoder:
     ) -> None:
         self.spec, self.weights = spec, weights
         self.architecture, self.preprocessing = architecture, preprocessing
-        self.recipe, self.batch_size = recipe, recipe.batch_size
+        self.recipe = recipe
         self.fingerprint = fingerprint_of(architecture, preprocessing, module.state_dict())
         self._module, device = module, choose_device(recipe.device)
+        self.batch_size = choose_batch_size(recipe.batch_size, device.type)
         self._backbone: Backbone = TorchBackbone(module, preprocessing, device, choose_dtype(recipe.dtype, device))
 
     @property
@@ -128,7 +129,7 @@ class Encoder:
         """Return the features of prepared images (B, 3, S, S) as (B, dim), in one forward pass.
 
         Raises:
-            EncoderError: if the batch has another shape or type, does not fit into memory, or a feature is
+            EncoderError: if the batch has another shape or type, not even one image fits into memory, or a feature is
                 not finite.
         """
         self._check(batch)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.encoder.backends import BACKENDS, EXACT, Compute, graphs_of
+from geoindex.encoder.device import choose_batch_size
 from geoindex.encoder.encoder import Encoder
 from geoindex.encoder.export_record import ExportRecord
 from geoindex.encoder.process import check_process
@@ -65,7 +66,7 @@ class ExportedEncoder(Encoder):
         self.spec, self.weights = spec, ""
         self.architecture, self.preprocessing = record.architecture, record.preprocessing
         self.fingerprint = record.encoder["fingerprint"]
-        self.recipe, self.batch_size = recipe, recipe.batch_size
+        self.recipe, self.batch_size = recipe, choose_batch_size(recipe.batch_size, backbone.device)
         self.backend = record.backend
         self._backbone, self._load = backbone, load
 

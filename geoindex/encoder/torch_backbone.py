@@ -1,5 +1,7 @@
 """The forward pass with torch: uint8 pixels in, float32 features out."""
 
+import logging
+import sys
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +17,14 @@ from geoindex.errors import EncoderError
 if TYPE_CHECKING:
     import torch
 
+log = logging.getLogger(__name__)
+
 
 class TorchBackbone:
     """A model on its device, with the normalisation that it wants.
 
-    Pixels travel to the device as bytes and become floats there. Single images are recorded on a GPU. Safe in threads.
+    Pixels travel to the device as bytes and become floats there. On a GPU the pass for single images is recorded. Safe
+    in threads.
 
     Attributes:
         module: the model, in evaluation mode.
@@ -41,6 +46,7 @@ class TorchBackbone:
         std = torch.tensor(preprocessing.std, device=device).view(3, 1, 1)
         self._factor, self._shift = 1.0 / (255.0 * std), -mean / std
         self._single: SingleImages | None = None
+        self._fitting = sys.maxsize
         self.dim = self._probe()
         if self._kind == "cuda" and can_record():
             self._single = SingleImages(self._forward)
@@ -49,7 +55,7 @@ class TorchBackbone:
         """Return the features of pixels (B, 3, S, S) as (B, dim), in one forward pass.
 
         Raises:
-            EncoderError: if the batch does not fit into memory, or features are not finite.
+            EncoderError: if not even one image fits into memory, or features are not finite.
             ForkError: if the process that this one was forked from has computed features.
         """
         return to_host(self.features_there(batch))
@@ -66,16 +72,27 @@ class TorchBackbone:
         check_process()
         # torch refuses to share memory that numpy may not write to
         pixels = torch.from_numpy(np.require(batch, np.uint8, ["C", "W"]))
-        compute = self._forward if len(batch) > 1 or self._single is None else self._single.features
-        try:
-            with torch.inference_mode():
-                features = compute(pixels)
-        except torch.OutOfMemoryError as error:
-            cure = "lower batch_size"
-            raise EncoderError(f"A batch of {len(batch)} images does not fit on {self.device}; {cure}.") from error
+        with torch.inference_mode():
+            features = self._computed(pixels)
         if not torch.isfinite(features).all():
             raise EncoderError(f"Features are not finite with {self.dtype}; take dtype float32 or bfloat16.")
         return features
+
+    def _computed(self, pixels: "torch.Tensor") -> "torch.Tensor":
+        """Compute images together, or in halves if they do not fit; a later batch is as large as the last that did."""
+        import torch
+
+        if len(pixels) > self._fitting:
+            return torch.cat([self._computed(part) for part in torch.split(pixels, self._fitting)])
+        try:
+            return self._forward(pixels) if len(pixels) > 1 or self._single is None else self._single.features(pixels)
+        except torch.OutOfMemoryError as error:
+            if len(pixels) == 1:
+                raise EncoderError(f"Not even one image fits on {self.device}; take device cpu.") from error
+        # behind the error, which holds what was computed so far
+        self._fitting = len(pixels) // 2
+        log.warning("%d images at once do not fit on %s; going on with %d.", len(pixels), self.device, self._fitting)
+        return self._computed(pixels)
 
     def _forward(self, pixels: "torch.Tensor") -> "torch.Tensor":
         with self._arithmetic():

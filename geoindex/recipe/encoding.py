@@ -32,10 +32,10 @@ class EncoderRecipe:
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Arithmetic of the forward pass; auto: bfloat16 on a GPU that has it, float32 elsewhere."""
 
-    batch_size: int = 32
-    """Images a forward pass."""
+    batch_size: int | None = None
+    """Images a forward pass; left out: 32, and 256 on a GPU."""
 
     def __post_init__(self) -> None:
-        require(self.batch_size >= 1, "encoding.batch_size", self.batch_size, "at least 1")
+        require(self.batch_size is None or self.batch_size >= 1, "encoding.batch_size", self.batch_size, "at least 1")
         require(self.dim is None or self.dim >= 1, "encoding.dim", self.dim, "at least 1")
         require(self.image_size is None or self.image_size >= 8, "encoding.image_size", self.image_size, "8 or more")

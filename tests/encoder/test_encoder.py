@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from geoindex.encoder import load_encoder
+from geoindex.encoder.device import choose_batch_size
 from geoindex.errors import (
     ConfigError,
     EncoderError,
@@ -316,3 +317,47 @@ def test_the_gpu_agrees_with_the_cpu(encoder):
     assert exact.fingerprint == encoder.fingerprint
     rough = load_encoder(encoder.spec, EncoderRecipe())
     assert rough.device.startswith("cuda")
+
+
+class Cramped(torch.nn.Module):
+    """A model that some images at once are too many for; it notes how many it was given."""
+
+    def __init__(self, model, most):
+        super().__init__()
+        self.model, self.most, self.given = model, most, []
+
+    def forward(self, pixels):
+        self.given.append(len(pixels))
+        if len(pixels) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+        return self.model(pixels)
+
+
+def test_what_does_not_fit_is_computed_in_halves(encoder, monkeypatch, caplog):
+    batch = np.stack([encoder.prepare(Image.fromarray(photo)) for photo in photos(11)])
+    wanted = encoder.features(batch)
+    cramped = Cramped(encoder.module, 3)
+    monkeypatch.setattr(encoder._backbone, "module", cramped)
+    monkeypatch.setattr(encoder._backbone, "_fitting", sys.maxsize)
+    np.testing.assert_allclose(encoder.features(batch), wanted, atol=1e-5)
+    assert cramped.given == [11, 5, 2, 2, 1, 2, 2, 1, 1]
+    assert [record.getMessage() for record in caplog.records] == [
+        "11 images at once do not fit on cpu; going on with 5.", "5 images at once do not fit on cpu; going on with 2.",
+    ]  # fmt: skip
+    cramped.given.clear()
+    np.testing.assert_allclose(encoder.features(batch), wanted, atol=1e-5)
+    assert max(cramped.given) == 2
+
+
+def test_not_even_one_image_fits(encoder, monkeypatch):
+    monkeypatch.setattr(encoder._backbone, "module", Cramped(encoder.module, 0))
+    monkeypatch.setattr(encoder._backbone, "_fitting", sys.maxsize)
+    with pytest.raises(EncoderError, match="Not even one image fits on cpu; take device cpu"):
+        encoder.encode(photos())
+
+
+def test_batches_are_larger_on_a_gpu_unless_the_recipe_says_how_large():
+    assert [choose_batch_size(None, kind) for kind in ("cpu", "mps", "cuda")] == [32, 32, 256]
+    assert [choose_batch_size(7, kind) for kind in ("cpu", "cuda")] == [7, 7]
+    with pytest.raises(ConfigError, match=r"encoding\.batch_size"):
+        EncoderRecipe(batch_size=0)
