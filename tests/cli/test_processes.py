@@ -24,9 +24,9 @@ class TestProcesses:
         assert [json.loads(line)["input"] for line in out.splitlines()] == [str(photo), str(bad_photo)]
         sentence(err)
 
-    @pytest.mark.parametrize(
-        "command", [["info"], pytest.param(["query", "--format", "json", "--index"], marks=pytest.mark.slow)]
-    )
+    @pytest.mark.parametrize("command", [
+        ["info"], pytest.param(["query", "--format", "json", "--backend", "torch", "--index"], marks=pytest.mark.slow),
+    ])  # fmt: skip
     def test_a_reader_that_goes_away_is_no_traceback(self, built, photo, command):
         process = program(*command, built.path, *[photo] * (40 if command[0] == "query" else 0))
         with process:
