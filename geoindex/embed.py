@@ -285,6 +285,8 @@ def _encode(pixels: Pixels, encoder: "Encoder") -> Encoded:
     except EncoderError as error:
         if len(pixels) == 1:
             return [str(error).rstrip(".")]
+        features = None
+    if features is None:  # behind the error, which holds what was computed so far
         return [found for image in pixels for found in _encode(image[None], encoder)]
     fits = np.abs(features).max(axis=1) <= np.finfo(np.float16).max
     return [f.astype(np.float16) if ok else TOO_LARGE for f, ok in zip(features, fits, strict=True)]

@@ -92,9 +92,8 @@ def _together(parts: Sequence[Vectors]) -> Vectors:
     """Return vectors of one device, (n, D) each, as (N, D)."""
     if len(parts) == 1:
         return parts[0]
-    here = [part for part in parts if isinstance(part, np.ndarray)]
-    if here:
-        return np.concatenate(here)
+    if any(isinstance(part, np.ndarray) for part in parts):
+        return np.concatenate([to_host(part) for part in parts])
     import torch
 
     return torch.cat([part for part in parts if isinstance(part, torch.Tensor)])

@@ -148,6 +148,7 @@ def _check_device(device: "torch.device", needed: int) -> None:
     capability = torch.cuda.get_device_capability(device)
     if capability < LEAST_CAPABILITY:
         raise RuntimeError(f"it is built for compute capability 7.0 and up, not {capability[0]}.{capability[1]}")
+    torch.cuda.empty_cache()  # what torch keeps for later counts as taken
     free, _ = torch.cuda.mem_get_info(device)
     if free < needed:
         raise RuntimeError(f"{free / 2**20:,.0f} MiB of it are free, and {needed / 2**20:,.0f} needed")

@@ -19,6 +19,10 @@ BATCH_SIZE, GPU_BATCH_SIZE = 32, 256
 """Images of a forward pass. The products of few of them are small for a GPU."""
 
 
+FULL = ("out of memory", "ALLOC_FAILED", "can't allocate memory")
+"""What errors about memory say."""
+
+
 def choose_batch_size(size: int | None, device_type: str) -> int:
     """Return the images of a forward pass on a type of device, as cpu or cuda; None: as many as suit it."""
     return size or (GPU_BATCH_SIZE if device_type == "cuda" else BATCH_SIZE)
@@ -82,6 +86,13 @@ def choose_dtype(name: str, device: "torch.device") -> "torch.dtype":
     if name not in dtypes:
         raise ConfigError(f"Arithmetic {name!r} is unknown; give auto, {', '.join(dtypes)}.")
     return dtypes[name]
+
+
+def is_full(error: RuntimeError) -> bool:
+    """Tell whether an error of torch is about memory; libraries below it have no kind of their own for that."""
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in FULL)
 
 
 def to_host(vectors: Vectors) -> NDArray[np.float32]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from geoindex.encoder.device import Vectors, full_precision, to_host
+from geoindex.encoder.device import Vectors, full_precision, is_full, to_host
 from geoindex.encoder.projection import Projection
 
 if TYPE_CHECKING:
@@ -31,8 +31,10 @@ def project(projection: Projection, features: Vectors) -> Vectors:
     try:
         with torch.inference_mode(), full_precision(features.device):
             return _projected(features, *_there(projection, features.device))
-    except torch.OutOfMemoryError:
-        return projection.apply(to_host(features))
+    except RuntimeError as error:
+        if not is_full(error):
+            raise
+    return projection.apply(to_host(features))
 
 
 def _projected(features: "torch.Tensor", mean: "torch.Tensor", matrix: "torch.Tensor") -> "torch.Tensor":

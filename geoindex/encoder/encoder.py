@@ -126,7 +126,7 @@ class Encoder:
         return self.preprocessing.apply(image)
 
     def features(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the features of prepared images (B, 3, S, S) as (B, dim), in one forward pass.
+        """Return the features of prepared images (B, 3, S, S) as (B, dim), in one forward pass if they fit.
 
         Raises:
             EncoderError: if the batch has another shape or type, not even one image fits into memory, or a feature is
@@ -136,12 +136,13 @@ class Encoder:
         return self._backbone.features(batch) if len(batch) else np.zeros((0, self.dim), np.float32)
 
     def features_there(self, batch: NDArray[np.uint8]) -> Vectors:
-        """Return as `features` does; those that a GPU computes are left there.
+        """Return as `features` does; those that a GPU computes are left there, unless `features` is another one.
 
         Raises:
             EncoderError: as `features` does.
         """
-        if not (self.on_gpu and len(batch)):
+        replaced = type(self).features is not Encoder.features or "features" in vars(self)
+        if replaced or not (self.on_gpu and len(batch)):
             return self.features(batch)
         self._check(batch)
         return self._backbone.features_there(batch)

@@ -1,14 +1,13 @@
 """The forward pass with torch: uint8 pixels in, float32 features out."""
 
-import logging
-import sys
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoindex.encoder.device import to_host
+from geoindex.encoder.capacity import Capacity
+from geoindex.encoder.device import is_full, to_host
 from geoindex.encoder.preprocessing import Preprocessing
 from geoindex.encoder.process import check_process
 from geoindex.encoder.recorded import SingleImages, can_record
@@ -16,8 +15,6 @@ from geoindex.errors import EncoderError
 
 if TYPE_CHECKING:
     import torch
-
-log = logging.getLogger(__name__)
 
 
 class TorchBackbone:
@@ -46,13 +43,13 @@ class TorchBackbone:
         std = torch.tensor(preprocessing.std, device=device).view(3, 1, 1)
         self._factor, self._shift = 1.0 / (255.0 * std), -mean / std
         self._single: SingleImages | None = None
-        self._fitting = sys.maxsize
+        self._capacity = Capacity(str(device))
         self.dim = self._probe()
         if self._kind == "cuda" and can_record():
             self._single = SingleImages(self._forward)
 
     def features(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the features of pixels (B, 3, S, S) as (B, dim), in one forward pass.
+        """Return the features of pixels (B, 3, S, S) as (B, dim), in one forward pass if they fit.
 
         Raises:
             EncoderError: if not even one image fits into memory, or features are not finite.
@@ -79,19 +76,23 @@ class TorchBackbone:
         return features
 
     def _computed(self, pixels: "torch.Tensor") -> "torch.Tensor":
-        """Compute images together, or in halves if they do not fit; a later batch is as large as the last that did."""
+        """Compute images together, or in parts if they do not fit."""
         import torch
 
-        if len(pixels) > self._fitting:
-            return torch.cat([self._computed(part) for part in torch.split(pixels, self._fitting)])
+        if len(pixels) > self._capacity.most:
+            return torch.cat([self._computed(part) for part in torch.split(pixels, self._capacity.most)])
+        compute = self._forward if len(pixels) > 1 or self._single is None else self._single.features
         try:
-            return self._forward(pixels) if len(pixels) > 1 or self._single is None else self._single.features(pixels)
-        except torch.OutOfMemoryError as error:
+            features = compute(pixels)
+            self._capacity.passed()
+            return features
+        except RuntimeError as error:
+            if not is_full(error):
+                raise
             if len(pixels) == 1:
                 raise EncoderError(f"Not even one image fits on {self.device}; take device cpu.") from error
         # behind the error, which holds what was computed so far
-        self._fitting = len(pixels) // 2
-        log.warning("%d images at once do not fit on %s; going on with %d.", len(pixels), self.device, self._fitting)
+        self._capacity.shrink(len(pixels))
         return self._computed(pixels)
 
     def _forward(self, pixels: "torch.Tensor") -> "torch.Tensor":

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from geoindex.encoder.device import BATCH_SIZE
 from geoindex.encoder.projection import Projection, mean_direction
 from geoindex.errors import ConfigError, EmptyDatasetError, UnreadableImageError
 from geoindex.images import content_hash, load_image, read_file
@@ -104,7 +105,7 @@ def _prepared(
         except UnreadableImageError as error:
             return error.reason
 
-    size = max(1, encoder.batch_size)
+    size = min(encoder.batch_size, BATCH_SIZE)  # photos that are decoded ahead, each several crops
     batches = [list(range(start, min(start + size, len(images)))) for start in range(0, len(images), size)]
     with closing(work_ahead(batches, prepare)) as prepared:
         for rows, results in zip(batches, prepared, strict=True):

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.ann import TwoStageIndex
-from geoindex.encoder.device import Vectors, full_precision, to_host
+from geoindex.encoder.device import Vectors, full_precision, is_full, to_host
 from geoindex.encoder.process import check_process
 from geoindex.search.device_lists import DeviceLists, open_lists, put
 from geoindex.search.posterior import LEAST, TINY, Breadth, Ranker, Ranking
@@ -82,13 +82,11 @@ class DeviceRanker:
 
     @classmethod
     def _fitting(cls, ranker: Ranker, copy: Callable[[], Copies | None]) -> "DeviceRanker":
-        import torch
-
         try:
             return cls(ranker, copy())
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
             _say_full(error)
-            return cls(ranker, None)
+        return cls(ranker, None)
 
     def rank(self, queries: Vectors, breadth: Breadth) -> list[Ranking]:
         """Rank the clusters of the most probable cells for each query, (Q, D) unit vectors.
@@ -104,7 +102,7 @@ class DeviceRanker:
         try:
             with torch.inference_mode(), full_precision(self._copies.cells.device):
                 return self._rank_all(queries, self._copies, breadth)
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
             _say_full(error)
         return self._ranker.rank(to_host(queries), breadth)
 
@@ -172,5 +170,7 @@ def _runs(count: int, length: int) -> Iterator[slice]:
     return (slice(start, start + step) for start in range(0, count, step))
 
 
-def _say_full(error: Exception) -> None:
+def _say_full(error: RuntimeError) -> None:
+    if not is_full(error):
+        raise error
     log.warning("No room to search on the GPU (%s); the processor does.", str(error).partition(".")[0])

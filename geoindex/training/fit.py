@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from geoindex.encoder.device import choose_batch_size, choose_training_dtype
+from geoindex.encoder.device import BATCH_SIZE, choose_training_dtype
 from geoindex.errors import TrainingError
 from geoindex.progress import Progress
 from geoindex.recipe import Recipe
@@ -298,7 +298,7 @@ class ImageFit:
         learner = self.validated
         learner.eval()
         own = wanted[self._own(np.arange(len(wanted)))]
-        size = choose_batch_size(self.job.recipe.encoding.batch_size, self.device.type)
+        size = self.job.recipe.encoding.batch_size or BATCH_SIZE  # what is learned takes memory too
         rows, found = [np.zeros(0, np.int64)], [np.zeros((0, 2))]
         batches = [own[first : first + size] for first in range(0, len(own), size)]
         # where clusters are shared out, all answer together, as often as who has most
