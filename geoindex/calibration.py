@@ -19,6 +19,8 @@ posterior's own masses, which count as `PRIOR_PHOTOS` photos: twenty authors can
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -72,19 +74,24 @@ class Spread:
             mass: as the points of the posterior hold it.
             reach_km: how far off crosswise each point lies as well, (K,).
         """
-        squared = GRID_KM[:, None] ** 2 - np.square(reach_km)
-        inside = mass.held.take(np.searchsorted(mass.distance_km**2, squared, side="right"))
+        inside = mass.held.take(np.searchsorted(mass.distance_km**2, _squares(tuple(reach_km)), side="right"))
         held = inside @ np.full(len(reach_km), 1.0 / (len(reach_km) * mass.held[-1]))
         held[-1] = 1.0
         return cls(held)
 
-    def within(self, radius_km: float) -> float:
-        """Return the mass inside a radius."""
-        return float(np.interp(radius_km, GRID_KM, self.held))
+    def within(self, *radius_km: float) -> list[float]:
+        """Return the mass inside each radius."""
+        return [float(mass) for mass in np.interp(radius_km, GRID_KM, self.held)]
 
-    def radius_km(self, share: float) -> float:
-        """Return the radius that holds a share of the mass."""
-        return float(np.interp(share, self.held, GRID_KM))
+    def radius_km(self, *share: float) -> list[float]:
+        """Return the radius that holds each share of the mass."""
+        return [float(km) for km in np.interp(share, self.held, GRID_KM)]
+
+
+@lru_cache(maxsize=8)
+def _squares(reach_km: tuple[float, ...]) -> Floats:
+    """Return the squared distance up to which a point that is off by each reach is inside each radius, (G, K)."""
+    return np.asarray(GRID_KM[:, None] ** 2 - np.square(reach_km))
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,10 +187,11 @@ class Calibration:
     def certainty(self, mass: MassAround) -> Certainty:
         """Return how sure an answer is, from the probability around it."""
         spread = Spread.of(mass, self.reach_km)
-        chances = [self.within[_key(radius)].chance(spread.within(radius)) for radius in WITHIN_KM]
-        rising = np.maximum.accumulate(chances).tolist()  # each was fitted for itself
-        radius50_km, radius90_km = (spread.radius_km(self.shares[_percent(share)]) for share in SHARES)
-        return Certainty(dict(zip(map(_key, WITHIN_KM), rising, strict=True)), radius50_km, radius90_km)
+        keys = [_key(radius) for radius in WITHIN_KM]
+        chances = [self.within[key].chance(mass) for key, mass in zip(keys, spread.within(*WITHIN_KM), strict=True)]
+        rising = accumulate(chances, max)  # each was fitted for itself
+        radius50_km, radius90_km = spread.radius_km(*(self.shares[_percent(share)] for share in SHARES))
+        return Certainty(dict(zip(keys, rising, strict=True)), radius50_km, radius90_km)
 
 
 def fit_calibration(
@@ -199,11 +207,11 @@ def fit_calibration(
         group: number of the author, sequence or block of each, (V,).
     """
     _, number, size = np.unique(group, return_inverse=True, return_counts=True)
-    inside = np.array([spread.within(km) for spread, km in zip(spreads, distance_km, strict=True)])
+    inside = np.array([spread.within(km)[0] for spread, km in zip(spreads, distance_km, strict=True)])
     weight = np.asarray(1.0 / (1.0 + (size[number] - 1) * likeness(inside, number, size)), np.float64)
     within = {}
     for radius in WITHIN_KM:
-        mass = np.array([spread.within(radius) for spread in spreads])
+        mass = np.array([spread.within(radius)[0] for spread in spreads])
         within[_key(radius)] = Odds.fit(mass, distance_km < radius, weight)
     shares = {_percent(share): _upper_quantile(inside, weight, share) for share in SHARES}
     return Calibration(rule, len(spreads), len(size), list(reach_km), within, shares)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.errors import ConfigError
-from geoindex.geo import chord_to_km, haversine_km, pairwise_km, to_unit
+from geoindex.geo import chord_to_km, haversine_km, pairwise_km, to_unit, unit_of
 from geoindex.mass import MassAround
 from geoindex.metrics import geoscore
 from geoindex.polish import Gain, polished
@@ -61,7 +61,7 @@ class Posterior:
 
     def distance_km(self, lat: float, lon: float) -> Floats:
         """Return how far each point is from a position in degrees, (P,)."""
-        away = self.units - to_unit(lat, lon)
+        away = self.units - unit_of(lat, lon)
         return chord_to_km(np.sqrt((away * away).sum(axis=1)))
 
     def mass_around(self, lat: float, lon: float) -> MassAround:

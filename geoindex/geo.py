@@ -55,6 +55,12 @@ def to_unit(lat: ArrayLike, lon: ArrayLike) -> Floats:
     return np.stack([from_axis * np.cos(lam), from_axis * np.sin(lam), np.sin(phi)], axis=-1)
 
 
+def unit_of(lat: float, lon: float) -> Floats:
+    """Turn one position into its unit vector, (3,): in plain numbers, since arrays of one take ten times as long."""
+    phi, lam = math.radians(lat), math.radians(lon)
+    return np.array([math.cos(phi) * math.cos(lam), math.cos(phi) * math.sin(lam), math.sin(phi)])
+
+
 def from_unit(xyz: ArrayLike) -> tuple[Floats, Floats]:
     """Turn vectors of any positive length, (..., 3), into degrees (lat, lon)."""
     x, y, z = np.moveaxis(np.asarray(xyz, float), -1, 0)
@@ -69,6 +75,14 @@ def haversine_km(
     phi2, lam2 = np.radians(np.asarray(lat2, float)), np.radians(np.asarray(lon2, float))
     a = np.sin((phi2 - phi1) / 2) ** 2 + np.cos(phi1) * np.cos(phi2) * np.sin((lam2 - lam1) / 2) ** 2
     return np.asarray(2.0 * radius_km * np.arcsin(np.sqrt(np.clip(a, 0.0, 1.0))))
+
+
+def distance_km(lat1: float, lon1: float, lat2: float, lon2: float) -> float:
+    """Return the great-circle distance of two positions in km, in plain numbers as `unit_of`."""
+    phi1, phi2 = math.radians(lat1), math.radians(lat2)
+    across, along = math.sin((phi2 - phi1) / 2), math.sin(math.radians(lon2 - lon1) / 2)
+    a = across**2 + math.cos(phi1) * math.cos(phi2) * along**2
+    return 2.0 * EARTH_RADIUS_KM * math.asin(math.sqrt(min(max(a, 0.0), 1.0)))
 
 
 def geodesic_km(lat1: ArrayLike, lon1: ArrayLike, lat2: ArrayLike, lon2: ArrayLike) -> Floats:

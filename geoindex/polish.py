@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geoindex.geo import EARTH_RADIUS_KM, from_unit, to_unit
+from geoindex.geo import EARTH_RADIUS_KM, from_unit, unit_of
 
 Floats = NDArray[np.float64]
 
@@ -48,7 +48,7 @@ def polished(start: tuple[float, float], witnesses: Floats, probability: Floats,
         probability: that the truth is at each, (W,).
         gain: what is to be large in expectation.
     """
-    points, worths = [to_unit(*start)], []
+    points, worths = [unit_of(*start)], []
     for _ in range(STEPS):
         cosine = np.clip(witnesses @ points[-1], -1.0, 1.0)
         distance_km = EARTH_RADIUS_KM * np.arccos(cosine)

@@ -14,6 +14,7 @@ from geoindex.geo import (
     chord_to_km,
     coarsen,
     destination,
+    distance_km,
     from_unit,
     group_means,
     haversine_km,
@@ -21,6 +22,7 @@ from geoindex.geo import (
     nearest,
     pairwise_km,
     to_unit,
+    unit_of,
     valid_positions,
     wrap_lon,
 )
@@ -299,3 +301,10 @@ def test_valid_positions_agree_with_the_check():
 def test_every_point_of_the_earth_passes(point):
     check_position(*point)
     assert valid_positions(*point)
+
+
+@moderate
+@given(points, points)
+def test_one_position_is_reckoned_as_many_are(one, other):
+    np.testing.assert_allclose(unit_of(*one), to_unit(*one), atol=1e-15)
+    assert distance_km(*one, *other) == pytest.approx(float(haversine_km(*one, *other)), abs=METRE)

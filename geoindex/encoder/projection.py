@@ -48,6 +48,12 @@ class Projection:
             digest.update(np.ascontiguousarray(values, "<f4").data)
         return digest.hexdigest()
 
+    @cached_property
+    def only_normalises(self) -> bool:
+        """Whether nothing is subtracted, and the matrix is that of 1."""
+        square = self.matrix.shape == (self.dim, self.dim)
+        return square and not self.mean.any() and np.array_equal(self.matrix, np.eye(self.dim, dtype=np.float32))
+
     def apply(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Turn features (N, D) into unit vectors (N, dim); what projects to zero stays zero.
 
@@ -55,9 +61,9 @@ class Projection:
             EncoderError: if the features have another length.
         """
         self.check_shape(features.shape)
-        projected = (features - self.mean) @ self.matrix
+        projected = features if self.only_normalises else (features - self.mean) @ self.matrix
         # scaled first, so that squares neither overflow nor vanish
-        projected /= np.maximum(np.abs(projected).max(axis=1, keepdims=True, initial=0.0), _LEAST)
+        projected = projected / np.maximum(np.abs(projected).max(axis=1, keepdims=True, initial=0.0), _LEAST)
         length = np.sqrt((projected * projected).sum(axis=1, keepdims=True))
         unit: NDArray[np.float32] = np.asarray(projected / np.maximum(length, _LEAST), np.float32)
         return unit

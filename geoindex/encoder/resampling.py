@@ -40,9 +40,10 @@ def _by_torch(image: "Image", width: int, height: int, interpolation: str) -> Pi
     pixels = held_pixels(image)
     if pixels is None:
         pixels = np.array(image)
-    planes = torch.from_numpy(pixels.transpose(2, 0, 1)[None])
+    planes = torch.from_numpy(pixels).permute(2, 0, 1)[None]
     resized = torch.nn.functional.interpolate(planes, (height, width), mode=interpolation, antialias=True)
-    return np.asarray(resized)[0, :3].transpose(1, 2, 0)
+    found: Pixels = resized.numpy()[0, :3].transpose(1, 2, 0)
+    return found
 
 
 def held_pixels(image: "Image") -> Pixels | None:

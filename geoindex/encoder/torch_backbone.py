@@ -1,5 +1,6 @@
 """The forward pass with torch: uint8 pixels in, float32 features out."""
 
+import math
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +72,9 @@ class TorchBackbone:
         pixels = torch.from_numpy(np.require(batch, np.uint8, ["C", "W"]))
         with torch.inference_mode():
             features = self._computed(pixels)
-        if not torch.isfinite(features).all():
+            # the sum is only finite if all are, and sooner there
+            finite = math.isfinite(features.sum().item()) or bool(torch.isfinite(features).all())
+        if not finite:
             raise EncoderError(f"Features are not finite with {self.dtype}; take dtype float32 or bfloat16.")
         return features
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from geoindex.calibration import CONFIDENCE_KM, Calibration
 from geoindex.estimate import Posterior, estimate_point
-from geoindex.geo import coarsen, haversine_km
+from geoindex.geo import coarsen, distance_km
 from geoindex.mass import MassAround
 from geoindex.places import place_names
 from geoindex.prediction import WITHHELD, Candidate, Evidence, Prediction
@@ -50,9 +50,9 @@ def answer(
     posterior = _posterior(searcher, ranking, query, options)
     # a point between those of a region may lie outside of it
     lat, lon = estimate_point(posterior, rule, between=options.within is None)
-    distance_km = posterior.distance_km(lat, lon)
-    mass = MassAround.of(distance_km, posterior.probability)
-    fact = _nearest_fact(searcher, ranking, distance_km[: len(ranking.posterior.lat)])
+    away_km = posterior.distance_km(lat, lon)
+    mass = MassAround.of(away_km, posterior.probability)
+    fact = _nearest_fact(searcher, ranking, away_km[: len(ranking.posterior.lat)])
     prediction = Prediction(
         lat=lat,
         lon=lon,
@@ -116,9 +116,9 @@ def _candidates(searcher: Searcher, ranking: Ranking, posterior: Posterior, coun
 def _evidence(searcher: Searcher, neighbours: list[Neighbour], lat: float, lon: float) -> Iterator[Evidence]:
     rows = np.array([neighbour.row for neighbour in neighbours], np.int64)
     facts = searcher.sidecar.gallery.facts(rows, SHOWN)
-    distances_km = haversine_km(lat, lon, [fact["lat"] for fact in facts], [fact["lon"] for fact in facts]).tolist()
-    for neighbour, fact, distance_km in zip(neighbours, facts, distances_km, strict=True):
-        yield Evidence(fact["id"], fact["image"], fact["lat"], fact["lon"], neighbour.similarity, distance_km)
+    for neighbour, fact in zip(neighbours, facts, strict=True):
+        away_km = distance_km(lat, lon, fact["lat"], fact["lon"])
+        yield Evidence(fact["id"], fact["image"], fact["lat"], fact["lon"], neighbour.similarity, away_km)
 
 
 def blur(prediction: Prediction, precision_km: float) -> Prediction:
@@ -159,8 +159,8 @@ def _blur_evidence(evidence: Evidence, lat: float, lon: float, precision_km: flo
 
     The distance is that of the rounded point: three distances of the exact one would tell where it lies.
     """
-    exact_km = float(haversine_km(lat, lon, evidence.lat, evidence.lon))
+    exact_km = distance_km(lat, lon, evidence.lat, evidence.lon)
     evidence_lat, evidence_lon = coarsen(evidence.lat, evidence.lon, precision_km)
-    rounded_km = float(haversine_km(lat, lon, evidence_lat, evidence_lon))
+    rounded_km = distance_km(lat, lon, evidence_lat, evidence_lon)
     if min(exact_km, rounded_km) >= precision_km:
         yield replace(evidence, lat=evidence_lat, lon=evidence_lon, distance_km=rounded_km)
