@@ -20,7 +20,7 @@ import faiss
 import numpy as np
 import torch
 from latency import DEFAULT_CELLS, QUICK_SIZES, SIZES, prepare
-from machine import describe_machine, shared_folder
+from machine import describe_machine, markdown_table, shared_folder
 from planted_levels import planted_queries
 
 from geoindex.ann.gpu_lists import GpuLists
@@ -135,29 +135,27 @@ def measure_search(
 
 def encoder_table(name: str, limit: dict[str, float], rows: list[dict[str, Any]]) -> str:
     """Return figures of an encoder as Markdown."""
-    lines = [
+    first = (
         f"{name}, {rows[0]['dtype']}: large squares {limit['tflop_per_s']:.1f} TFLOP/s, copies "
-        f"{limit['gb_per_s']:,.0f} GB/s, at which its weights are read in {limit['weights_ms']:.3f} ms\n",
-        "| work | ms | images/s | of the matmul rate |",
-        "| --- | ---: | ---: | ---: |",
+        f"{limit['gb_per_s']:,.0f} GB/s, at which its weights are read in {limit['weights_ms']:.3f} ms"
+    )
+    cells = [
+        (row["work"], f"{row['ms']:.3f}", f"{row['images_per_s']:,.1f}", f"{100 * row['of_matmul_rate']:.1f} %")
+        for row in rows
     ]
-    for row in rows:
-        lines.append(
-            f"| {row['work']} | {row['ms']:.3f} | {row['images_per_s']:,.1f} | {100 * row['of_matmul_rate']:.1f} % |"
-        )
-    return "\n".join(lines)
+    return f"{first}\n\n{markdown_table(('work', 'ms', 'images/s', 'of the matmul rate'), cells, 1)}"
 
 
 def search_table(rows: list[dict[str, Any]]) -> str:
     """Return figures of searches as Markdown."""
-    lines = ["| cells / clusters | search | batch | ms a query | same ten % |", "| --- | --- | ---: | ---: | ---: |"]
-    for row in rows:
-        cells, clusters = row["size"]
-        lines.append(
-            f"| {cells:,} / {clusters:,} | {row['search']} | {row['batch']} | {row['ms_a_query']:.4f} "
-            f"| {100 * row['same']:.1f} |"
+    cells = [
+        (
+            "{:,} / {:,}".format(*row["size"]), row["search"], str(row["batch"]), f"{row['ms_a_query']:.4f}",
+            f"{100 * row['same']:.1f}",
         )
-    return "\n".join(lines)
+        for row in rows
+    ]  # fmt: skip
+    return markdown_table(("cells / clusters", "search", "batch", "ms a query", "same ten %"), cells, 2)
 
 
 def main() -> None:

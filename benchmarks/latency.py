@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from latency_figure import draw_latency
 from latency_opening import OPENINGS, measure_opening
-from machine import describe_machine, shared_folder
+from machine import describe_machine, markdown_table, shared_folder
 from planted_levels import Levels, Queries, planted_levels, planted_queries
 from search_rivals import GALLERY, GeoClipStyle, Rival, brute_force, flat, inverted_lists, lance_index, usearch_graph
 from threadpoolctl import threadpool_limits
@@ -231,21 +231,20 @@ def search_table(rows: list[dict[str, Any]], speed: float) -> str:
 
 def rivals_table(rows: list[dict[str, Any]]) -> str:
     """Return the rivals' figures as Markdown."""
-    lines = [
-        "| clusters | search | p50 ms | p95 | times ours | recall@10 plain | ambiguous | GeoScore plain | build s |",
-        "| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
+    heads = (
+        "clusters", "search", "p50 ms", "p95", "times ours", "recall@10 plain", "ambiguous", "GeoScore plain",
+        "build s",
+    )  # fmt: skip
     own = {row["size"][1]: row["p50_ms"] for row in rows if row["name"] == f"geoindex, {DEFAULT_CELLS} cells"}
-    for row in rows:
-        ours = own.get(row["size"][1], min(own.values()))
-        cells = [f"{row[key]:.3f}" if key in row else "" for key in ("recall_plain", "recall_ambiguous")]
-        cells += [f"{row['geoscore_plain']:,.0f}" if "geoscore_plain" in row else ""]
-        built = f"{row['build_s']:.1f}" if row["build_s"] else ""
-        lines.append(
-            f"| {row['size'][1]:,} | {row['name']} | {row['p50_ms']:.2f} | {row['p95_ms']:.2f} "
-            f"| {row['p50_ms'] / ours:.1f} | {' | '.join(cells)} | {built} |"
-        )
-    return "\n".join(lines)
+    return markdown_table(heads, [_rival_cells(row, own.get(row["size"][1], min(own.values()))) for row in rows], 2)
+
+
+def _rival_cells(row: dict[str, Any], ours_ms: float) -> list[str]:
+    recall = [f"{row[key]:.3f}" if key in row else "" for key in ("recall_plain", "recall_ambiguous")]
+    score = f"{row['geoscore_plain']:,.0f}" if "geoscore_plain" in row else ""
+    times = [f"{row['p50_ms']:.2f}", f"{row['p95_ms']:.2f}", f"{row['p50_ms'] / ours_ms:.1f}"]
+    built = f"{row['build_s']:.1f}" if row["build_s"] else ""
+    return [f"{row['size'][1]:,}", row["name"], *times, *recall, score, built]
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import platform
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -36,6 +36,12 @@ def _processor() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     return next((line.split(": ", 1)[1] for line in lines if line.startswith("model name")), platform.processor())
+
+
+def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]], names: int) -> str:
+    """Return rows as Markdown; all columns but the first `names` hold numbers."""
+    align = ["---"] * names + ["---:"] * (len(heads) - names)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (heads, align, *rows))
 
 
 def shared_folder() -> Path | None:
