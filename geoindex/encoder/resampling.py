@@ -40,9 +40,12 @@ def _by_torch(image: "Image", width: int, height: int, interpolation: str) -> Pi
     pixels = held_pixels(image)
     if pixels is None:
         pixels = np.array(image)
-    planes = torch.from_numpy(pixels).permute(2, 0, 1)[None]
-    resized = torch.nn.functional.interpolate(planes, (height, width), mode=interpolation, antialias=True)
-    found: Pixels = resized.numpy()[0, :3].transpose(1, 2, 0)
+    # with a step for the one image as well, or torch takes this for planes and unpacks its result: 0.2 ms
+    planes = pixels.reshape(1, *pixels.shape).transpose(0, 3, 1, 2)
+    resized = torch.nn.functional.interpolate(
+        torch.from_numpy(planes), (height, width), mode=interpolation, antialias=True
+    )
+    found: Pixels = resized.numpy()[0].transpose(1, 2, 0)[:, :, :3]
     return found
 
 
