@@ -35,7 +35,7 @@ from query_bulk import BATCH, MODEL, Figures, WaitsBeside, encoded, in_turns, ma
 
 import geoindex
 from geoindex import estimate
-from geoindex.calibration import REACH_SHARES, SHARES, WITHIN_KM, Calibration, Odds
+from geoindex.calibration import PERCENTS, RADII, REACH_SHARES, SHARES, Calibration, Odds
 from geoindex.encoder import Encoder, load_encoder
 from geoindex.errors import IndexNotFoundError
 from geoindex.estimate import Posterior
@@ -154,8 +154,8 @@ def measure_stages(path: Path, quick: bool) -> Figures:
 def calibrated(index: geoindex.GeoIndex) -> geoindex.GeoIndex:
     """Give an index a calibration, for planted embeddings have no photos to learn one on: it takes its time as well."""
     odds = Odds(0.1, [1.0, 0.9, 0.8])
-    shares = {f"{100 * share:g}": share for share in SHARES}
-    within = {f"{radius:g}": odds for radius in WITHIN_KM}
+    shares = dict(zip(PERCENTS, SHARES, strict=True))
+    within = dict.fromkeys(RADII, odds)
     reach_km = np.geomspace(0.1, 300.0, len(REACH_SHARES)).tolist()
     calibration = Calibration(index.manifest.rule["name"], 500, 100, reach_km, within, shares)
     searcher = replace(index.searcher, calibration=calibration)

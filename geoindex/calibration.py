@@ -40,6 +40,10 @@ CONFIDENCE_KM = "200"
 SHARES = (0.5, 0.9)
 """Shares of the truths that the two radii of an answer hold."""
 
+RADII = tuple(f"{radius:g}" for radius in WITHIN_KM)
+PERCENTS = tuple(f"{100 * share:g}" for share in SHARES)
+"""What radii and shares are called in files and answers."""
+
 MIN_PHOTOS, MIN_GROUPS = 100, 10
 """Photos, and authors, sequences or blocks of them, below which nothing is learned: 100 know 10 % to 6 points."""
 
@@ -187,11 +191,12 @@ class Calibration:
     def certainty(self, mass: MassAround) -> Certainty:
         """Return how sure an answer is, from the probability around it."""
         spread = Spread.of(mass, self.reach_km)
-        keys = [_key(radius) for radius in WITHIN_KM]
-        chances = [self.within[key].chance(mass) for key, mass in zip(keys, spread.within(*WITHIN_KM), strict=True)]
-        rising = accumulate(chances, max)  # each was fitted for itself
-        radius50_km, radius90_km = spread.radius_km(*(self.shares[_percent(share)] for share in SHARES))
-        return Certainty(dict(zip(keys, rising, strict=True)), radius50_km, radius90_km)
+        inside = zip(RADII, spread.within(*WITHIN_KM), strict=True)
+        rising = accumulate(
+            (self.within[radius].chance(mass) for radius, mass in inside), max
+        )  # each fitted for itself
+        radius50_km, radius90_km = spread.radius_km(*map(self.shares.__getitem__, PERCENTS))
+        return Certainty(dict(zip(RADII, rising, strict=True)), radius50_km, radius90_km)
 
 
 def fit_calibration(
@@ -210,10 +215,10 @@ def fit_calibration(
     inside = np.array([spread.within(km)[0] for spread, km in zip(spreads, distance_km, strict=True)])
     weight = np.asarray(1.0 / (1.0 + (size[number] - 1) * likeness(inside, number, size)), np.float64)
     within = {}
-    for radius in WITHIN_KM:
+    for key, radius in zip(RADII, WITHIN_KM, strict=True):
         mass = np.array([spread.within(radius)[0] for spread in spreads])
-        within[_key(radius)] = Odds.fit(mass, distance_km < radius, weight)
-    shares = {_percent(share): _upper_quantile(inside, weight, share) for share in SHARES}
+        within[key] = Odds.fit(mass, distance_km < radius, weight)
+    shares = {key: _upper_quantile(inside, weight, share) for key, share in zip(PERCENTS, SHARES, strict=True)}
     return Calibration(rule, len(spreads), len(size), list(reach_km), within, shares)
 
 
@@ -265,11 +270,3 @@ def _upper_quantile(inside: Floats, weight: Floats, share: float) -> float:
     held = seen[np.searchsorted(inside[order], level, side="right")] + PRIOR_PHOTOS * level
     enough = np.flatnonzero(held >= share * (seen[-1] + PRIOR_PHOTOS + 1.0))
     return float(level[enough[0]]) if len(enough) else 1.0
-
-
-def _key(radius_km: float) -> str:
-    return f"{radius_km:g}"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:g}"

@@ -79,14 +79,12 @@ Rule = Callable[[Posterior, bool], tuple[float, float]]
 
 def nearest_point(posterior: Posterior, between: bool) -> tuple[float, float]:
     """Return the centroid of the cluster with the closest geo-embedding."""
-    best = int(np.argmax(posterior.score))
-    return float(posterior.lat[best]), float(posterior.lon[best])
+    return _position(posterior, int(np.argmax(posterior.score)))
 
 
 def posterior_point(posterior: Posterior, between: bool) -> tuple[float, float]:
     """Return the centroid of the most probable cluster."""
-    best = int(np.argmax(posterior.probability[: len(posterior.score)]))
-    return float(posterior.lat[best]), float(posterior.lon[best])
+    return _position(posterior, int(np.argmax(posterior.probability[: len(posterior.score)])))
 
 
 def distance_point(posterior: Posterior, between: bool) -> tuple[float, float]:
@@ -104,22 +102,27 @@ MOST_SCORE = Gain(geoscore, np.positive, 10.0)
 
 
 def _best_point(posterior: Posterior, gain: Gain, between: bool) -> tuple[float, float]:
-    points = posterior.heaviest(MAX_WITNESSES)
-    lat, lon, witnesses, probability = (
-        each[points] for each in (posterior.lat, posterior.lon, posterior.units, posterior.probability)
-    )
-    distance_km = np.concatenate(list(pairwise_km(witnesses[:MAX_ANSWERS], witnesses)))
-    expected = _expected(gain.worth(distance_km), probability)
+    heaviest = posterior.heaviest(MAX_WITNESSES)
+    answers = heaviest[:MAX_ANSWERS]
+    # all of them in any order: their sums are the same
+    seen = heaviest if len(heaviest) < len(posterior.lat) else slice(None)
+    witnesses, probability = posterior.units[seen], posterior.probability[seen]
+    blocks = list(pairwise_km(posterior.units[answers], witnesses))
+    expected = np.concatenate([_expected(gain.worth(distance_km), probability) for distance_km in blocks])
     best = int(np.argmax(expected))
-    start = float(lat[best]), float(lon[best])
+    start = _position(posterior, int(answers[best]))
     point = polished(start, witnesses, probability, gain) if between else start
     if point != start:
         return point
     good = np.flatnonzero(expected > expected[best] - gain.least)
     if len(good) == 1:
         return start
-    chosen = int(good[np.argmax(_expected(np.exp(-distance_km[good] / NEAR_KM), probability))])
-    return float(lat[chosen]), float(lon[chosen])
+    near = _expected(np.exp(-np.concatenate(blocks)[good] / NEAR_KM), probability)
+    return _position(posterior, int(answers[good[np.argmax(near)]]))
+
+
+def _position(posterior: Posterior, point: int) -> tuple[float, float]:
+    return float(posterior.lat[point]), float(posterior.lon[point])
 
 
 def _expected(worth: Floats, probability: Floats) -> Floats:

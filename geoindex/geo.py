@@ -52,7 +52,9 @@ def to_unit(lat: ArrayLike, lon: ArrayLike) -> Floats:
     """Turn degrees into unit vectors, (..., 3)."""
     phi, lam = np.radians(np.asarray(lat, float)), np.radians(np.asarray(lon, float))
     from_axis = np.cos(phi)
-    return np.stack([from_axis * np.cos(lam), from_axis * np.sin(lam), np.sin(phi)], axis=-1)
+    units = np.empty((*np.broadcast_shapes(phi.shape, lam.shape), 3))
+    units[..., 0], units[..., 1], units[..., 2] = from_axis * np.cos(lam), from_axis * np.sin(lam), np.sin(phi)
+    return units
 
 
 def unit_of(lat: float, lon: float) -> Floats:

@@ -20,8 +20,8 @@ STEPS = 6
 DECIMALS = 3
 """Of degrees: the last bits of a cosine, which differ between one query and a batch, shall not move the answer."""
 
-HERE_KM = 0.1
-"""A witness this near is where the point is."""
+HERE = 0.1 / EARTH_RADIUS_KM
+"""A witness this near is where the point is: 100 m, in radians."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,33 +50,41 @@ def polished(start: tuple[float, float], witnesses: Floats, probability: Floats,
     """
     points, worths = [unit_of(*start)], []
     for _ in range(STEPS):
-        cosine = np.clip(witnesses @ points[-1], -1.0, 1.0)
-        distance_km = EARTH_RADIUS_KM * np.arccos(cosine)
-        worth = gain.worth(distance_km)
+        angle = np.arccos(np.clip(witnesses @ points[-1], -1.0, 1.0))
+        worth = gain.worth(EARTH_RADIUS_KM * angle)
         worths.append(float(probability @ worth))
         if len(worths) > 1 and worths[-1] - worths[-2] < gain.least / STEPS:
             break  # such steps together bring no more than a difference that does not count
-        moved = _step(points[-1], witnesses, cosine, distance_km, probability * gain.slope(worth))
+        moved = _step(points[-1], witnesses, angle, probability * gain.slope(worth))
         if moved is None:
             break
         points.append(moved)
-    best = int(np.argmax(worths))
+    best = max(range(len(worths)), key=worths.__getitem__)
     if worths[best] - worths[0] < gain.least or best == 0:
         return start
     better_lat, better_lon = from_unit(points[best])
     return round(float(better_lat), DECIMALS), round(float(better_lon), DECIMALS)
 
 
-def _step(point: Floats, witnesses: Floats, cosine: Floats, distance_km: Floats, pull: Floats) -> Floats | None:
-    """Return the next point, or None if this one is held where it is."""
-    away = distance_km > HERE_KM
-    pulling, held = pull * away, float(pull[~away].sum())
+def _step(point: Floats, witnesses: Floats, angle: Floats, pull: Floats) -> Floats | None:
+    """Return the next point, or None if this one is held where it is.
+
+    Args:
+        point: unit vector.
+        witnesses: unit vectors, (W, 3).
+        angle: between the point and each, in radians, (W,).
+        pull: of each, (W,).
+    """
+    here = angle <= HERE
+    held, pulling = float(pull @ here), np.where(here, 0.0, pull)
+    distance = np.maximum(angle, HERE)
     # seen from the point, a witness lies in the direction witness - cosine * point, whose length is its sine
-    per_length = pulling / np.sqrt(np.maximum(1.0 - cosine * cosine, 1e-24))
-    resultant = per_length @ witnesses - float(per_length @ cosine) * point
+    per_length = pulling / np.maximum(np.sin(distance), HERE)
+    resultant = per_length @ witnesses
+    resultant -= float(resultant @ point) * point
     force = math.hypot(*resultant.tolist())
     if force <= held:
         return None
-    angle = (force - held) / float((pulling / np.maximum(distance_km, HERE_KM)).sum()) / EARTH_RADIUS_KM
-    moved = math.cos(angle) * point + (math.sin(angle) / force) * resultant
+    turn = (force - held) / float((pulling / distance).sum())
+    moved = math.cos(turn) * point + (math.sin(turn) / force) * resultant
     return np.asarray(moved / math.hypot(*moved.tolist()))

@@ -44,9 +44,9 @@ class CellScan:
             return self.exact(queries), np.zeros(len(queries), np.float32)
         return self._packed.products(np.ascontiguousarray(queries, np.float32))
 
-    def some(self, queries: Floats, rows: NDArray[np.int64], cells: NDArray[np.int64]) -> Floats:
-        """Return exact products of query `rows[i]` and cell `cells[i]`, (n,)."""
-        return np.asarray(np.einsum("ij,ij->i", self.vectors[cells], queries[rows]))
+    def some(self, query: Floats, cells: NDArray[np.int64]) -> Floats:
+        """Return exact products of a query, (D,), and some cells, (n,)."""
+        return np.asarray(np.einsum("ij,j->i", self.vectors[cells], query))
 
     @cached_property
     def _aligned(self) -> Floats:

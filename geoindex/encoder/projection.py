@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from geoindex.errors import ConfigError, EncoderError
 
-_ROWS, _LEAST = 16_384, np.finfo(np.float32).tiny
+_ROWS, _LEAST = 16_384, np.finfo(np.float64).tiny
 DEFAULT_SHRINKAGE = 0.1
 """Share of the mean eigenvalue that is added to every eigenvalue before whitening."""
 
@@ -62,10 +62,10 @@ class Projection:
         """
         self.check_shape(features.shape)
         projected = features if self.only_normalises else (features - self.mean) @ self.matrix
-        # scaled first, so that squares neither overflow nor vanish
-        projected = projected / np.maximum(np.abs(projected).max(axis=1, keepdims=True, initial=0.0), _LEAST)
-        length = np.sqrt((projected * projected).sum(axis=1, keepdims=True))
-        unit: NDArray[np.float32] = np.asarray(projected / np.maximum(length, _LEAST), np.float32)
+        # squared as float64, where squares neither overflow nor vanish
+        length = np.sqrt(np.einsum("ij,ij->i", projected, projected, dtype=np.float64))
+        unit = np.empty(projected.shape, np.float32)
+        np.divide(projected, np.maximum(length, _LEAST)[:, None], out=unit, casting="same_kind")
         return unit
 
     def check_shape(self, shape: tuple[int, ...]) -> None:

@@ -162,7 +162,8 @@ class DeviceRanker:
         logits: NDArray[np.float32], total: float,
     ) -> Ranking:  # fmt: skip
         count = int(np.isfinite(log_p).sum())
-        return Ranking(ids[:count], scores[:count], np.exp(log_p[:count]), logits, total, self._ranker.geography)
+        ranker, p = self._ranker, np.exp(log_p[:count])
+        return Ranking(ids[:count], scores[:count], p, logits, total, ranker.geography, ranker.open_nats)
 
 
 def _runs(count: int, length: int) -> Iterator[slice]:

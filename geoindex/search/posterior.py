@@ -117,6 +117,7 @@ class Ranking:
         logits: of every cell, (C,).
         log_total: log of the sum of their exponentials.
         geography: where they lie.
+        open_nats: entropy of a photo that could be anywhere, as the gallery's images lie in the cells.
     """
 
     clusters: NDArray[np.int64]
@@ -125,13 +126,19 @@ class Ranking:
     logits: NDArray[np.float32]
     log_total: float
     geography: Geography
+    open_nats: float
+
+    @cached_property
+    def possible(self) -> NDArray[np.bool_]:
+        """Whether each cell may be the answer, (C,)."""
+        return np.isfinite(self.logits)
 
     @cached_property
     def unprobed(self) -> NDArray[np.int64]:
         """The cells that may be the answer and were not probed, (U,)."""
-        possible = np.isfinite(self.logits)
-        possible[self.geography.cell[self.clusters]] = False
-        return np.flatnonzero(possible)
+        left = self.possible.copy()
+        left[self.geography.cell[self.clusters]] = False
+        return np.flatnonzero(left)
 
     @property
     def locatability(self) -> float:
@@ -139,10 +146,9 @@ class Ranking:
 
         It is 1 less the entropy of the cells in that of the gallery's images over them.
         """
-        possible = np.isfinite(self.logits)
-        images = self.geography.cell_images[possible]
-        own, prior = (_entropy(p) for p in (np.exp(self.logits[possible] - self.log_total), images / images.sum()))
-        return min(max(1.0 - own / prior, 0.0), 1.0) if prior > 0.0 else 1.0
+        log_p = self.logits[self.possible].astype(np.float64) - self.log_total
+        nats = -float((np.exp(log_p) * log_p).sum())
+        return min(max(1.0 - nats / self.open_nats, 0.0), 1.0) if self.open_nats > 0.0 else 1.0
 
     @cached_property
     def posterior(self) -> Posterior:
@@ -193,6 +199,13 @@ class Ranker:
         weights = Weights.of(geography, scales.prior, inside)
         return cls(ann, geography if inside is None else geography.within(inside), scales, weights)
 
+    @cached_property
+    def open_nats(self) -> float:
+        """Entropy of the cells that may be the answer by the images that they hold."""
+        images = self.geography.cell_images[np.isfinite(self.weights.cell)]
+        share = images[images > 0] / images.sum()
+        return -float((share * np.log(share)).sum())
+
     def rank(self, queries: NDArray[np.float32], breadth: Breadth) -> list[Ranking]:
         """Rank the clusters of the most probable cells for each query, (Q, D) unit vectors.
 
@@ -219,7 +232,7 @@ class Ranker:
         found, probability = np.isfinite(log_p).sum(axis=1).tolist(), np.exp(log_p)
         return [
             Ranking(clusters[q, :n], scores[q, :n], probability[q, :n], cells.logits[q], cells.log_total[q],
-                    self.geography)
+                    self.geography, self.open_nats)
             for q, n in enumerate(found)
         ]  # fmt: skip
 
@@ -230,10 +243,13 @@ class Ranker:
         count = min(breadth.top_cells, logits.shape[1])
         # one of the best has at least the logit of the last of them, less what both may be off
         least = np.partition(logits, -count, axis=1)[:, -count] - 2 * slack
-        rows, near = np.nonzero(logits >= np.maximum(least, LEAST)[:, None])
-        if slack.any():
-            logits[rows, near] = scan.some(scaled, rows, near) + self.weights.cell[near]
-        probed = _first_of_rows(rows, near, logits[rows, near], (len(queries), count))
+        probed = np.full((len(queries), count), NO_CELL)
+        for q, bound in enumerate(np.maximum(least, LEAST)):
+            near = np.flatnonzero(logits[q] >= bound)
+            if slack[q]:
+                logits[q, near] = scan.some(scaled[q], near) + self.weights.cell[near]
+            best = near[np.argsort(-logits[q, near], kind="stable")[:count]]
+            probed[q, : len(best)] = best
         highest = _along(logits, probed[:, :1])
         likelihood = np.subtract(logits, highest)
         np.exp(likelihood, out=likelihood)
@@ -288,37 +304,11 @@ def _order_ties(order: NDArray[np.int64], ranked: Floats, clusters: NDArray[np.i
         order[q] = order[q][np.lexsort((clusters[q][order[q]], -ranked[q]))]
 
 
-def _entropy(probability: NDArray[Any]) -> float:
-    """Return the entropy of a distribution, (C,), in nats."""
-    p = probability[probability > 0.0].astype(np.float64)
-    return -float((p * np.log(p)).sum())
-
-
 def _one_thread() -> None:
     """Keep FAISS to the thread that calls it: the chunks of a batch share the cores."""
     import faiss
 
     faiss.omp_set_num_threads(1)
-
-
-def _first_of_rows(
-    rows: NDArray[np.int64], columns: NDArray[np.int64], values: NDArray[np.float32], shape: tuple[int, int]
-) -> NDArray[np.int64]:
-    """Return the columns of the largest values of each row, largest first, in this shape, `NO_CELL` behind the last.
-
-    Args:
-        rows: ascending, (n,).
-        columns: (n,).
-        values: (n,).
-        shape: Q rows, k columns.
-    """
-    order = np.lexsort((-values, rows))
-    starts = np.searchsorted(rows, np.arange(shape[0]))
-    place = np.arange(len(rows)) - starts[rows]
-    kept = place < shape[1]
-    out = np.full(shape, NO_CELL)
-    out[rows[kept], place[kept]] = columns[order[kept]]
-    return out
 
 
 def _within_mass(

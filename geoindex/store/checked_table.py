@@ -97,7 +97,7 @@ class CheckedTable:
             IndexDamagedError: if they are not what was written.
             IndexError: if there is no such row.
         """
-        wanted = [int(row) for row in indices]
+        wanted: list[int] = np.asarray(indices, np.int64).tolist()
         if wanted and min(wanted) < 0:
             raise IndexError(f"row {min(wanted)} is none")
         values = {name: self._values[name] for name in names or self._values}
