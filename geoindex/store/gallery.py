@@ -5,7 +5,7 @@ The second holds the photos that were added since, likewise ordered. A photo tha
 first segment until the index is compacted, and is named among the dead.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,22 +95,24 @@ class Gallery:
         if len(self.segments) == 1:
             return self.segments[0].embeddings[images]
         out = np.empty((len(images), self.segments[0].embeddings.shape[1]), np.float16)
-        for segment, inside, rows in self._by_segment(images):
-            out[inside] = segment.embeddings[rows]
+        for segment, places, rows in self._by_segment(images):
+            out[places] = segment.embeddings[rows]
         return out
 
     def places(self, images: Rows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return latitudes and longitudes of some images in degrees, each (n,)."""
         lat, lon = np.empty(len(images)), np.empty(len(images))
-        for segment, inside, rows in self._by_segment(images):
-            lat[inside], lon[inside] = (segment.facts.numbers(name)[rows] for name in ("lat", "lon"))
+        for segment, places, rows in self._by_segment(images):
+            lat[places], lon[places] = (segment.facts.numbers(name)[rows] for name in ("lat", "lon"))
         return lat, lon
 
     def facts(self, images: Rows, names: Sequence[str] | None = None) -> list[dict[str, Any]]:
         """Return the facts of some images, all or those of these names."""
+        if len(self.segments) == 1:
+            return self.segments[0].facts.rows(images, names)
         out: list[dict[str, Any]] = [{}] * len(images)
-        for segment, inside, rows in self._by_segment(images):
-            for place, fact in zip(np.flatnonzero(inside), segment.facts.rows(rows, names), strict=True):
+        for segment, places, rows in self._by_segment(images):
+            for place, fact in zip(places.tolist(), segment.facts.rows(rows, names), strict=True):
                 out[place] = fact
         return out
 
@@ -122,15 +124,13 @@ class Gallery:
         found = np.concatenate([covered(segment.facts["id"], wanted) for segment in self.segments])
         return np.flatnonzero(found & self.live())
 
-    def _by_segment(self, images: Rows) -> list[tuple[Segment, NDArray[np.bool_], Rows]]:
-        """Return for each segment which of the images lie in it, and their rows there."""
-        parts, start = [], 0
+    def _by_segment(self, images: Rows) -> Iterator[tuple[Segment, Rows, Rows]]:
+        """Yield each segment with the places of its images among these, and their rows in it."""
+        start = 0
         for segment in self.segments:
-            inside = (images >= start) & (images < start + len(segment))
-            if inside.any():
-                parts.append((segment, inside, images[inside] - start))
+            places = np.flatnonzero((images >= start) & (images < start + len(segment)))
+            yield segment, places, images[places] - start
             start += len(segment)
-        return parts
 
 
 def firsts(cluster: NDArray[np.int64], count: int) -> Rows:
