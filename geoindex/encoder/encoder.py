@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
@@ -98,7 +99,7 @@ class Encoder:
         """Shorter side in pixels that an image should still have when `prepare` gets it."""
         return self.preprocessing.scaled
 
-    @property
+    @cached_property
     def device(self) -> str:
         """Where it computes, such as cpu or cuda:0."""
         return str(self._backbone.device)
