@@ -107,8 +107,7 @@ def _best_point(posterior: Posterior, gain: Gain, between: bool) -> tuple[float,
     # all of them in any order: their sums are the same
     seen = heaviest if len(heaviest) < len(posterior.lat) else slice(None)
     witnesses, probability = posterior.units[seen], posterior.probability[seen]
-    blocks = list(pairwise_km(posterior.units[answers], witnesses))
-    expected = np.concatenate([_expected(gain.worth(distance_km), probability) for distance_km in blocks])
+    expected = _expected(gain.worth, posterior.units[answers], witnesses, probability)
     best = int(np.argmax(expected))
     start = _position(posterior, int(answers[best]))
     point = polished(start, witnesses, probability, gain) if between else start
@@ -117,7 +116,7 @@ def _best_point(posterior: Posterior, gain: Gain, between: bool) -> tuple[float,
     good = np.flatnonzero(expected > expected[best] - gain.least)
     if len(good) == 1:
         return start
-    near = _expected(np.exp(-np.concatenate(blocks)[good] / NEAR_KM), probability)
+    near = _expected(_nearness, posterior.units[answers[good]], witnesses, probability)
     return _position(posterior, int(answers[good[np.argmax(near)]]))
 
 
@@ -125,9 +124,23 @@ def _position(posterior: Posterior, point: int) -> tuple[float, float]:
     return float(posterior.lat[point]), float(posterior.lon[point])
 
 
-def _expected(worth: Floats, probability: Floats) -> Floats:
-    """Return what answers, (A,), are worth in expectation, from what each is to each witness, (A, W)."""
-    return np.asarray(np.einsum("aw,w->a", worth, probability))  # not with BLAS, for the reason that pairwise_km gives
+def _expected(worth: Callable[[Floats], Floats], answers: Floats, witnesses: Floats, probability: Floats) -> Floats:
+    """Return what each answer is worth in expectation, (A,).
+
+    Args:
+        worth: of distances in km.
+        answers: unit vectors, (A, 3).
+        witnesses: unit vectors, (W, 3).
+        probability: that the truth is at each, (W,).
+    """
+    # not with BLAS, for the reason that pairwise_km gives
+    blocks = (np.einsum("aw,w->a", worth(km), probability) for km in pairwise_km(answers, witnesses))
+    return np.concatenate(list(blocks))
+
+
+def _nearness(distance_km: Floats) -> Floats:
+    """Return how near distances are, (A, W), from 0 to 1."""
+    return np.asarray(np.exp(distance_km / -NEAR_KM))
 
 
 RULES: Mapping[str, Rule] = {
