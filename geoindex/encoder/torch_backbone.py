@@ -69,7 +69,7 @@ class TorchBackbone:
 
         check_process()
         # torch refuses to share memory that numpy may not write to
-        pixels = torch.from_numpy(np.require(batch, np.uint8, ["C", "W"]))
+        pixels = torch.from_numpy(batch if batch.flags.carray else np.require(batch, np.uint8, ["C", "W"]))
         with torch.inference_mode():
             features = self._computed(pixels)
             # the sum is only finite if all are, and sooner there

@@ -54,6 +54,9 @@ class QueryOptions:
             raise ConfigError(f"max_precision_km is {self.max_precision_km}; it must be {FINEST_KM} or more.")
 
 
+DEFAULT_OPTIONS = QueryOptions()
+
+
 class QueryKeywords(TypedDict, total=False):
     """Keywords of every query: the fields of `QueryOptions`."""
 
@@ -73,6 +76,8 @@ def query_options(options: QueryKeywords) -> QueryOptions:
     Raises:
         ConfigError: if there is no such option, or it cannot be meant.
     """
+    if not options:
+        return DEFAULT_OPTIONS
     for name in options:
         if name not in QueryOptions.__dataclass_fields__:
             known = ", ".join(field.name for field in fields(QueryOptions))
