@@ -192,9 +192,8 @@ class Calibration:
         """Return how sure an answer is, from the probability around it."""
         spread = Spread.of(mass, self.reach_km)
         inside = zip(RADII, spread.within(*WITHIN_KM), strict=True)
-        rising = accumulate(
-            (self.within[radius].chance(mass) for radius, mass in inside), max
-        )  # each fitted for itself
+        chances = (self.within[radius].chance(mass) for radius, mass in inside)
+        rising = accumulate(chances, max)  # each was fitted for itself
         radius50_km, radius90_km = spread.radius_km(*map(self.shares.__getitem__, PERCENTS))
         return Certainty(dict(zip(RADII, rising, strict=True)), radius50_km, radius90_km)
 

@@ -91,6 +91,26 @@ def test_without_scores_the_prior_is_the_share_of_the_gallery():
     np.testing.assert_allclose(on.probability, world.images[on.clusters] / world.images.sum(), rtol=1e-5)
 
 
+def test_locatability_is_the_entropy_that_is_lost():
+    world = World(2)
+    (nothing,) = world.rank(Scales(prior=True), np.zeros((1, DIM), np.float32), 3)
+    (some,) = world.rank(Scales(3.0), world.cells[:1], 3)
+    (all_of_it,) = world.rank(Scales(1e5), world.cells[:1], 3)
+    p, own = world.probabilities(world.cells[0], Scales(3.0))[0], world.cell_images / world.cell_images.sum()
+    assert nothing.locatability == pytest.approx(0, abs=1e-6)
+    assert some.locatability == pytest.approx(1 - (p @ np.log(p)) / (own @ np.log(own)), abs=1e-5)
+    assert all_of_it.locatability == pytest.approx(1)
+
+
+def test_locatability_in_a_region_is_against_its_own_cells():
+    world = World(2)
+    inside = np.isin(world.cell_of, [1, 4, 5])
+    (nothing,) = world.rank(Scales(prior=True), np.zeros((1, DIM), np.float32), 2, inside=inside)
+    (single,) = world.rank(Scales(), world.cells[:1], 2, inside=world.cell_of == 4)
+    assert nothing.locatability == pytest.approx(0, abs=1e-6)
+    assert single.locatability == 1.0
+
+
 def test_huge_scales_do_not_overflow():
     world = World(3)
     (ranking,) = world.rank(Scales(1e5, 1e5), world.clusters[:1], 9)
