@@ -84,6 +84,8 @@ def _parse_value(hint: Any, value: Any, key: str) -> Any:
         require(isinstance(value, Mapping), key, value, "a section")
         return _parse_dataclass(hint, value, key + ".")
     if origin in (Union, types.UnionType):
+        if value is None:
+            return None
         return _parse_value(next(a for a in args if a is not type(None)), value, key)
     if origin is Literal:
         require(value in args, key, value, "one of " + ", ".join(map(str, args)))

@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geoindex.errors import ConfigError
+from geoindex.pipeline import merge_recipe
 from geoindex.recipe import GeocellRecipe, Recipe, SearchRecipe
 from geoindex.recipe_files import load_recipe, recipe_from_dict, recipe_to_dict, recipe_to_toml
 
@@ -44,11 +45,17 @@ def test_dict_round_trip_through_plain_types():
         ({"split_ratio": [0.5, 0.2, 0.2]}, "sum to 1"),
         ({"search": {"rule": "best"}}, "one of auto, nearest"),
         ({"sample": 0}, "at least 1"),
+        ({"seed": None}, "'seed' is None; it must be of type int"),
     ],
 )
 def test_a_wrong_recipe_names_its_key(values, words):
     with pytest.raises(ConfigError, match=words.replace("(", r"\(")):
         recipe_from_dict(values)
+
+
+def test_none_takes_back_what_a_recipe_said():
+    recipe = Recipe(source="photos:x", sample=10)
+    assert merge_recipe(recipe, {"sample": None, "geocells": {"n_cells": None}}) == Recipe(source="photos:x")
 
 
 def test_columns_are_parsed():
