@@ -23,9 +23,21 @@ TOP = 127
 class CellScan:
     """Inner products of queries with cells. Safe in threads."""
 
-    def __init__(self, vectors: Floats) -> None:
-        """Keep the geo-embeddings of the cells, (C, D), without a copy."""
-        self.vectors = vectors
+    def __init__(self, vectors: Floats, cells: NDArray[np.int64] | None = None) -> None:
+        """Keep the geo-embeddings of the cells without a copy.
+
+        Args:
+            vectors: of all cells, (C, D).
+            cells: those that are scanned, (n,); None: all.
+        """
+        self.vectors, self._cells = vectors, cells
+
+    def only(self, cells: NDArray[np.int64]) -> "CellScan":
+        """Return one that reads nothing but some cells, (n,), which it numbers from 0 to n - 1."""
+        return CellScan(self.vectors, cells)
+
+    def __len__(self) -> int:
+        return len(self.vectors) if self._cells is None else len(self._cells)
 
     def exact(self, queries: Floats) -> Floats:
         """Return the inner product of each query, (Q, D), with every cell, (Q, C)."""
@@ -40,22 +52,26 @@ class CellScan:
         Returns:
             Estimates, (Q, C), and for each query the largest difference to the exact product, (Q,): 0 for few cells.
         """
-        if len(self.vectors) < PACKED_CELLS:
+        if len(self) < PACKED_CELLS:
             return self.exact(queries), np.zeros(len(queries), np.float32)
         return self._packed.products(np.ascontiguousarray(queries, np.float32))
 
     def some(self, query: Floats, cells: NDArray[np.int64]) -> Floats:
         """Return exact products of a query, (D,), and some cells, (n,)."""
-        return np.asarray(np.einsum("ij,j->i", self.vectors[cells], query))
+        rows = cells if self._cells is None else self._cells[cells]
+        return np.asarray(np.einsum("ij,j->i", self.vectors[rows], query))
 
     @cached_property
     def _aligned(self) -> Floats:
         """The vectors where numbers may lie: in a mapped file they begin anywhere, and each product would copy them."""
-        return np.require(self.vectors, np.float32, ["A"])
+        return np.require(self._scanned(), np.float32, ["A"])
 
     @cached_property
     def _packed(self) -> "_Bytes":
-        return _Bytes(self.vectors)
+        return _Bytes(self._scanned())
+
+    def _scanned(self) -> Floats:
+        return self.vectors if self._cells is None else self.vectors[self._cells]
 
 
 class _Bytes:

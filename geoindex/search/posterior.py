@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.ann import NO_CELL, NO_CLUSTER, TwoStageIndex
+from geoindex.ann.cells import CellScan
 from geoindex.estimate import Posterior
 
 Floats = NDArray[np.float64]
@@ -236,10 +237,24 @@ class Ranker:
             for q, n in enumerate(found)
         ]  # fmt: skip
 
+    @cached_property
+    def _scanned(self) -> tuple[CellScan, NDArray[np.int64] | None]:
+        """What the first stage reads, and which cells these are; None: all, for that costs hardly more than most."""
+        cells = np.flatnonzero(np.isfinite(self.weights.cell))
+        few = 0 < 2 * len(cells) < self.ann.n_cells
+        return (self.ann.cells.only(cells), cells) if few else (self.ann.cells, None)
+
     def _cells(self, queries: NDArray[np.float32], breadth: Breadth) -> "_Cells":
-        scan, scaled = self.ann.cells, np.float32(self.scales.cell) * queries
+        scan, cells = self._scanned
+        found = self._cells_of(scan, self.weights.cell if cells is None else self.weights.cell[cells], queries, breadth)
+        return found if cells is None else found.among(cells, self.ann.n_cells)
+
+    def _cells_of(
+        self, scan: CellScan, weight: NDArray[np.float32], queries: NDArray[np.float32], breadth: Breadth
+    ) -> "_Cells":
+        scaled = np.float32(self.scales.cell) * queries
         logits, slack = scan.estimate(scaled)
-        logits += self.weights.cell
+        logits += weight
         count = min(breadth.top_cells, logits.shape[1])
         # one of the best has at least the logit of the last of them, less what both may be off
         least = np.partition(logits, -count, axis=1)[:, -count] - 2 * slack
@@ -247,7 +262,7 @@ class Ranker:
         for q, bound in enumerate(np.maximum(least, LEAST)):
             near = np.flatnonzero(logits[q] >= bound)
             if slack[q]:
-                logits[q, near] = scan.some(scaled[q], near) + self.weights.cell[near]
+                logits[q, near] = scan.some(scaled[q], near) + weight[near]
             best = near[np.argsort(-logits[q, near], kind="stable")[:count]]
             probed[q, : len(best)] = best
         highest = _along(logits, probed[:, :1])
@@ -282,6 +297,12 @@ class _Cells:
     def log_p(self) -> Floats:
         """Log p(c) of the probed cells, (Q, k)."""
         return _along(self.logits, self.probed) - self.log_total[:, None]
+
+    def among(self, cells: NDArray[np.int64], count: int) -> "_Cells":
+        """Return the same among `count` cells, of which these are some, (n,), and the others have no chance."""
+        logits = np.full((len(self.logits), count), -np.inf, np.float32)
+        logits[:, cells] = self.logits
+        return _Cells(logits, self.log_total, np.where(self.probed == NO_CELL, NO_CELL, cells[self.probed]))
 
 
 def _along(values: NDArray[np.float32], columns: NDArray[np.int64]) -> NDArray[np.float32]:

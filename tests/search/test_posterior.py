@@ -150,6 +150,29 @@ def test_only_what_is_inside_is_answered(world):
     assert len(every.unprobed) == 0
 
 
+@pytest.mark.parametrize("world", [World(6, 30, 90), crowded(1)], ids=["few cells", "many cells"])
+def test_cells_outside_are_not_read(world):
+    inside = np.isin(world.cell_of, [3, 7, 8, 20])
+    (before,) = world.rank(Scales(), world.cells[7:8], 3, inside=inside)
+    world.ann.cells.vectors[~np.isin(np.arange(len(world.cells)), [3, 7, 8, 20])] = np.nan
+    (after,) = world.rank(Scales(), world.cells[7:8], 3, inside=inside)
+    assert after.clusters.tolist() == before.clusters.tolist()
+    np.testing.assert_array_equal(after.probability, before.probability)
+    assert len(set(world.cell_of[after.clusters])) == 3
+    assert len(after.unprobed) == 1
+
+
+def test_many_cells_of_a_region_are_probed_in_their_exact_order():
+    world = World(5, n_cells=3 * PACKED_CELLS, n_clusters=4 * PACKED_CELLS)
+    inside = world.cell_of % 5 < 2  # less than half, and still so many that they are estimated
+    queries = unit(world.rng, 20, DIM)
+    for query, ranking in zip(queries, world.rank(Scales(), queries, 7, inside=inside), strict=True):
+        p_cell, _ = world.probabilities(query, Scales())
+        p_cell = np.where(np.arange(len(p_cell)) % 5 < 2, p_cell, 0.0)
+        assert set(world.cell_of[ranking.clusters]) == set(np.argsort(-p_cell)[:7])
+        assert ranking.posterior.probability.sum() == pytest.approx(1, abs=1e-5)
+
+
 def test_a_cell_counts_by_the_share_that_is_inside():
     world = World(7)
     inside = np.arange(len(world.clusters)) % 2 == 0
