@@ -56,10 +56,10 @@ class CellScan:
             return self.exact(queries), np.zeros(len(queries), np.float32)
         return self._packed.products(np.ascontiguousarray(queries, np.float32))
 
-    def some(self, query: Floats, cells: NDArray[np.int64]) -> Floats:
-        """Return exact products of a query, (D,), and some cells, (n,)."""
-        rows = cells if self._cells is None else self._cells[cells]
-        return np.asarray(np.einsum("ij,j->i", self.vectors[rows], query))
+    def some(self, queries: Floats, rows: NDArray[np.int64], cells: NDArray[np.int64]) -> Floats:
+        """Return exact products of query `rows[i]` and cell `cells[i]`, (n,)."""
+        chosen = cells if self._cells is None else self._cells[cells]
+        return np.asarray(np.einsum("ij,ij->i", self.vectors[chosen], queries[rows]))
 
     @cached_property
     def _aligned(self) -> Floats:

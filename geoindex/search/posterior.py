@@ -239,10 +239,10 @@ class Ranker:
 
     @cached_property
     def _scanned(self) -> tuple[CellScan, NDArray[np.int64] | None]:
-        """What the first stage reads, and which cells these are; None: all, for that costs hardly more than most."""
+        """What the first stage reads, and which cells these are; None: all."""
         cells = np.flatnonzero(np.isfinite(self.weights.cell))
-        few = 0 < 2 * len(cells) < self.ann.n_cells
-        return (self.ann.cells.only(cells), cells) if few else (self.ann.cells, None)
+        some = 0 < len(cells) < self.ann.n_cells
+        return (self.ann.cells.only(cells), cells) if some else (self.ann.cells, None)
 
     def _cells(self, queries: NDArray[np.float32], breadth: Breadth) -> "_Cells":
         scan, cells = self._scanned
@@ -258,13 +258,10 @@ class Ranker:
         count = min(breadth.top_cells, logits.shape[1])
         # one of the best has at least the logit of the last of them, less what both may be off
         least = np.partition(logits, -count, axis=1)[:, -count] - 2 * slack
-        probed = np.full((len(queries), count), NO_CELL)
-        for q, bound in enumerate(np.maximum(least, LEAST)):
-            near = np.flatnonzero(logits[q] >= bound)
-            if slack[q]:
-                logits[q, near] = scan.some(scaled[q], near) + weight[near]
-            best = near[np.argsort(-logits[q, near], kind="stable")[:count]]
-            probed[q, : len(best)] = best
+        rows, near = np.nonzero(logits >= np.maximum(least, LEAST)[:, None])
+        if slack.any():
+            logits[rows, near] = scan.some(scaled, rows, near) + weight[near]
+        probed = _first_of_rows(rows, near, logits[rows, near], (len(queries), count))
         highest = _along(logits, probed[:, :1])
         likelihood = np.subtract(logits, highest)
         np.exp(likelihood, out=likelihood)
@@ -330,6 +327,25 @@ def _one_thread() -> None:
     import faiss
 
     faiss.omp_set_num_threads(1)
+
+
+def _first_of_rows(
+    rows: NDArray[np.int64], columns: NDArray[np.int64], values: NDArray[np.float32], shape: tuple[int, int]
+) -> NDArray[np.int64]:
+    """Return the columns of the largest values of each row, largest first, in this shape, `NO_CELL` behind the last.
+
+    Args:
+        rows: ascending, (n,).
+        columns: (n,).
+        values: (n,).
+        shape: Q rows, k columns.
+    """
+    order = np.lexsort((-values, rows))
+    place = np.arange(len(rows)) - np.searchsorted(rows, np.arange(shape[0]))[rows]
+    kept = place < shape[1]
+    out = np.full(shape, NO_CELL)
+    out[rows[kept], place[kept]] = columns[order[kept]]
+    return out
 
 
 def _within_mass(

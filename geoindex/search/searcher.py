@@ -24,7 +24,7 @@ EVIDENCE_CLUSTERS = 8
 """Best clusters whose images are looked at for evidence."""
 
 REGIONS = 8
-"""Regions whose rankers are kept: one takes 4 bytes a cluster."""
+"""Regions whose rankers are kept: one takes 4 bytes a cluster, and the geo-embeddings of its cells as bytes."""
 
 _COPYING = threading.Lock()
 """Held while geo-embeddings are copied to a GPU: once is enough."""
