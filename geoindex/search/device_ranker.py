@@ -15,7 +15,8 @@ from geoindex.ann import TwoStageIndex
 from geoindex.encoder.device import Vectors, full_precision, is_full, to_host
 from geoindex.encoder.process import check_process
 from geoindex.search.device_lists import DeviceLists, open_lists, put
-from geoindex.search.posterior import LEAST, TINY, Breadth, Ranker, Ranking
+from geoindex.search.first_stage import LEAST
+from geoindex.search.posterior import TINY, Breadth, Ranker, Ranking
 
 if TYPE_CHECKING:
     import torch

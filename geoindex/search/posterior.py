@@ -13,16 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoindex.ann import NO_CELL, NO_CLUSTER, TwoStageIndex
-from geoindex.ann.cells import CellScan
+from geoindex.ann import NO_CLUSTER, TwoStageIndex
 from geoindex.estimate import Posterior
+from geoindex.search.first_stage import LEAST, FirstStage
 
 Floats = NDArray[np.float64]
 
 DEFAULT_SCALE = 20.0
 """Logit scale where validation cannot fit one: a cosine 0.05 higher makes a cell e times likelier."""
 
-LEAST = np.finfo(np.float32).min
 TINY = np.finfo(np.float64).tiny
 CHUNK_QUERIES = 64
 """Queries that one thread answers together."""
@@ -221,7 +220,7 @@ class Ranker:
             return [ranking for chunk in done for ranking in chunk]
 
     def _rank_chunk(self, queries: NDArray[np.float32], breadth: Breadth) -> list[Ranking]:
-        cells = self._cells(queries, breadth)
+        cells = self._first_stage.probe(np.float32(self.scales.cell) * queries, breadth.top_cells, breadth.top_p)
         clusters, scores = self.ann.clusters_in(queries, cells.probed)
         log_p = (self._log_within(clusters, scores) + cells.log_p[:, :, None]).reshape(len(queries), -1)
         clusters, scores = clusters.reshape(log_p.shape), scores.reshape(log_p.shape)
@@ -238,35 +237,8 @@ class Ranker:
         ]  # fmt: skip
 
     @cached_property
-    def _scanned(self) -> tuple[CellScan, NDArray[np.int64] | None]:
-        """What the first stage reads, and which cells these are; None: all."""
-        cells = np.flatnonzero(np.isfinite(self.weights.cell))
-        some = 0 < len(cells) < self.ann.n_cells
-        return (self.ann.cells.only(cells), cells) if some else (self.ann.cells, None)
-
-    def _cells(self, queries: NDArray[np.float32], breadth: Breadth) -> "_Cells":
-        scan, cells = self._scanned
-        found = self._cells_of(scan, self.weights.cell if cells is None else self.weights.cell[cells], queries, breadth)
-        return found if cells is None else found.among(cells, self.ann.n_cells)
-
-    def _cells_of(
-        self, scan: CellScan, weight: NDArray[np.float32], queries: NDArray[np.float32], breadth: Breadth
-    ) -> "_Cells":
-        scaled = np.float32(self.scales.cell) * queries
-        logits, slack = scan.estimate(scaled)
-        logits += weight
-        count = min(breadth.top_cells, logits.shape[1])
-        # one of the best has at least the logit of the last of them, less what both may be off
-        least = np.partition(logits, -count, axis=1)[:, -count] - 2 * slack
-        rows, near = np.nonzero(logits >= np.maximum(least, LEAST)[:, None])
-        if slack.any():
-            logits[rows, near] = scan.some(scaled, rows, near) + weight[near]
-        probed = _first_of_rows(rows, near, logits[rows, near], (len(queries), count))
-        highest = _along(logits, probed[:, :1])
-        likelihood = np.subtract(logits, highest)
-        np.exp(likelihood, out=likelihood)
-        log_total = highest[:, 0] + np.log(likelihood.sum(axis=1)).astype(np.float64)
-        return _Cells(logits, log_total, _within_mass(probed, logits, log_total, breadth.top_p))
+    def _first_stage(self) -> FirstStage:
+        return FirstStage(self.ann.cells, self.weights.cell)
 
     def _log_within(self, clusters: NDArray[np.int64], scores: NDArray[np.float32]) -> Floats:
         """Return log p(m|c) of the clusters of the probed cells, (Q, k, W)."""
@@ -274,37 +246,6 @@ class Ranker:
         logits += self.weights.cluster[clusters]
         logits[clusters == NO_CLUSTER] = -np.inf
         return log_softmax(logits)
-
-
-@dataclass(frozen=True, slots=True)
-class _Cells:
-    """What the first stage says of Q queries.
-
-    Attributes:
-        logits: of every cell, (Q, C).
-        log_total: log of the sum of their exponentials, (Q,).
-        probed: the most probable cells by falling probability, (Q, k), `NO_CELL` behind the last.
-    """
-
-    logits: NDArray[np.float32]
-    log_total: Floats
-    probed: NDArray[np.int64]
-
-    @property
-    def log_p(self) -> Floats:
-        """Log p(c) of the probed cells, (Q, k)."""
-        return _along(self.logits, self.probed) - self.log_total[:, None]
-
-    def among(self, cells: NDArray[np.int64], count: int) -> "_Cells":
-        """Return the same among `count` cells, of which these are some, (n,), and the others have no chance."""
-        logits = np.full((len(self.logits), count), -np.inf, np.float32)
-        logits[:, cells] = self.logits
-        return _Cells(logits, self.log_total, np.where(self.probed == NO_CELL, NO_CELL, cells[self.probed]))
-
-
-def _along(values: NDArray[np.float32], columns: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return the values, (Q, C), in some columns of each row, (Q, k)."""
-    return values[np.arange(len(values))[:, None], columns]
 
 
 def _order_ties(order: NDArray[np.int64], ranked: Floats, clusters: NDArray[np.int64]) -> None:
@@ -327,35 +268,6 @@ def _one_thread() -> None:
     import faiss
 
     faiss.omp_set_num_threads(1)
-
-
-def _first_of_rows(
-    rows: NDArray[np.int64], columns: NDArray[np.int64], values: NDArray[np.float32], shape: tuple[int, int]
-) -> NDArray[np.int64]:
-    """Return the columns of the largest values of each row, largest first, in this shape, `NO_CELL` behind the last.
-
-    Args:
-        rows: ascending, (n,).
-        columns: (n,).
-        values: (n,).
-        shape: Q rows, k columns.
-    """
-    order = np.lexsort((-values, rows))
-    place = np.arange(len(rows)) - np.searchsorted(rows, np.arange(shape[0]))[rows]
-    kept = place < shape[1]
-    out = np.full(shape, NO_CELL)
-    out[rows[kept], place[kept]] = columns[order[kept]]
-    return out
-
-
-def _within_mass(
-    probed: NDArray[np.int64], logits: NDArray[np.float32], log_total: Floats, top_p: float
-) -> NDArray[np.int64]:
-    """Return the probed cells, (Q, k), without those behind the first ones that hold `top_p` of the probability."""
-    if top_p >= 1.0:
-        return probed
-    p = np.exp(_along(logits, probed) - log_total[:, None]) * (probed != NO_CELL)
-    return np.where(np.cumsum(p, axis=1) - p < top_p, probed, NO_CELL)
 
 
 def log_softmax(logits: NDArray[Any]) -> NDArray[Any]:

@@ -164,7 +164,7 @@ def test_cells_outside_are_not_read(world):
 
 def test_many_cells_of_a_region_are_probed_in_their_exact_order():
     world = World(5, n_cells=3 * PACKED_CELLS, n_clusters=4 * PACKED_CELLS)
-    inside = world.cell_of % 5 < 2  # less than half, and still so many that they are estimated
+    inside = world.cell_of % 5 < 2  # still so many that they are estimated
     queries = unit(world.rng, 20, DIM)
     for query, ranking in zip(queries, world.rank(Scales(), queries, 7, inside=inside), strict=True):
         p_cell, _ = world.probabilities(query, Scales())
