@@ -12,6 +12,9 @@ Floats = NDArray[np.float64]
 
 LEAST = np.finfo(np.float32).min
 
+GROUPS = 512
+"""Columns whose largest logits stand for all of a row's, to find one that the best reach."""
+
 
 @dataclass(frozen=True, slots=True)
 class ProbedCells:
@@ -66,8 +69,8 @@ class FirstStage:
         logits += self._weight
         count = min(top_cells, logits.shape[1])
         # one of the best has at least the logit of the last of them, less what both may be off
-        least = np.partition(logits, -count, axis=1)[:, -count] - 2 * slack
-        rows, near = np.nonzero(logits >= np.maximum(least, LEAST)[:, None])
+        least = np.maximum(_reached(logits, count) - 2 * slack, LEAST)
+        rows, near = np.divmod(np.flatnonzero(logits >= least[:, None]), logits.shape[1])
         if slack.any():
             logits[rows, near] = self._scan.some(scaled, rows, near) + self._weight[near]
         probed = _first_of_rows(rows, near, logits[rows, near], (len(scaled), count))
@@ -77,6 +80,15 @@ class FirstStage:
         log_total = highest[:, 0] + np.log(likelihood.sum(axis=1)).astype(np.float64)
         found = ProbedCells(logits, log_total, _within_mass(probed, logits, log_total, top_p))
         return found if self._cells is None else found.among(self._cells, self._count)
+
+
+def _reached(logits: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """Return what the `count` largest of each row, (Q, C), reach, (Q,): the last of them, or a little less."""
+    if 16 * count <= GROUPS <= logits.shape[1] // 8:
+        # as many groups hold one as large, and these few are found in a seventh of the time
+        whole = logits.shape[1] // GROUPS * GROUPS
+        logits = logits[:, :whole].reshape(len(logits), -1, GROUPS).max(axis=1)
+    return np.asarray(np.partition(logits, -count, axis=1)[:, -count])
 
 
 def _along(values: NDArray[np.float32], columns: NDArray[np.int64]) -> NDArray[np.float32]:

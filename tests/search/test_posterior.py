@@ -6,6 +6,7 @@ from worlds import DIM, World, unit
 
 from geoindex.ann import TwoStageIndex
 from geoindex.ann.cells import PACKED_CELLS
+from geoindex.search.first_stage import GROUPS
 from geoindex.search.posterior import Breadth, Ranker, Scales
 
 worlds = st.builds(World, st.integers(0, 10**6), st.just(9), st.integers(9, 60))
@@ -117,18 +118,19 @@ def test_huge_scales_do_not_overflow():
     assert ranking.probability.sum() == pytest.approx(1)
 
 
-def crowded(seed=0):
+def crowded(seed=0, n_cells=PACKED_CELLS + 100):
     """A world with so many cells that they are estimated first."""
-    return World(seed, n_cells=PACKED_CELLS + 100, n_clusters=PACKED_CELLS + 900)
+    return World(seed, n_cells=n_cells, n_clusters=n_cells + 800)
 
 
 @pytest.mark.parametrize("scales", [Scales(), Scales(3.0, 9.0, True), Scales(200.0, 60.0)])
-def test_many_cells_are_probed_in_their_exact_order(scales):
-    world = crowded()
+@pytest.mark.parametrize("world", [crowded(), crowded(2, 9 * GROUPS + 100)], ids=["many cells", "more"])
+@pytest.mark.parametrize("top_cells", [7, 40])
+def test_many_cells_are_probed_in_their_exact_order(scales, world, top_cells):
     queries = unit(world.rng, 40, DIM)
-    for query, ranking in zip(queries, world.rank(scales, queries, 7), strict=True):
+    for query, ranking in zip(queries, world.rank(scales, queries, top_cells), strict=True):
         p_cell, p_cluster = world.probabilities(query, scales)
-        assert set(world.cell_of[ranking.clusters]) == set(np.argsort(-p_cell)[:7])
+        assert set(world.cell_of[ranking.clusters]) == set(np.argsort(-p_cell)[:top_cells])
         np.testing.assert_allclose(ranking.probability, p_cluster[ranking.clusters], rtol=0.05, atol=1e-12)
         assert ranking.posterior.probability.sum() == pytest.approx(1, abs=1e-5)
 
