@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -85,6 +87,18 @@ def test_many_cells_are_estimated_within_the_stated_bound():
     assert off.max() > 0  # they are estimates
     rows, cells = np.array([0, 3, 29]), np.array([5, PACKED_CELLS - 1, 7])
     np.testing.assert_allclose(scan.some(queries, rows, cells), (queries @ scan.vectors.T)[rows, cells], rtol=1e-5)
+
+
+def test_cells_that_are_all_alike_take_no_memory_of_note():
+    scan = CellScan(np.tile(unit(np.random.default_rng(0), 1, 512), (PACKED_CELLS, 1)))
+    queries = unit(np.random.default_rng(1), 40, 512)
+    rows, cells = np.divmod(np.arange(len(queries) * PACKED_CELLS), PACKED_CELLS)
+    tracemalloc.start()
+    products = scan.some(queries, rows, cells)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_allclose(products.reshape(len(queries), -1), queries @ scan.vectors.T, atol=1e-6)
+    assert peak < 4 * scan.vectors.nbytes  # both vectors of every pair would be twenty times as much
 
 
 def test_few_cells_are_read_as_they_are():

@@ -16,6 +16,9 @@ Floats = NDArray[np.float32]
 PACKED_CELLS = 512
 """Cells from which bytes are read: below, all of them take less than the second look."""
 
+PAIRS = 512
+"""Exact products at a time: their copies of both vectors stay in the cache, however many cells are alike."""
+
 TOP = 127
 """Largest magnitude of a byte."""
 
@@ -59,7 +62,11 @@ class CellScan:
     def some(self, queries: Floats, rows: NDArray[np.int64], cells: NDArray[np.int64]) -> Floats:
         """Return exact products of query `rows[i]` and cell `cells[i]`, (n,)."""
         chosen = cells if self._cells is None else self._cells[cells]
-        return np.asarray(np.einsum("ij,ij->i", self.vectors[chosen], queries[rows]))
+        products = np.empty(len(rows), np.float32)
+        for start in range(0, len(rows), PAIRS):
+            part = slice(start, start + PAIRS)
+            np.einsum("ij,ij->i", self.vectors[chosen[part]], queries[rows[part]], out=products[part])
+        return products
 
     @cached_property
     def _aligned(self) -> Floats:
