@@ -38,7 +38,7 @@ _HOMES = {
     "GeoIndex": "index",
     "GeoindexError": "errors",
     "Prediction": "prediction",
-    "QueryOptions": "search.answer",
+    "QueryOptions": "search.options",
     "Recipe": "recipe",
     "build_index": "pipeline",
     "clone_index": "transfer",
@@ -51,23 +51,7 @@ _HOMES = {
     "survey_positions": "survey",
 }
 
-__all__ = [
-    "BuildReport",
-    "GeoIndex",
-    "GeoindexError",
-    "Prediction",
-    "QueryOptions",
-    "Recipe",
-    "build_index",
-    "clone_index",
-    "evaluate",
-    "export_index",
-    "import_index",
-    "open_index",
-    "query_image",
-    "rebuild_index",
-    "survey_positions",
-]
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

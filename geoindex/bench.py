@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from geoindex.errors import ConfigError, ModelMismatchError
 from geoindex.index import GeoIndex, open_index
+from geoindex.lookahead import available_cores
 from geoindex.progress import track
 from geoindex.search.posterior import Breadth
 from geoindex.store.address import place_of
@@ -120,8 +121,8 @@ def bench_index(path: str | os.PathLike[str], *, queries: int = 200, device: str
     return Bench(
         index=str(place_of(path)), generation=index.manifest.generation, images=counts["gallery"],
         cells=counts["cells"], clusters=counts["clusters"], entries=str(searcher.ann.entries),
-        threads=os.cpu_count() or 1, open_ms=open_ms, encoder_ms=encoder_ms,
-        backend=None if encoder_ms is None else index.encoder.device, top_cells=top_cells,
+        threads=available_cores(), open_ms=open_ms, encoder_ms=encoder_ms,
+        backend=None if encoder_ms is None else index.encoder.backend, top_cells=top_cells,
         cell_recall=_cell_recall(index, asked[:queries], top_cells), timings=(*timings, *whole),
     )  # fmt: skip
 

@@ -161,9 +161,18 @@ def estimate_point(posterior: Posterior, rule: str, between: bool = True) -> tup
     Raises:
         ConfigError: if there is no such rule.
     """
+    check_rule(rule)
+    return RULES[rule](posterior, between)
+
+
+def check_rule(rule: str) -> None:
+    """Refuse a rule that there is not.
+
+    Raises:
+        ConfigError: if there is no such rule.
+    """
     if rule not in RULES:
         raise ConfigError(f"No rule of estimation '{rule}'; choose one of {', '.join(RULES)}.")
-    return RULES[rule](posterior, between)
 
 
 def choose_rule(

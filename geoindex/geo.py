@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from geoindex.errors import CoordinateError, MissingExtraError
+from geoindex.errors import ConfigError, CoordinateError, MissingExtraError
 
 EARTH_RADIUS_KM = 6371.0088
 """Mean radius of the Earth (IUGG); a sphere of it is within 0.56 % of WGS84 everywhere."""
@@ -179,11 +179,12 @@ def coarsen(lat: float, lon: float, precision_km: float) -> tuple[float, float]:
     Every position of a tile gives the same answer, so the answer does not tell them apart.
 
     Raises:
-        CoordinateError: if `precision_km` is not positive or the position is not on Earth.
+        ConfigError: if `precision_km` is not positive.
+        CoordinateError: if the position is not on Earth.
     """
     check_position(lat, lon)
     if not precision_km > 0:
-        raise CoordinateError(f"Precision {precision_km} km must be positive.")
+        raise ConfigError(f"precision_km is {precision_km}; it must be above 0.")
     rows = max(1, math.floor(HALF_CIRCUMFERENCE_KM / precision_km))
     row = min(math.floor((lat + 90.0) / 180.0 * rows), rows - 1)
     tile_lat = (row + 0.5) * 180.0 / rows - 90.0

@@ -293,7 +293,8 @@ def open_index(
             The first image has it exported, once, and compared with torch.
 
     Raises:
-        ConfigError: if there is no such backend, or it is not installed (MissingExtraError).
+        ConfigError: if there is no such backend or device.
+        MissingExtraError: if the backend is not installed.
         StoreError: if there is no index, or it is damaged, or object storage does not answer and there is no copy.
         ModelMismatchError: if `encoder` is not the one that built the index.
     """

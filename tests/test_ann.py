@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geoindex.ann import NO_CLUSTER, TwoStageIndex
+from geoindex.ann import NO_CLUSTER, TwoStageIndex, top_columns
 from geoindex.ann.cells import PACKED_CELLS, CellScan
 from geoindex.ann.lists import HALF_CLUSTERS, entry_type
 from geoindex.ann.ranges import build_range, cell_ranges
@@ -30,15 +30,16 @@ def test_two_stages_equal_brute_force_over_the_probed_cells(seed, n_cells, n_clu
     rng = np.random.default_rng(seed)
     cells, clusters, queries = unit(rng, n_cells, 12), unit(rng, n_clusters, 12), unit(rng, n_queries, 12)
     cell_of = np.sort(rng.integers(0, n_cells, n_clusters))
-    hits = TwoStageIndex.build(cells, clusters, cell_of).search(queries, top_cells)
+    ann = TwoStageIndex.build(cells, clusters, cell_of)
+    best_cells = top_columns(ann.cells.exact(queries), top_cells)
+    found, scores = ann.clusters_in(queries, best_cells)
     for row, query in enumerate(queries):
-        best_cells = np.argsort(-(cells @ query), kind="stable")[:top_cells]
-        wanted = np.flatnonzero(np.isin(cell_of, best_cells))
-        found = hits.clusters[row][hits.clusters[row] != NO_CLUSTER]
-        assert set(hits.cells[row]) == set(best_cells)
-        assert sorted(found) == sorted(wanted)
-        np.testing.assert_allclose(hits.cluster_scores[row][: len(found)], clusters[found] @ query, atol=1e-5)
-        assert (np.diff(hits.cluster_scores[row][: len(found)]) <= 0).all()
+        assert set(best_cells[row]) == set(np.argsort(-(cells @ query), kind="stable")[:top_cells])
+        for place, cell in enumerate(best_cells[row]):
+            own = found[row, place][found[row, place] != NO_CLUSTER]
+            assert sorted(own) == np.flatnonzero(cell_of == cell).tolist()
+            np.testing.assert_allclose(scores[row, place][: len(own)], clusters[own] @ query, atol=1e-5)
+            assert (np.diff(scores[row, place][: len(own)]) <= 0).all()
 
 
 def test_an_index_survives_its_file(tmp_path):
@@ -49,7 +50,9 @@ def test_an_index_survives_its_file(tmp_path):
     loaded = TwoStageIndex.load(CheckedFile(tmp_path / "index.faiss"))
     assert (loaded.n_cells, loaded.n_clusters, loaded.dim) == (5, 40, 8)
     queries = unit(rng, 3, 8)
-    np.testing.assert_array_equal(built.search(queries, 2).clusters, loaded.search(queries, 2).clusters)
+    probed = np.array([[4, 0], [1, 2], [3, 3]])
+    for own, read in zip(built.clusters_in(queries, probed), loaded.clusters_in(queries, probed), strict=True):
+        np.testing.assert_array_equal(own, read)
 
 
 def test_labels_beyond_the_last_cell_are_refused():
@@ -152,9 +155,10 @@ def test_a_copy_of_a_large_index_can_be_changed(large, tmp_path):
     copy.replace(np.array([cell]), new, np.array([77]), new, np.array([cell]))
     copy.save(tmp_path / "changed.faiss")
     changed = TwoStageIndex.load(CheckedFile(tmp_path / "changed.faiss"))
-    assert changed.search(new, 1).clusters[0, 0] == 77
-    assert changed.search(new, 1).cells[0, 0] == cell
-    assert TwoStageIndex.load(file).search(clusters[77:78], 50).clusters[0, 0] == 77  # the file is as it was
+    own, old = np.array([[cell]]), TwoStageIndex.load(file)
+    assert changed.clusters_in(new, own)[0][0, 0, 0] == 77
+    assert changed.cells.exact(new).argmax() == cell
+    assert old.clusters_in(clusters[77:78], own)[0][0, 0, 0] == 77  # the file is as it was
 
 
 def test_a_file_whose_entries_are_of_another_kind_is_refused(tmp_path):

@@ -14,6 +14,7 @@ def test_every_step_is_timed(built):
     assert {s[0] for s in steps} >= {"photo: decode", "photo: encode", "photo: all of it", "answer to an embedding"}
     assert all(0 < t.p50_ms <= t.p95_ms <= t.p99_ms for t in report.timings)
     assert report.cell_recall == 1.0
+    assert report.backend == "torch"
     assert (report.images, report.clusters) == (79, 40)
     assert json.loads(json.dumps(report.to_dict()))["open_ms"] == report.open_ms
 

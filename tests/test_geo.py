@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geoindex.errors import CoordinateError
+from geoindex.errors import ConfigError, CoordinateError
 from geoindex.geo import (
     EARTH_AREA_KM2,
     EARTH_RADIUS_KM,
@@ -274,7 +274,7 @@ def test_a_huge_precision_tells_nothing():
 
 @pytest.mark.parametrize("precision_km", [0, -1, math.nan])
 def test_a_precision_that_is_not_positive_is_refused(precision_km):
-    with pytest.raises(CoordinateError, match="must be positive"):
+    with pytest.raises(ConfigError, match="must be above 0"):
         coarsen(0, 0, precision_km)
 
 

@@ -27,8 +27,9 @@ def modules_after(code):
 def test_all_names_have_a_home_and_resolve():
     assert sorted(geoindex.__all__) == sorted(geoindex._HOMES)
     assert len(geoindex.__all__) <= 16
-    for name in geoindex.__all__:
+    for name, home in geoindex._HOMES.items():
         assert getattr(geoindex, name).__name__ == name
+        assert f"{getattr(geoindex, name).__module__}.".startswith(f"geoindex.{home}.")
     assert set(geoindex.__all__) < set(dir(geoindex))
 
 

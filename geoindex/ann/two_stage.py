@@ -7,14 +7,13 @@ entries of a probed cell come back, so that p(cluster | cell) is exact (architec
 import os
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoindex.ann.cells import CellScan, top_columns
+from geoindex.ann.cells import CellScan
 from geoindex.ann.lists import ListBytes, entry_type, start_of_lists
 from geoindex.errors import IndexDamagedError
 from geoindex.store.checked import CheckedFile
@@ -23,27 +22,10 @@ Rows = NDArray[np.int64]
 Serialized = NDArray[np.uint8]
 
 NO_CLUSTER = -1
-"""Fills rows of `Hits.clusters` behind the last entry."""
+"""Fills the rows of shorter lists behind their last cluster."""
 
 NO_CELL = -1
 """Stands for a cell that is not probed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hits:
-    """What a search found for Q queries.
-
-    Attributes:
-        cell_scores: inner product with every cell, (Q, C).
-        cells: the probed cells by falling score, (Q, k).
-        clusters: every cluster of the probed cells by falling score, (Q, K), filled up with `NO_CLUSTER`.
-        cluster_scores: their inner products, (Q, K).
-    """
-
-    cell_scores: NDArray[np.float32]
-    cells: NDArray[np.int64]
-    clusters: NDArray[np.int64]
-    cluster_scores: NDArray[np.float32]
 
 
 class TwoStageIndex:
@@ -284,16 +266,6 @@ class TwoStageIndex:
                 faiss.swig_ptr(scores), faiss.swig_ptr(clusters), False, self._one_list,
             )  # fmt: skip
         return clusters, scores
-
-    def search(self, queries: NDArray[np.float32], top_cells: int) -> Hits:
-        """Find the best cells for each query, (Q, D), and every cluster in them."""
-        cell_scores = self.cells.exact(queries)
-        cells = top_columns(cell_scores, top_cells)
-        clusters, scores = self.clusters_in(queries, cells)
-        clusters, scores = clusters.reshape(len(queries), -1), scores.reshape(len(queries), -1)
-        order = top_columns(scores, int((clusters != NO_CLUSTER).sum(axis=1).max(initial=0)))
-        row = np.arange(len(queries))[:, None]
-        return Hits(cell_scores, cells, clusters[row, order], scores[row, order])
 
 
 def _empty_lists(cells: NDArray[np.float32], entries: np.dtype[Any]) -> Any:

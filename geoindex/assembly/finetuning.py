@@ -1,7 +1,6 @@
 """Positions and images -> a fine-tuned encoder in a folder, with the geo-embeddings of the cells it was trained on."""
 
 import hashlib
-import os
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from geoindex.assembly.division import DividedPositions, divide_positions, sampl
 from geoindex.assembly.gallery import projection_of
 from geoindex.assembly.learning import describe_classes
 from geoindex.errors import ConfigError, EmptyDatasetError
+from geoindex.lookahead import available_cores
 from geoindex.progress import Progress
 from geoindex.recipe import Recipe
 from geoindex.sources import Source
@@ -125,7 +125,7 @@ def image_reader(
     path = folder / PIXELS_FILE.format(_digest(source.uri, encoder, images))
     workers = tuning.workers
     if workers is None:
-        workers = min(MAX_WORKERS, os.cpu_count() or 1) if device.type == "cuda" else 0
+        workers = min(MAX_WORKERS, available_cores()) if device.type == "cuda" else 0
     cache = PixelCache(path, len(images), size) if gib <= tuning.cache_gib else None
     return PixelReader(prepared, cache, workers, device.type == "cuda")
 

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geoindex.ann import NO_CLUSTER, top_columns
 from geoindex.encoder.projection import Projection
 from geoindex.errors import GeoindexError, IndexDamagedError
 from geoindex.recipe import EncoderRecipe
@@ -88,20 +89,29 @@ def _compare_gallery(tables: LanceTables, generation: Generation, searcher: Sear
 
 
 def _compare_search(tables: LanceTables, generation: Generation, searcher: Searcher, top_cells: int) -> None:
-    """Compare two stages with brute force over the stored geo-embeddings of the probed cells."""
+    """Compare both stages of the search index with the stored geo-embeddings that they were made from."""
+    cells, ann = _geo_embeddings(tables, generation, "cells"), searcher.ann
+    if not _alike(ann.cells.vectors, cells):
+        raise _damaged(generation, "the first stage of the search index does not hold the stored geo-embeddings")
     places = np.array([canary["row"] for canary in generation.manifest.canaries], np.int64)
-    queries = searcher.sidecar.gallery.vectors(places)
-    hits = searcher.ann.search(queries.astype(np.float32), top_cells)
-    for query, cells, clusters, scores in zip(queries, hits.cells, hits.clusters, hits.cluster_scores, strict=True):
-        wanted = np.flatnonzero(np.isin(searcher.geography.cell, cells))
-        found = np.argsort(clusters[clusters >= 0])
-        if not np.array_equal(clusters[found], wanted):
+    queries = searcher.sidecar.gallery.vectors(places).astype(np.float32)
+    probed = top_columns(queries @ cells.T, min(top_cells, len(cells)))
+    for query, own, found, scores in zip(queries, probed, *ann.clusters_in(queries, probed), strict=True):
+        listed = np.flatnonzero(found.ravel() != NO_CLUSTER)
+        order = listed[np.argsort(found.ravel()[listed])]
+        if not np.array_equal(found.ravel()[order], np.flatnonzero(np.isin(searcher.geography.cell, own))):
             raise _damaged(generation, "the lists of the search index are not the cells")
-        where = f"cell IN ({', '.join(map(str, cells))})"
-        stored = tables.read("clusters", generation.manifest.tables["clusters"], ["cluster", "embedding"], where)
-        exact = vectors_from_arrow(stored["embedding"].combine_chunks()) @ query.astype(np.float32)
-        if not _alike(scores[found], exact):
+        where = f"cell IN ({', '.join(map(str, own))})"
+        if not _alike(scores.ravel()[order], _geo_embeddings(tables, generation, "clusters", where) @ query):
             raise _damaged(generation, "the search index does not hold the stored geo-embeddings")
+
+
+def _geo_embeddings(
+    tables: LanceTables, generation: Generation, level: str, where: str | None = None
+) -> NDArray[np.float32]:
+    """Return the stored geo-embeddings of cells or clusters, (N, D)."""
+    stored = tables.read(level, generation.manifest.tables[level], [level.removesuffix("s"), "embedding"], where)
+    return vectors_from_arrow(stored["embedding"].combine_chunks())
 
 
 def _alike(found: NDArray[np.floating], wanted: NDArray[np.floating]) -> bool:

@@ -86,7 +86,7 @@ def serve(
         thumbnails: Show small pictures of stored photos, read from the source of the index.
         page: What people are shown.
         max_waiting: Requests under way at a time; one more is refused with 429.
-        max_image_mb: Largest image, in MB as it is sent.
+        max_image_mb: Largest image, in MiB as it is sent.
         max_megapixels: Largest image, in megapixels.
         device: auto, cpu, cuda, mps.
         backend: What computes in the encoder, as for query.
@@ -97,7 +97,7 @@ def serve(
     settings = ServerSettings(
         host=host, port=port, token=read_token(token_file) if token_file else None, allowed_hosts=allow_host,
         cors_origins=cors_origin, max_precision_km=max_precision_km, thumbnails=thumbnails, max_waiting=max_waiting,
-        max_image_bytes=int(1e6 * max_image_mb), max_body_bytes=int(2e6 * max_image_mb),
+        max_image_bytes=int(2**20 * max_image_mb), max_body_bytes=int(2**21 * max_image_mb),
         max_pixels=int(1e6 * max_megapixels),
     )  # fmt: skip
     _run(index, settings, page, on_ray, device=device, backend=backend)

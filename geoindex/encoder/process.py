@@ -3,6 +3,7 @@
 import os
 
 from geoindex.errors import ForkError
+from geoindex.lookahead import available_cores
 
 _computing: int | None = None
 """The process that made the first encoder; a forked one inherits the number, a spawned one does not."""
@@ -26,6 +27,6 @@ def check_process() -> None:
 
 def thread_count() -> int:
     """Return how many threads compute: one for each core of this process, or fewer if OMP_NUM_THREADS says so."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = available_cores()
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     return min(cores, int(wanted)) if wanted.isdigit() and int(wanted) else cores

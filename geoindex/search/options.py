@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, TypedDict
 
 from geoindex.errors import ConfigError
+from geoindex.estimate import check_rule
 from geoindex.search.region import Region, parse_region
 
 REFINEMENTS = (None, "images")
@@ -48,6 +49,8 @@ class QueryOptions:
                 raise ConfigError(f"{name} is {value}; it must be at least {least}.")
         if not 0 < self.top_p <= 1:
             raise ConfigError(f"top_p is {self.top_p}; it must be above 0 and at most 1.")
+        if self.rule is not None:
+            check_rule(self.rule)
         if self.refine not in REFINEMENTS:
             raise ConfigError(f"refine is {self.refine!r}; it must be 'images' or None.")
         if self.max_precision_km is not None and not self.max_precision_km >= FINEST_KM:

@@ -4,7 +4,6 @@ p(c) is the softmax of scaled cell scores over all cells, p(m|c) the softmax of 
 the cell, p(m) = p(c) p(m|c). With the prior on, cells and clusters also weigh by their share of the gallery.
 """
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from geoindex.ann import NO_CLUSTER, TwoStageIndex
 from geoindex.estimate import Posterior
+from geoindex.lookahead import available_cores
 from geoindex.search.first_stage import LEAST, FirstStage
 
 Floats = NDArray[np.float64]
@@ -210,12 +210,13 @@ class Ranker:
         """Rank the clusters of the most probable cells for each query, (Q, D) unit vectors.
 
         A cell is chosen by its exact probability. p(c) of the others rests on scores that may be off by the bound of
-        `CellScan.estimate`, about 0.01, and so may log p of all by that times the scale; typically by a 20th of it.
+        `CellScan.estimate`, up to 0.018 of a cosine, and so may log p of all by that times the scale; typically by a
+        tenth of it.
         """
         chunks = [queries[start : start + CHUNK_QUERIES] for start in range(0, len(queries), CHUNK_QUERIES)]
         if len(chunks) < 2:
             return [ranking for chunk in chunks for ranking in self._rank_chunk(chunk, breadth)]
-        with ThreadPoolExecutor(os.cpu_count(), initializer=_one_thread) as pool:
+        with ThreadPoolExecutor(available_cores(), initializer=_one_thread) as pool:
             done = pool.map(lambda chunk: self._rank_chunk(chunk, breadth), chunks)
             return [ranking for chunk in done for ranking in chunk]
 

@@ -54,6 +54,15 @@ def test_gallery_embeddings_of_other_images_are_damage(index):
         verify_generation(index.tables, resealed(index))
 
 
+def test_a_first_stage_of_other_embeddings_is_damage(index):
+    cells, clusters = geo_embeddings(index, "cells", "cell"), geo_embeddings(index, "clusters", "cluster")
+    cell = Searcher.open(index.current()).geography.cell
+    other = TwoStageIndex.build(np.roll(cells, 1, axis=1), clusters, cell)
+    other.save(index.current().folder / "index.faiss")
+    with pytest.raises(IndexDamagedError, match="first stage of the search index does not hold"):
+        verify_generation(index.tables, resealed(index))
+
+
 def test_a_search_index_of_other_embeddings_is_damage(index):
     clusters = geo_embeddings(index, "clusters", "cluster")
     cell = Searcher.open(index.current()).geography.cell

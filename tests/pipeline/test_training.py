@@ -5,6 +5,7 @@ import pytest
 from tiles import KEYS, PHOTOS, build, points, stored, world_rows, write_world
 
 import geoindex
+from geoindex.ann import NO_CLUSTER
 from geoindex.encoder.projection import Projection
 from geoindex.search.searcher import Searcher
 from geoindex.store.generations import IndexFolder
@@ -31,14 +32,15 @@ def test_the_rows_of_the_heads_are_the_geo_embeddings_of_the_index(learned):
     generation = IndexFolder(learned).current()
     searcher = Searcher.open(generation)
     queries = searcher.sidecar.gallery.vectors(np.arange(20)).astype(np.float32)
-    hits = searcher.ann.search(queries, searcher.ann.n_cells)
-    for level, scores, order in (("cells", hits.cell_scores, hits.cells), ("clusters", None, hits.clusters)):
-        rows = np.stack(stored(learned, level, "embedding"))
+    cells, clusters = (np.stack(stored(learned, level, "embedding")) for level in ("cells", "clusters"))
+    for rows in (cells, clusters):
         np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1.0, atol=1e-5)
-        exact = queries @ rows.T
-        np.testing.assert_array_equal(order[:, 0], exact.argmax(axis=1))
-        if scores is not None:
-            np.testing.assert_allclose(scores, exact, atol=1e-5)
+    np.testing.assert_allclose(searcher.ann.cells.exact(queries), queries @ cells.T, atol=1e-5)
+    found, scores = searcher.ann.clusters_in(queries, np.tile(np.arange(len(cells)), (len(queries), 1)))
+    listed = found != NO_CLUSTER
+    exact = queries @ clusters.T
+    np.testing.assert_allclose(scores[listed], exact[np.nonzero(listed)[0], found[listed]], atol=1e-5)
+    assert listed.sum(axis=(1, 2)).tolist() == [len(clusters)] * len(queries)
 
 
 def test_without_validation_queries_go_through_the_last_projection(tmp_path, tiny_encoder):
