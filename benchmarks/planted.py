@@ -24,9 +24,9 @@ from machine import describe_machine, needed_folder
 from systems import RADII_KM, Resampling, ask_all, figures, table, verdicts
 
 from geoindex.estimate import Posterior, score_point
+from geoindex.evaluation.answers import ranked
 from geoindex.evaluation.confidence import ConfidenceReport
 from geoindex.evaluation.neighbours import nearest_images
-from geoindex.evaluation.protocol import rank_queries
 from geoindex.evaluation.queries import Queries, split_queries
 from geoindex.geo import haversine_km
 from geoindex.index import GeoIndex, open_index
@@ -99,7 +99,7 @@ def best_scored(posterior: Posterior) -> tuple[float, float]:
 
 def levels(index: GeoIndex, queries: Queries) -> dict[str, np.ndarray]:
     """Return the errors, (Q,) km, of answers with some of the levels, each by the likeliest point and by the rule."""
-    rankings, searcher = rank_queries(index, queries), index.searcher
+    rankings, searcher = [each for _, part in ranked(index, queries) for each in part], index.searcher
     posteriors = {
         "cells": [cells_alone(ranking) for ranking in rankings],
         "cells, clusters": [ranking.posterior for ranking in rankings],

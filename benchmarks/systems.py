@@ -6,16 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from geoindex.evaluation.answers import Answers
 from geoindex.evaluation.confidence import Sureness
-from geoindex.evaluation.protocol import (
-    Yardstick,
-    information_bits,
-    measure_systems,
-    posteriors_of,
-    rank_queries,
-    rule_points,
-    sureness_of,
-)
+from geoindex.evaluation.protocol import Yardstick, measure_systems
 from geoindex.evaluation.queries import Queries
 from geoindex.evaluation.rivals import NEAREST_IMAGE
 from geoindex.index import GeoIndex
@@ -55,16 +48,12 @@ class Answered:
 
 def ask_all(index: GeoIndex, queries: Queries, group: np.ndarray) -> Answered:
     """Ask an index, its floors and its rivals."""
-    rankings = rank_queries(index, queries)
-    posteriors = posteriors_of(index, queries, rankings)
-    points = rule_points(posteriors)
-    sureness = sureness_of(index, queries, posteriors, 0)
-    assert sureness is not None, "too few validation photos to calibrate"
-    systems = measure_systems(index, queries, rankings, points, Yardstick.of("geoindex", None, None, 0, None))
+    answers = Answers.of(index, queries, 0)
+    assert answers.sureness is not None, "too few validation photos to calibrate"
+    systems = measure_systems(index, queries, answers, Yardstick.of("geoindex", None, None, 0, None))
     errors = {system.name.split(" (")[0]: system.distance_km.reshape(-1, len(group)) for system in systems}
     rule = str(index.manifest.rule["name"])
-    bits = information_bits(rankings, queries.lat, queries.lon)
-    return Answered({OWN: errors[f"geoindex, {rule}"], **errors}, bits, sureness, group, rule)
+    return Answered({OWN: errors[f"geoindex, {rule}"], **errors}, answers.bits, answers.sureness, group, rule)
 
 
 class Resampling:

@@ -44,8 +44,8 @@ RADII = tuple(f"{radius:g}" for radius in WITHIN_KM)
 PERCENTS = tuple(f"{100 * share:g}" for share in SHARES)
 """What radii and shares are called in files and answers."""
 
-MIN_PHOTOS, MIN_GROUPS = 100, 10
-"""Photos, and authors, sequences or blocks of them, below which nothing is learned: 100 know 10 % to 6 points."""
+MIN_PHOTOS = 100
+"""Photos below which nothing is learned: 100 know 10 % to 6 points."""
 
 PRIOR_PHOTOS = 10.0
 """Independent photos that the posterior's own masses count as; by them intercept and slope are known to 0.3."""
@@ -55,6 +55,8 @@ MAX_INTERCEPT, MAX_SLOPE = 20.0, 5.0
 BENDS = np.log([1 / 3, 3.0])
 """Log-odds of the masses, 25 and 75 %, where the slope may change, (B,)."""
 LEAST_MASS, LEVELS = 1e-6, 10_001
+TAILS = np.logspace(-4.0, -9.0, 51)[1:]
+"""Masses beyond a radius, below the last step of `LEVELS`."""
 
 GRID_KM = np.concatenate([[0.0], np.geomspace(0.01, HALF_CIRCUMFERENCE_KM, 300)])
 """Radii between which the mass inside is interpolated, 5 % apart, (G,)."""
@@ -265,7 +267,7 @@ def _upper_quantile(inside: Floats, weight: Floats, share: float) -> float:
     """
     order = np.argsort(inside)
     seen = np.concatenate([[0.0], np.cumsum(weight[order])])
-    level = np.linspace(0.0, 1.0, LEVELS)
+    level = np.append(np.linspace(0.0, 1.0, LEVELS)[:-1], 1.0 - np.append(TAILS, 0.0))
     held = seen[np.searchsorted(inside[order], level, side="right")] + PRIOR_PHOTOS * level
     enough = np.flatnonzero(held >= share * (seen[-1] + PRIOR_PHOTOS + 1.0))
     return float(level[enough[0]]) if len(enough) else 1.0

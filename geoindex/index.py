@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from geoindex.encoder.projection import Projection, check_units
+from geoindex.encoder.projection import Projection, check_units, numbers_of
 from geoindex.errors import ConfigError, ModelMismatchError, UnreadableImageError
 from geoindex.images import ImageInput
 from geoindex.live import LiveSnapshot
@@ -195,17 +195,22 @@ class GeoIndex:
             images: any number of images; read as answers are asked for.
             on_error: raise at the first unreadable image, after the answers before it; or yield its error in its place.
             options: fields of `QueryOptions`.
+
+        Raises:
+            ConfigError: if an option cannot be meant.
         """
-        yield from answer_images(self._live, images, query_options(options), on_error)
+        if on_error not in ("raise", "return"):
+            raise ConfigError(f"on_error is {on_error!r}; it must be 'raise' or 'return'.")
+        return answer_images(self._live, images, query_options(options), on_error)
 
     def query_embeddings(self, embeddings: NDArray[np.float32], **options: Unpack[QueryKeywords]) -> list[Prediction]:
         """Answer queries that are embeddings already, (Q, dim) unit vectors.
 
         Raises:
             ModelMismatchError: if they have another length than the index's.
-            ConfigError: if one is no unit vector.
+            ConfigError: if one is no unit vector, or they are no numbers.
         """
-        snapshot, embeddings = self._live.get(), np.asarray(embeddings, np.float32)
+        snapshot, embeddings = self._live.get(), numbers_of(embeddings)
         if embeddings.ndim != 2 or embeddings.shape[1] != snapshot.manifest.dim:
             raise ModelMismatchError(
                 f"Embeddings {embeddings.shape} do not fit the index at '{self.path}': "

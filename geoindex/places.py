@@ -188,7 +188,8 @@ def _described(places: Places, row: int, distance_km: float) -> str:
 
 
 def _joined(*parts: str) -> str:
-    return ", ".join(dict.fromkeys(part for part in parts if part))
+    # the last of what is said twice stays: names end in the country
+    return ", ".join(part for i, part in enumerate(parts) if part and part not in parts[i + 1 :])
 
 
 def _frozen(values: Any) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from geoindex.encoder import Encoder
 from geoindex.encoder.device import Vectors, to_host
 from geoindex.encoder.projection import mean_direction
-from geoindex.errors import ConfigError, UnreadableImageError
+from geoindex.errors import ConfigError, EncoderError, UnreadableImageError
 from geoindex.images import ImageInput, ImageLimits, load_image
 from geoindex.live import LiveSnapshot
 from geoindex.lookahead import work_ahead
@@ -74,8 +74,10 @@ def encode_queries(queries: Sequence[PreparedQuery], stages: Stages) -> list[Fea
     with stages("encode"):
         pixels = queries[0].pixels if len(queries) == 1 else np.concatenate([query.pixels for query in queries])
         parts = (pixels[i : i + BATCH_IMAGES] for i in range(0, len(pixels), BATCH_IMAGES))
-        compute = encoder.features_there if isinstance(encoder, Encoder) else encoder.features  # what users made
-        features = _together([compute(part) for part in parts])
+        own = isinstance(encoder, Encoder)  # and not what users made
+        features = _together([(encoder.features_there if own else encoder.features)(part) for part in parts])
+        if not own and not np.isfinite(to_host(features)).all():
+            raise EncoderError(f"Encoder '{encoder.spec}' gives features that are not finite; correct it.")
     return list(_apart(features, [len(query.pixels) for query in queries]))
 
 

@@ -20,7 +20,7 @@ from geoindex.recipe import EncoderRecipe
 from geoindex.recipe_files import recipe_from_dict
 from geoindex.search.answer import Origin, answer
 from geoindex.search.options import QueryOptions
-from geoindex.search.posterior import Breadth, Ranking
+from geoindex.search.posterior import RANKED_TOGETHER, Breadth, Ranking
 from geoindex.search.region import Region
 from geoindex.search.searcher import Searcher
 from geoindex.store.durable import reading_errors
@@ -156,14 +156,14 @@ class Snapshot:
         """Answer queries, (Q, dim) unit vectors; a batch shares its times evenly."""
         top_cells = options.top_cells or int(self.manifest.recipe["search"]["top_cells"])
         rule = options.rule or str(self.manifest.rule["name"])
-        with stages("search"):
-            rankings = self.rank(embeddings, Breadth(top_cells, options.top_p), options.within)
-        origin = Origin(self.manifest.generation, self.encoder.fingerprint)
-        with stages("answer"):
-            answers = [
-                answer(self.searcher, ranking, query, rule, options, origin)
-                for ranking, query in zip(rankings, to_host(embeddings), strict=True)
-            ]
+        origin, answers = Origin(self.manifest.generation, self.encoder.fingerprint), list[Prediction]()
+        for start in range(0, len(embeddings), RANKED_TOGETHER):
+            asked = embeddings[start : start + RANKED_TOGETHER]
+            with stages("search"):
+                rankings = self.rank(asked, Breadth(top_cells, options.top_p), options.within)
+            with stages("answer"):
+                for ranking, query in zip(rankings, to_host(asked), strict=True):
+                    answers.append(answer(self.searcher, ranking, query, rule, options, origin))
         for step, ms in stages.milliseconds().items():
             origin.timings_ms[step] = round(ms / max(len(answers), 1), 3)
         return answers

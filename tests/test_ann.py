@@ -211,3 +211,11 @@ def test_parts_of_other_cells_are_refused():
     for parts in ([part], [part, part, part]):
         with pytest.raises(ValueError, match=r"the parts have \d cells, not 4"):
             TwoStageIndex.joined(cells, parts, entry_type(6))
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6), columns=st.integers(1, 60), count=st.integers(1, 60))
+def test_the_best_columns_come_by_score_and_then_by_number(seed, columns, count):
+    scores = np.random.default_rng(seed).integers(0, 3, (4, columns)).astype(np.float32)
+    wanted = np.argsort(-scores, axis=1, kind="stable")[:, :count]
+    np.testing.assert_array_equal(top_columns(scores, count), wanted)

@@ -109,3 +109,7 @@ def test_photos_of_one_author_choose_as_one():
     assert choose_rule(photos, *truth, np.arange(20))[0] == "nearest"
     # nineteen photos of one author speak for it, and one of another does not
     assert choose_rule(photos, *truth, np.array([0] * 19 + [1]))[0] == "score"
+    # nor do nineteen of one alone, or of nine: how far authors differ is not known
+    assert choose_rule(photos[:19], *(each[:19] for each in truth), np.zeros(19, int))[0] == "score"
+    assert choose_rule(photos[:18], *(each[:18] for each in truth), np.arange(18) % 9)[0] == "score"
+    assert choose_rule(photos[:18], *(each[:18] for each in truth), np.arange(18))[0] == "nearest"

@@ -8,7 +8,8 @@ from tiles import HUBS, KEYS, save_tile, world_rows, write_table, write_world
 
 import geoindex
 from geoindex.errors import ConfigError, EmptyDatasetError, ModelMismatchError
-from geoindex.evaluation.protocol import evaluate, information_bits, rank_queries
+from geoindex.evaluation.answers import Answers, ranked
+from geoindex.evaluation.protocol import evaluate
 from geoindex.evaluation.queries import split_queries
 from geoindex.evaluation.rivals import ABOUT, best_constant, random_pairing_km
 from geoindex.geo import haversine_km
@@ -140,8 +141,8 @@ def test_the_detail_is_that_of_the_own_row(report, index):
 
 def test_information_is_that_of_the_probabilities(index):
     asked = split_queries(index, "test")
-    rankings = rank_queries(index, asked)
-    bits = information_bits(rankings, asked.lat, asked.lon)
+    rankings = [ranking for _, part in ranked(index, asked) for ranking in part]
+    bits = Answers.of(index, asked, 0).bits
     images = index.searcher.geography.cell_images
     cells = np.array([np.exp(r.logits - r.log_total) for r in rankings], float)
     assert cells.sum(axis=1) == pytest.approx(1)

@@ -118,7 +118,10 @@ def _norms(vectors: Floats) -> Floats:
 def top_columns(scores: NDArray[np.floating], count: int) -> NDArray[np.int64]:
     """Return the columns of the `count` largest scores of each row, largest first, ties to the lowest column."""
     if count < scores.shape[1]:
-        columns = np.sort(np.argpartition(-scores, count - 1, axis=1)[:, :count], axis=1)
+        least = np.partition(scores, -count, axis=1)[:, -count, None]
+        above, tied = scores > least, scores == least
+        chosen = above | (tied & (tied.cumsum(axis=1) <= count - above.sum(axis=1, keepdims=True)))
+        columns = np.nonzero(chosen)[1].reshape(len(scores), count)
     else:
         columns = np.broadcast_to(np.arange(scores.shape[1]), scores.shape)
     order = np.argsort(-np.take_along_axis(scores, columns, axis=1), axis=1, kind="stable")

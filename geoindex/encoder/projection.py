@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from geoindex.errors import ConfigError, EncoderError
 
@@ -113,6 +113,18 @@ def mean_direction(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
         total = embeddings.sum(axis=0, dtype=np.float64)
         mean = np.asarray(total / (np.linalg.norm(total) or 1.0), np.float32)
     return mean
+
+
+def numbers_of(embeddings: ArrayLike) -> NDArray[np.float32]:
+    """Return embeddings as an array.
+
+    Raises:
+        ConfigError: if they are no numbers, or not equally long.
+    """
+    try:
+        return np.asarray(embeddings, np.float32)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"Embeddings are no array of numbers ({error}); give an array (Q, dim).") from error
 
 
 def check_units(embeddings: NDArray[np.float32]) -> None:

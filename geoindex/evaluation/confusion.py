@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geoindex.geo import nearest
-from geoindex.search.posterior import Ranking
+from geoindex.evaluation.answers import Answers
 from geoindex.search.searcher import Searcher
 
 Floats = NDArray[np.float64]
@@ -45,12 +44,9 @@ class Confusion:
     names: Sequence[str]
 
     @classmethod
-    def of(cls, searcher: Searcher, rankings: Sequence[Ranking], lat: Floats, lon: Floats) -> "Confusion":
-        """Compare what was ranked with the true positions in degrees, (Q,)."""
-        geography = searcher.geography
-        true = geography.cell[nearest(geography.lat, geography.lon, lat, lon)[0]]
-        answered = np.array([ranking.logits.argmax() for ranking in rankings], np.int64)
-        return cls(true, answered, _distinct(searcher.sidecar.cells["place"].to_pylist()))
+    def of(cls, searcher: Searcher, answers: Answers) -> "Confusion":
+        """Compare the most probable cells with the true ones."""
+        return cls(answers.true_cell, answers.cell, _distinct(searcher.sidecar.cells["place"].to_pylist()))
 
     @property
     def right(self) -> float:

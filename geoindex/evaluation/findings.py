@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geoindex.evaluation.answers import Answers
 from geoindex.evaluation.breakdown import Origins, Standing, standings_of
 from geoindex.evaluation.cases import Cases, find_cases
 from geoindex.evaluation.confidence import Sureness
@@ -20,7 +21,6 @@ from geoindex.evaluation.thumbnails import Thumbnails
 from geoindex.index import GeoIndex
 from geoindex.metrics import convention_of
 from geoindex.recipe import Recipe
-from geoindex.search.posterior import Ranking
 from geoindex.version import VERSION
 
 MISTAKES = 15
@@ -80,20 +80,18 @@ class Findings:
 
 
 def gather(
-    index: GeoIndex, queries: Queries, rankings: Sequence[Ranking], systems: Sequence[System],
-    predictions: Predictions, report: Report, sureness: Sureness | None, *, seed: int, source: str | None,
-    columns: dict[str, str],
+    index: GeoIndex, queries: Queries, answers: Answers, systems: Sequence[System], predictions: Predictions,
+    report: Report, *, seed: int, source: str | None, columns: dict[str, str],
 ) -> Findings:  # fmt: skip
     """Put together what a report for people needs.
 
     Args:
         index: that was measured.
         queries: that it was asked.
-        rankings: what the search says of each.
+        answers: what it answered.
         systems: how far off each system is.
         predictions: what the index answers by default.
         report: the figures.
-        sureness: how sure the index was of each answer.
         seed: of the resampling.
         source: where the queries come from; None: they are the index's own.
         columns: of that source.
@@ -106,9 +104,9 @@ def gather(
         report, systems, predictions,
         standings_of(off_km, origins.country, convention, seed),
         standings_of(off_km, origins.continent, convention, seed),
-        Confusion.of(index.searcher, rankings, queries.lat, queries.lon),
+        Confusion.of(index.searcher, answers),
         find_cases(index, queries, off_km, asked.jpeg, stored.jpeg),
-        _settings(index, queries, report, seed), sureness,
+        _settings(index, queries, report, seed), answers.sureness,
     )  # fmt: skip
 
 

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.errors import ConfigError
-from geoindex.estimate import RULES, Posterior, estimate_point
+from geoindex.estimate import rule_points
+from geoindex.evaluation.answers import Answers, posteriors
 from geoindex.evaluation.benchmarks import open_benchmark
 from geoindex.evaluation.breakdown import Origins, parts_of
-from geoindex.evaluation.confidence import ConfidenceReport, Sureness
+from geoindex.evaluation.confidence import ConfidenceReport
 from geoindex.evaluation.findings import gather
 from geoindex.evaluation.folder import write_folder
 from geoindex.evaluation.intervals import estimate_mean, spread_of
@@ -21,11 +22,17 @@ from geoindex.evaluation.predictions import Predictions
 from geoindex.evaluation.queries import Queries, embedded_queries, queries_from, split_queries
 from geoindex.evaluation.regions import Gazetteer, Polygons
 from geoindex.evaluation.report import Detail, Report, Row, System
-from geoindex.evaluation.rivals import CONSTANT, NEAREST_IMAGE, RANDOM, best_constant, random_pairing_km, rival_points
-from geoindex.geo import haversine_km, nearest
+from geoindex.evaluation.rivals import (
+    ABOUT,
+    CONSTANT,
+    NEAREST_IMAGE,
+    RANDOM,
+    best_constant,
+    random_pairing_km,
+    rival_points,
+)
 from geoindex.index import GeoIndex, open_index
-from geoindex.metrics import GEOINDEX, Convention, convention_of, information_gain_bits, measure
-from geoindex.search.posterior import Breadth, Ranking
+from geoindex.metrics import GEOINDEX, Convention, convention_of, measure
 
 Floats = NDArray[np.float64]
 
@@ -101,17 +108,14 @@ def evaluate(
     yardstick = Yardstick.of(convention, places, polygons, seed, Limits(leak_km, leak_cosine) if leaks else None)
     opened = index if isinstance(index, GeoIndex) else open_index(index, backend=backend)
     queries = _queries(opened, split, source, columns or {}, benchmark, root, crops)
-    rankings = rank_queries(opened, queries)
-    posteriors = posteriors_of(opened, queries, rankings)
-    points, sureness = rule_points(posteriors), sureness_of(opened, queries, posteriors, seed)
-    answered = own_predictions(opened, queries, points, yardstick.convention)
+    answers = Answers.of(opened, queries, seed)
+    own = own_predictions(opened, queries, answers, yardstick.convention)
     if predictions is not None:
-        answered.write(predictions)
-    systems = measure_systems(opened, queries, rankings, points, yardstick)
-    report = _report(opened, queries, rankings, points, yardstick, systems, sureness)
+        own.write(predictions)
+    systems = measure_systems(opened, queries, answers, yardstick)
+    report = _report(opened, queries, answers, yardstick, systems)
     if folder is not None:
-        found = gather(opened, queries, rankings, systems, answered, report, sureness, seed=seed, source=source,
-                       columns=columns or {})  # fmt: skip
+        found = gather(opened, queries, answers, systems, own, report, seed=seed, source=source, columns=columns or {})
         write_folder(found, Path(folder))
     return report
 
@@ -132,25 +136,10 @@ def _queries(
     return split_queries(index, split)
 
 
-def rank_queries(index: GeoIndex, queries: Queries) -> list[Ranking]:
-    """Search for each query as the index does by default."""
-    return index.searcher.rank(queries.embeddings, Breadth(int(index.manifest.recipe["search"]["top_cells"])))
-
-
-def posteriors_of(index: GeoIndex, queries: Queries, rankings: list[Ranking]) -> list[Posterior]:
-    """Return where each photo may have been taken, as the index has it: by cells, clusters and stored images."""
-    return [index.searcher.posterior(*each) for each in zip(rankings, queries.embeddings, strict=True)]
-
-
-def rule_points(posteriors: list[Posterior]) -> dict[str, Floats]:
-    """Return the answers of every rule of estimation, (Q, 2) degrees each."""
-    return {rule: np.array([estimate_point(posterior, rule) for posterior in posteriors]) for rule in RULES}
-
-
-def rule_errors(index: GeoIndex, queries: Queries, convention: Convention = GEOINDEX) -> dict[str, Floats]:
+def rule_errors(index: GeoIndex, queries: Queries) -> dict[str, Floats]:
     """Return the error of every rule of estimation, (Q,) km each, from one search."""
-    points = rule_points(posteriors_of(index, queries, rank_queries(index, queries)))
-    return {rule: _errors_km(queries, answers, convention) for rule, answers in points.items()}
+    points = rule_points(posteriors(index, queries))
+    return {rule: _errors_km(queries, answers, GEOINDEX) for rule, answers in points.items()}
 
 
 def floor_errors(
@@ -173,39 +162,21 @@ def floor_errors(
     }
 
 
-def own_predictions(
-    index: GeoIndex, queries: Queries, points: dict[str, Floats], convention: Convention
-) -> Predictions:
+def own_predictions(index: GeoIndex, queries: Queries, answers: Answers, convention: Convention) -> Predictions:
     """Return what the index answers by default."""
     rule = str(index.manifest.rule["name"])
-    answers = points[rule]
+    points = answers.points[rule]
     return Predictions(
-        f"{index.path}, {rule}", queries.name, convention.name, queries.ids, answers[:, 0], answers[:, 1],
-        queries.lat, queries.lon, _errors_km(queries, answers, convention),
+        f"{index.path}, {rule}", queries.name, convention.name, queries.ids, points[:, 0], points[:, 1],
+        queries.lat, queries.lon, _errors_km(queries, points, convention),
     )  # fmt: skip
-
-
-def information_bits(rankings: list[Ranking], lat: Floats, lon: Floats) -> Floats:
-    """Return how many bits each photo told of its geocell over the share of the gallery in it, (Q,).
-
-    The geocell of a position is that of the nearest cluster. NaN where it holds no photo of the gallery.
-    """
-    geography = rankings[0].geography
-    cell = geography.cell[nearest(geography.lat, geography.lon, lat, lon)[0]]
-    prior = geography.cell_images[cell] / geography.cell_images.sum()
-    logits = np.array([ranking.logits[c] for ranking, c in zip(rankings, cell, strict=True)], np.float64)
-    p_true = np.exp(logits - np.array([ranking.log_total for ranking in rankings]))
-    return np.where(prior > 0, information_gain_bits(p_true, prior), np.nan)
 
 
 def _errors_km(queries: Queries, points: Floats, convention: Convention) -> Floats:
     return convention.distance_km(points[:, 0], points[:, 1], queries.lat, queries.lon)
 
 
-def _report(
-    index: GeoIndex, queries: Queries, rankings: list[Ranking], points: dict[str, Floats], yardstick: Yardstick,
-    systems: list[System], sureness: Sureness | None,
-) -> Report:  # fmt: skip
+def _report(index: GeoIndex, queries: Queries, answers: Answers, yardstick: Yardstick, systems: list[System]) -> Report:
     gallery = index.searcher.sidecar.gallery
     rule = str(index.manifest.rule["name"])
     origins = Origins.of(queries.lat, queries.lon)
@@ -216,35 +187,24 @@ def _report(
         clusters=index.searcher.ann.n_clusters, rule=rule,
         in_gallery=len(gallery.find(frozenset(queries.ids))),
         rows=tuple(_row(system, origins, yardstick) for system in systems),
-        convention=yardstick.convention.name, detail=_detail(queries, rankings, points[rule], origins, yardstick),
+        convention=yardstick.convention.name, detail=_detail(queries, answers, rule, origins, yardstick),
         leaks=_leaks(index, queries, systems, origins, yardstick),
-        confidence=None if sureness is None else ConfidenceReport.measure(sureness),
+        confidence=None if answers.sureness is None else ConfidenceReport.measure(answers.sureness),
     )  # fmt: skip
 
 
-def sureness_of(index: GeoIndex, queries: Queries, posteriors: list[Posterior], seed: int) -> Sureness | None:
-    """Return how sure the answers are, and how far off; None if the index was never calibrated."""
-    calibration = index.searcher.calibration
-    if calibration is None:
-        return None
-    lat, lon = index.searcher.sidecar.gallery.positions()
-    constant_km = haversine_km(*best_constant(lat, lon, seed), lat, lon)
-    return Sureness.of(calibration, posteriors, queries.lat, queries.lon, constant_km)
-
-
-def measure_systems(
-    index: GeoIndex, queries: Queries, rankings: list[Ranking], points: dict[str, Floats], yardstick: Yardstick
-) -> list[System]:
+def measure_systems(index: GeoIndex, queries: Queries, answers: Answers, yardstick: Yardstick) -> list[System]:
     """Return how far off every system is: the floors, then the rivals, then the rules."""
     convention, own, vectors = yardstick.convention, str(index.manifest.rule["name"]), queries.embeddings
     near = nearest_images(vectors, index.searcher.sidecar.gallery.live_embeddings())
     floors = floor_errors(index, queries, yardstick.seed, convention, near)
     systems = [System(name, "floor", km) for name, km in floors.items()]
-    for name, answers in rival_points(index.searcher, vectors, rankings, near).items():
-        systems.append(System(name, "rival", _errors_km(queries, answers, convention)))
-    for rule, answers in points.items():
+    rivals = answers.rivals | rival_points(index.searcher, vectors, near)
+    for name in filter(rivals.__contains__, ABOUT):
+        systems.append(System(name, "rival", _errors_km(queries, rivals[name], convention)))
+    for rule, points in answers.points.items():
         kind = "own" if rule == own else "other rule"
-        systems.append(System(f"geoindex, {rule}", kind, _errors_km(queries, answers, convention)))
+        systems.append(System(f"geoindex, {rule}", kind, _errors_km(queries, points, convention)))
     return systems
 
 
@@ -254,21 +214,19 @@ def _row(system: System, origins: Origins, yardstick: Yardstick) -> Row:
     return Row(system.name, measure(km, convention), system.kind, spread)
 
 
-def _detail(
-    queries: Queries, rankings: list[Ranking], answers: Floats, origins: Origins, yardstick: Yardstick
-) -> Detail:
-    """Say more of the answers that the index gives by default, (Q, 2)."""
-    true, answered = (queries.lat, queries.lon), (answers[:, 0], answers[:, 1])
+def _detail(queries: Queries, answers: Answers, rule: str, origins: Origins, yardstick: Yardstick) -> Detail:
+    """Say more of the answers by a rule, the default one."""
+    points = answers.points[rule]
+    true, answered = (queries.lat, queries.lon), (points[:, 0], points[:, 1])
     hits = yardstick.gazetteer.hits(true, answered)
     if yardstick.polygons is not None:
         hits[f"polygons of {yardstick.polygons.name}"] = yardstick.polygons.hits(true, answered)
     shares = {level: estimate_mean(values, origins.country, yardstick.seed) for level, values in hits.items()}
-    bits = information_bits(rankings, queries.lat, queries.lon)
-    distance_km = _errors_km(queries, answers, yardstick.convention)
+    distance_km = _errors_km(queries, points, yardstick.convention)
     return Detail(
         places=yardstick.gazetteer.name,
         regions={level: share for level, share in shares.items() if share is not None},
-        information_bits=estimate_mean(bits, origins.country, yardstick.seed),
+        information_bits=estimate_mean(answers.bits, origins.country, yardstick.seed),
         countries=parts_of(distance_km, origins.country, yardstick.convention, yardstick.seed),
         continents=parts_of(distance_km, origins.continent, yardstick.convention, yardstick.seed),
     )

@@ -78,22 +78,27 @@ def _sample(rng: np.random.Generator, count: int, most: int) -> NDArray[np.int64
     return np.arange(count) if count <= most else np.sort(rng.choice(count, most, replace=False))
 
 
-def rival_points(
-    searcher: Searcher, queries: NDArray[np.float32], rankings: Sequence[Ranking], near: Neighbours
-) -> dict[str, Floats]:
+def rival_points(searcher: Searcher, queries: NDArray[np.float32], near: Neighbours) -> dict[str, Floats]:
     """Return what published ways to answer make of the same embeddings, by the names of `ABOUT`, (Q, 2) degrees each.
 
     Args:
         searcher: of the index.
         queries: (Q, D) unit vectors.
-        rankings: of the queries, as the index ranks them.
         near: the photos most like each query, out of the live ones.
     """
     return {
         CELL_PRIOR: np.broadcast_to(_cell_prior(searcher), (len(queries), 2)),
         DENSITY: density_points(near, *searcher.sidecar.gallery.positions()),
-        CLASSIFIER: _probable_cells(searcher, rankings),
         CLUSTER_GALLERY: _nearest_clusters(searcher, queries),
+    }
+
+
+def ranked_rival_points(
+    searcher: Searcher, queries: NDArray[np.float32], rankings: Sequence[Ranking]
+) -> dict[str, Floats]:
+    """Return likewise what those answer that take the cells of queries, (Q, D), as the index ranks them, (Q,)."""
+    return {
+        CLASSIFIER: _probable_cells(searcher, rankings),
         PIGEON_REFINER: PIGEON.points(searcher, queries, rankings),
         PIGEOTTO_REFINER: PIGEOTTO.points(searcher, queries, rankings),
     }

@@ -84,7 +84,7 @@ def _certainty(calibration: Calibration | None, mass: MassAround, rule: str, opt
 
 def _posterior(searcher: Searcher, ranking: Ranking, query: NDArray[np.float32], options: QueryOptions) -> Posterior:
     if options.refine == "images":
-        return refined_posterior(searcher, ranking, query)
+        return refined_posterior(searcher, ranking, query, options.within)
     # an image may lie outside of a region whose clusters it is in
     return ranking.posterior if options.within is not None else searcher.posterior(ranking, query)
 

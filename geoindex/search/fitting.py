@@ -6,19 +6,20 @@ epoch to keep, and the rule itself are the same in all folds; only photos that h
 is worth.
 """
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from geoindex.calibration import MIN_GROUPS, MIN_PHOTOS, Calibration, Spread, fit_calibration, reach_of
-from geoindex.estimate import DEFAULT_RULE, Posterior, choose_rule, estimate_point
+from geoindex.calibration import MIN_PHOTOS, Calibration, Spread, fit_calibration, reach_of
+from geoindex.estimate import DEFAULT_RULE, MIN_GROUPS, Posterior, choose_rule, estimate_point
 from geoindex.geo import haversine_km
 from geoindex.recipe import SearchRecipe
 from geoindex.search.crossfit import crossfit_posteriors
 from geoindex.search.imagery import with_images
 from geoindex.search.levels import LevelFit, Parts, fit_levels
-from geoindex.search.posterior import Breadth, Ranker, Scales
+from geoindex.search.posterior import RANKED_TOGETHER, Breadth, Ranker, Scales
 from geoindex.search.validation import Validation
 
 MIN_VALIDATION = 30
@@ -68,12 +69,12 @@ def fit_posterior(parts: Parts, validation: Validation, recipe: SearchRecipe) ->
     return Fitted(fit.scales, {"fitted_on": "validation", **found}, rule, calibration)
 
 
-def _posteriors(parts: Parts, fit: LevelFit, asked: Validation, recipe: SearchRecipe) -> list[Posterior]:
-    rankings = Ranker.of(parts.ann, parts.geography, fit.scales).rank(asked.queries, Breadth(recipe.top_cells))
-    images = parts.images
-    if images is None:
-        return [ranking.posterior for ranking in rankings]
-    return [with_images(each, images, query, fit.images) for each, query in zip(rankings, asked.queries, strict=True)]
+def _posteriors(parts: Parts, fit: LevelFit, asked: Validation, recipe: SearchRecipe) -> Iterator[Posterior]:
+    ranker, breadth = Ranker.of(parts.ann, parts.geography, fit.scales), Breadth(recipe.top_cells)
+    for start in range(0, len(asked), RANKED_TOGETHER):
+        queries = asked.queries[start : start + RANKED_TOGETHER]
+        for ranking, query in zip(ranker.rank(queries, breadth), queries, strict=True):
+            yield ranking.posterior if parts.images is None else with_images(ranking, parts.images, query, fit.images)
 
 
 def calibrate(parts: Parts, validation: Validation, recipe: SearchRecipe, rule: str) -> Calibration | None:

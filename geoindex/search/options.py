@@ -1,6 +1,7 @@
 """How a query is answered, as its caller asks for it."""
 
 from dataclasses import dataclass, fields, replace
+from numbers import Integral, Real
 from typing import Any, Literal, TypedDict
 
 from geoindex.errors import ConfigError
@@ -43,6 +44,7 @@ class QueryOptions:
         return self.within is None and self.refine is None and self.top_p == 1 and self.top_cells is None
 
     def __post_init__(self) -> None:
+        self._check_numbers()
         for name, least in (("top_k", 1), ("top_cells", 1), ("evidence", 0)):
             value = getattr(self, name)
             if value is not None and value < least:
@@ -55,6 +57,13 @@ class QueryOptions:
             raise ConfigError(f"refine is {self.refine!r}; it must be 'images' or None.")
         if self.max_precision_km is not None and not self.max_precision_km >= FINEST_KM:
             raise ConfigError(f"max_precision_km is {self.max_precision_km}; it must be {FINEST_KM} or more.")
+
+    def _check_numbers(self) -> None:
+        for name in ("top_k", "top_cells", "evidence", "top_p", "max_precision_km"):
+            value, whole = getattr(self, name), name not in ("top_p", "max_precision_km")
+            optional = name in ("top_cells", "max_precision_km") and value is None
+            if not optional and (isinstance(value, bool) or not isinstance(value, Integral if whole else Real)):
+                raise ConfigError(f"{name} is {value!r}; it must be a {'whole ' if whole else ''}number.")
 
 
 DEFAULT_OPTIONS = QueryOptions()

@@ -24,7 +24,13 @@ DEFAULT_SCALE = 20.0
 
 TINY = np.finfo(np.float64).tiny
 CHUNK_QUERIES = 64
-"""Queries that one thread answers together."""
+"""Queries that one thread answers together, where their clusters take no more than `CHUNK_BYTES`."""
+
+RANKED_TOGETHER = 256
+"""Rankings that are held at a time by whoever goes through many: one knows every cell, and its posterior too."""
+
+CHUNK_BYTES, ENTRY_BYTES = 2**27, 40
+"""Memory of a thread, and what a cluster of a probed cell takes of it: number, score, log p, and their order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +68,7 @@ class Geography:
 
     def within(self, inside: NDArray[np.bool_]) -> "Geography":
         """Return it with cells that are inside in part where the largest of their clusters inside, (M,), is."""
-        whole = np.bincount(self.cell, ~inside, len(self.cell_lat)) == 0
+        whole = np.bincount(self.cell, ~inside & (self.images > 0), len(self.cell_lat)) == 0
         rows = np.flatnonzero(inside & ~whole[self.cell])
         rows = rows[np.lexsort((-self.images[rows], self.cell[rows]))]
         cells, first = np.unique(self.cell[rows], return_index=True)
@@ -81,10 +87,12 @@ class Weights:
     Attributes:
         cell: (C,); -inf for a cell that cannot be the answer.
         cluster: (M,); -inf likewise.
+        held: images of each cell that may be the answer, (C,).
     """
 
     cell: NDArray[np.float32]
     cluster: NDArray[np.float32]
+    held: Floats
 
     @classmethod
     def of(cls, geography: Geography, prior: bool, inside: NDArray[np.bool_] | None = None) -> "Weights":
@@ -97,13 +105,25 @@ class Weights:
                 of its photos that they hold.
         """
         images = geography.images if inside is None else np.where(inside, geography.images, 0)
-        held = np.bincount(geography.cell, weights=images, minlength=len(geography.cell_images))
+        held = np.bincount(geography.cell, weights=images, minlength=len(geography.cell_images)).astype(np.float64)
         with np.errstate(divide="ignore"):  # no photo, no chance
             cell, cluster = np.log(held, dtype=np.float32), np.log(images, dtype=np.float32)
         if not prior:
             cell -= np.log(np.maximum(geography.cell_images, 1), dtype=np.float32)
             cluster[images > 0] = 0.0
-        return cls(cell, cluster)
+        return cls(cell, cluster, held)
+
+    @property
+    def open_nats(self) -> float:
+        """Entropy over the cells of a photo that could be anywhere: by the images there or, if less, by the weights."""
+        weight = np.exp(self.cell.astype(np.float64))
+        return min(_entropy(self.held), _entropy(weight)) if self.held.any() else 0.0
+
+
+def _entropy(weight: Floats) -> float:
+    """Return the entropy of shares in proportion to weights, one of them above 0, in nats."""
+    share = weight[weight > 0] / weight.sum()
+    return -float((share * np.log(share)).sum())
 
 
 @dataclass(frozen=True)
@@ -201,10 +221,8 @@ class Ranker:
 
     @cached_property
     def open_nats(self) -> float:
-        """Entropy of the cells that may be the answer by the images that they hold."""
-        images = self.geography.cell_images[np.isfinite(self.weights.cell)]
-        share = images[images > 0] / images.sum()
-        return -float((share * np.log(share)).sum())
+        """Entropy of a photo that could be anywhere."""
+        return self.weights.open_nats
 
     def rank(self, queries: NDArray[np.float32], breadth: Breadth) -> list[Ranking]:
         """Rank the clusters of the most probable cells for each query, (Q, D) unit vectors.
@@ -213,12 +231,19 @@ class Ranker:
         `CellScan.estimate`, up to 0.018 of a cosine, and so may log p of all by that times the scale; typically by a
         tenth of it.
         """
-        chunks = [queries[start : start + CHUNK_QUERIES] for start in range(0, len(queries), CHUNK_QUERIES)]
+        size = self._chunk_queries(breadth.top_cells)
+        chunks = [queries[start : start + size] for start in range(0, len(queries), size)]
         if len(chunks) < 2:
             return [ranking for chunk in chunks for ranking in self._rank_chunk(chunk, breadth)]
         with ThreadPoolExecutor(available_cores(), initializer=_one_thread) as pool:
             done = pool.map(lambda chunk: self._rank_chunk(chunk, breadth), chunks)
             return [ranking for chunk in done for ranking in chunk]
+
+    def _chunk_queries(self, top_cells: int) -> int:
+        """Return how many queries a thread answers together, in about `CHUNK_BYTES` at the most."""
+        longest = int(self.ann.list_sizes.max(initial=1))
+        a_query = min(top_cells, self.ann.n_cells) * (4 * self.ann.dim + ENTRY_BYTES * longest)
+        return min(CHUNK_QUERIES, max(1, CHUNK_BYTES // a_query))
 
     def _rank_chunk(self, queries: NDArray[np.float32], breadth: Breadth) -> list[Ranking]:
         cells = self._first_stage.probe(np.float32(self.scales.cell) * queries, breadth.top_cells, breadth.top_p)

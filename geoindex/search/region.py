@@ -25,6 +25,10 @@ WAYS = (
     "or a GeoJSON file, geometry or shape with polygons"
 )
 POLYGONS = ("Polygon", "MultiPolygon")
+NAMED = 5
+"""Cells that are written out in a message."""
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +48,22 @@ class Box:
                 "degrees, with south below north."
             )
 
+    def __str__(self) -> str:
+        return f"{self.south:g},{self.west:g},{self.north:g},{self.east:g}"
+
     def holds(self, geography: "Geography", clusters: "CheckedTable") -> NDArray[np.bool_]:
         """Tell which clusters are inside, (M,)."""
-        lat, lon = geography.lat, geography.lon
+        return self.contains(geography.lat, geography.lon)
+
+    def contains(self, lat: Floats, lon: Floats) -> NDArray[np.bool_]:
+        """Tell which points are inside, (N,)."""
+        # the antimeridian has two longitudes, a pole has all of them
+        anywhere = (np.abs(lat) == 90) | self._between(lon) | ((np.abs(lon) == 180) & self._between(-lon))
+        return np.asarray((lat >= self.south) & (lat <= self.north) & anywhere)
+
+    def _between(self, lon: Floats) -> NDArray[np.bool_]:
         east_of, west_of = lon >= self.west, lon <= self.east
-        between = (east_of & west_of) if self.west <= self.east else (east_of | west_of)
-        return np.asarray((lat >= self.south) & (lat <= self.north) & between)
+        return (east_of & west_of) if self.west <= self.east else (east_of | west_of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +72,23 @@ class Country:
 
     name: str
 
+    def __str__(self) -> str:
+        return self.name
+
     def holds(self, geography: "Geography", clusters: "CheckedTable") -> NDArray[np.bool_]:
         """Tell which clusters are inside, (M,)."""
         import pyarrow.compute as pc
 
         places = clusters["place"]
-        ends, alone = pc.ends_with(places, pattern=f", {self.name}"), pc.equal(places, self.name)
-        return np.asarray(pc.or_(ends, alone).to_numpy())
+        named = pc.or_(pc.ends_with(places, pattern=f", {self.name}"), pc.equal(places, self.name))
+        # a country that is a city: "12 km from Monaco"
+        return np.asarray(pc.or_(named, pc.ends_with(places, pattern=f" km from {self.name}")).to_numpy())
+
+    def contains(self, lat: Floats, lon: Floats) -> NDArray[np.bool_]:
+        """Tell which points are nearest to a place of it, (N,)."""
+        from geoindex.places import nearest_labels
+
+        return np.array([country == self.name for country in nearest_labels(lat, lon, "country")])
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +96,9 @@ class Cells:
     """Some cells."""
 
     cells: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return "cells:" + ",".join(map(str, self.cells[:NAMED])) + (",..." if len(self.cells) > NAMED else "")
 
     def holds(self, geography: "Geography", clusters: "CheckedTable") -> NDArray[np.bool_]:
         """Tell which clusters are inside, (M,).
@@ -84,20 +111,40 @@ class Cells:
             raise ConfigError(f"The index has no cell {wrong[0]}; its cells are 0 to {len(geography.cell_lat) - 1}.")
         return np.isin(geography.cell, self.cells)
 
+    def contains(self, lat: Floats, lon: Floats) -> NDArray[np.bool_]:
+        """Tell which points may answer, (N,): all, for a cell is where its photos are."""
+        return np.ones(len(lat), bool)
+
 
 @dataclass(frozen=True, slots=True)
 class Area:
-    """Polygons in longitude and latitude, as well-known binary; cut at the antimeridian, as GeoJSON wants them."""
+    """Polygons in longitude and latitude, as well-known binary; over the antimeridian they are cut or go on."""
 
     wkb: bytes
 
+    def __str__(self) -> str:
+        import shapely
+
+        west, south, east, north = shapely.from_wkb(self.wkb).bounds
+        return f"polygons from {south:g},{west:g} to {north:g},{east:g}"
+
     def holds(self, geography: "Geography", clusters: "CheckedTable") -> NDArray[np.bool_]:
         """Tell which clusters are inside, (M,)."""
+        return self.contains(geography.lat, geography.lon)
+
+    def contains(self, lat: Floats, lon: Floats) -> NDArray[np.bool_]:
+        """Tell which points are inside, (N,)."""
         import shapely
 
         area = shapely.from_wkb(self.wkb)
         shapely.prepare(area)
-        return np.asarray(shapely.intersects_xy(area, geography.lon, geography.lat))
+        west, _, east, _ = area.bounds
+        inside = shapely.intersects_xy(area, lon, lat)
+        if east >= 180:
+            inside |= shapely.intersects_xy(area, lon + 360, lat)
+        if west <= -180:
+            inside |= shapely.intersects_xy(area, lon - 360, lat)
+        return np.asarray(inside)
 
 
 Region: TypeAlias = Box | Country | Cells | Area
@@ -136,7 +183,7 @@ def region_of_text(text: str) -> Region:
     text = text.strip()
     if text.startswith("{"):
         return _area(_shape(text))
-    if match := re.fullmatch(r"cells:\s*(\d+(?:\s*,\s*\d+)*)", text):
+    if match := re.fullmatch(r"cells:\s*([0-9]{1,18}(?:\s*,\s*[0-9]{1,18})*)", text):
         return Cells(tuple(int(cell) for cell in match[1].split(",")))
     parts = text.split(",")
     if len(parts) == 4:
@@ -195,10 +242,18 @@ def _area(shape: Mapping[str, Any]) -> Area:
         raise ConfigError(f"within has a geometry that cannot be read ({error}); give {WAYS}.") from error
     if area.geom_type not in POLYGONS or area.is_empty:
         raise ConfigError(f"within has no polygons but a {area.geom_type}; give {WAYS}.")
+    west, south, east, north = area.bounds
+    if not (south >= -90 and north <= 90 and west >= -360 and east <= 360):
+        raise ConfigError(
+            f"within has polygons from {west:g} to {east:g} in longitude and {south:g} to {north:g} in latitude; "
+            "give degrees, longitude first."
+        )
     return Area(area.wkb)
 
 
 def _geometries(shape: Mapping[str, Any]) -> list[Any]:
     if shape.get("type") == "FeatureCollection":
         return [part for feature in shape["features"] for part in _geometries(feature)]
-    return _geometries(shape["geometry"]) if shape.get("type") == "Feature" else [shape]
+    if shape.get("type") == "Feature":  # one without a geometry has no place (RFC 7946, section 3.2)
+        return [] if shape["geometry"] is None else _geometries(shape["geometry"])
+    return [shape]

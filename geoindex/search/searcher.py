@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from geoindex.ann import TwoStageIndex, half_products
 from geoindex.calibration import Calibration
 from geoindex.encoder.device import Vectors
-from geoindex.errors import ConfigError, IndexDamagedError
+from geoindex.errors import ConfigError, EmptyDatasetError, IndexDamagedError
 from geoindex.estimate import Posterior
 from geoindex.search.device_ranker import DeviceRanker
 from geoindex.search.imagery import ImageLevel, with_images
@@ -112,6 +112,14 @@ class Searcher:
         devices = {name: there.weighing(ranker) for name, there in list(self.devices.items())}
         return replace(self, sidecar=sidecar, ranker=ranker, inside={}, devices=devices)
 
+    def _check_photos(self) -> None:
+        gallery = self.sidecar.gallery
+        if len(gallery) == len(gallery.dead):
+            raise EmptyDatasetError(
+                "All photos of this generation of the index were removed; open the index again, or call reload(), "
+                "for the photos that it has now."
+            )
+
     @property
     def ann(self) -> TwoStageIndex:
         """Geo-embeddings of cells and clusters."""
@@ -127,7 +135,9 @@ class Searcher:
 
         Raises:
             ConfigError: if nothing of the index lies inside.
+            EmptyDatasetError: if all photos were removed since.
         """
+        self._check_photos()
         return (self.ranker if region is None else self._within(region)).rank(queries, breadth)
 
     def rank_on(self, device: str, queries: Vectors, breadth: Breadth) -> list[Ranking]:
@@ -135,7 +145,9 @@ class Searcher:
 
         Raises:
             IndexDamagedError: if they are not what was written.
+            EmptyDatasetError: if all photos were removed since.
         """
+        self._check_photos()
         if device not in self.devices:
             with _COPYING:
                 if device not in self.devices:

@@ -11,10 +11,11 @@ from tiles import HUBS, save_tile, write_table
 
 import geoindex
 from geoindex.errors import StorageError
+from geoindex.evaluation.answers import Answers
 from geoindex.evaluation.breakdown import FEWEST, standings_of
 from geoindex.evaluation.confusion import Confusion
 from geoindex.evaluation.predictions import read_predictions
-from geoindex.evaluation.protocol import evaluate, rank_queries
+from geoindex.evaluation.protocol import evaluate
 from geoindex.evaluation.queries import split_queries
 from geoindex.evaluation.thumbnails import SIDE, Thumbnails
 from geoindex.geo import haversine_km
@@ -203,8 +204,7 @@ def test_an_index_of_embeddings_has_a_report_without_pictures(tmp_path):
 
 def test_confusion_counts_every_query(index):
     asked = split_queries(index, "train")
-    rankings = rank_queries(index, asked)
-    found = Confusion.of(index.searcher, rankings, asked.lat, asked.lon)
+    found = Confusion.of(index.searcher, Answers.of(index, asked, 0))
     geography = index.searcher.geography
     km = haversine_km(asked.lat[:, None], asked.lon[:, None], geography.lat, geography.lon)
     assert np.array_equal(found.true, geography.cell[km.argmin(axis=1)])

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import geoindex
+from geoindex.evaluation.answers import Answers, ranked
 from geoindex.evaluation.neighbours import Neighbours, density_points, nearest_images
-from geoindex.evaluation.protocol import rank_queries
 from geoindex.evaluation.queries import split_queries
 from geoindex.evaluation.refiner import PIGEON, PIGEOTTO, Refiner, nearest_members
 from geoindex.evaluation.rivals import (
@@ -17,6 +17,7 @@ from geoindex.evaluation.rivals import (
     DENSITY,
     PIGEON_REFINER,
     PIGEOTTO_REFINER,
+    ranked_rival_points,
     rival_points,
 )
 from geoindex.geo import haversine_km
@@ -31,7 +32,7 @@ def asked(index):
 
 @pytest.fixture(scope="module")
 def rankings(index, asked):
-    return rank_queries(index, asked)
+    return next(ranked(index, asked))[1]
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,8 @@ def unsure(rankings):
 @pytest.fixture(scope="module")
 def rivals(index, asked, rankings):
     near = nearest_images(asked.embeddings, index.searcher.sidecar.gallery.live_embeddings())
-    return rival_points(index.searcher, asked.embeddings, rankings, near)
+    own = ranked_rival_points(index.searcher, asked.embeddings, rankings)
+    return own | rival_points(index.searcher, asked.embeddings, near)
 
 
 def voted(similarity, positions):
@@ -195,6 +197,6 @@ def test_what_was_removed_is_in_no_rival(index_folder, tiny_encoder):
 def answered(index):
     asked = split_queries(index, "test")
     near = nearest_images(asked.embeddings, index.searcher.sidecar.gallery.live_embeddings())
-    points = rival_points(index.searcher, asked.embeddings, rank_queries(index, asked), near)
+    points = Answers.of(index, asked, 0).rivals | rival_points(index.searcher, asked.embeddings, near)
     assert set(points) == {CELL_PRIOR, DENSITY, CLASSIFIER, CLUSTER_GALLERY, PIGEON_REFINER, PIGEOTTO_REFINER}
     return {name: set(map(tuple, each)) for name, each in points.items()}

@@ -167,6 +167,27 @@ def test_embeddings_that_are_no_unit_vectors_are_refused(index, value):
         index.query_embeddings(embeddings)
 
 
+@pytest.mark.parametrize("value", [[["a"] * 32], [[1.0], [1.0, 2.0]]])
+def test_embeddings_that_are_no_numbers_are_refused(index, value):
+    with pytest.raises(ConfigError, match="no array of numbers"):
+        index.query_embeddings(value)
+
+
+def test_a_way_to_meet_errors_that_there_is_not_is_refused_at_once(index):
+    with pytest.raises(ConfigError, match="on_error is 'skip'; it must be 'raise' or 'return'"):
+        index.query_images([b"x"], on_error="skip")
+
+
+def test_many_queries_are_answered_as_few_are(index, monkeypatch):
+    vectors = index.searcher.sidecar.gallery.vectors(np.arange(20)).astype(np.float32)
+    wanted = index.query_embeddings(vectors)
+    monkeypatch.setattr("geoindex.snapshot.RANKED_TOGETHER", 3)
+    found = index.query_embeddings(vectors)
+    assert [(a.lat, a.lon, a.candidates[0].cluster) for a in found] == [
+        (a.lat, a.lon, a.candidates[0].cluster) for a in wanted
+    ]
+
+
 def test_another_encoder_is_refused(built):
     other = load_encoder(OTHER_ENCODER, EncoderRecipe(device="cpu"))
     with pytest.raises(ModelMismatchError, match="is not the one that built"):
@@ -197,6 +218,12 @@ def test_an_index_of_embeddings_has_no_encoder_for_images(tmp_path):
         ({"max_precision_km": float("nan")}, "must be 0.001 or more"),
         ({"rule": "best"}, "No rule of estimation 'best'"),
         ({"topk": 3}, "No query option 'topk'"),
+        ({"top_k": "5"}, "top_k is '5'; it must be a whole number"),
+        ({"top_cells": 2.5}, "top_cells is 2.5; it must be a whole number"),
+        ({"evidence": True}, "evidence is True; it must be a whole number"),
+        ({"top_p": "x"}, "top_p is 'x'; it must be a number"),
+        ({"max_precision_km": "3"}, "max_precision_km is '3'; it must be a number"),
+        ({"rule": ""}, "No rule of estimation ''"),
     ],
 )
 def test_options_that_cannot_be_meant_are_refused(index, options, message):

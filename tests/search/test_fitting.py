@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from geoindex.ann import TwoStageIndex
-from geoindex.calibration import MIN_GROUPS, MIN_PHOTOS
-from geoindex.estimate import DEFAULT_RULE, RULES
+from geoindex.calibration import MIN_PHOTOS
+from geoindex.estimate import DEFAULT_RULE, MIN_GROUPS, RULES
 from geoindex.recipe import SearchRecipe
 from geoindex.search.crossfit import crossfit_posteriors, deal_groups
 from geoindex.search.fitting import MIN_VALIDATION, fit_posterior
