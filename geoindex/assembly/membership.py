@@ -2,16 +2,12 @@
 
 import numpy as np
 
-from geoindex.assembly.division import sample_labels
 from geoindex.assembly.sites import LEVELS_NAME, stored_sites
 from geoindex.encoder.projection import UNIT_TOLERANCE
-from geoindex.geocells.partition import Labels
-from geoindex.recipe_files import recipe_from_dict
+from geoindex.geocells.partition import BorderedPartition
 from geoindex.store.gallery import Gallery
 from geoindex.store.generations import Generation, IndexFolder
-from geoindex.store.images import StoredImages
 from geoindex.store.sidecar import Sidecar, open_sidecar
-from geoindex.store.tombstones import Tombstones
 
 ROWS = 65_536
 
@@ -33,7 +29,7 @@ def _norm_faults(gallery: Gallery) -> list[str]:
         rows = np.arange(start, min(start + ROWS, len(gallery)))
         length = np.linalg.norm(gallery.vectors(rows).astype(np.float32), axis=1)
         wrong += int(((np.abs(length - 1.0) > UNIT_TOLERANCE) & (length > 0)).sum())
-    return [f"{wrong} embeddings of the gallery are no unit vectors"] if wrong else []
+    return [f"{wrong} embeddings of the gallery are no unit vectors."] if wrong else []
 
 
 def _count_faults(sidecar: Sidecar) -> list[str]:
@@ -55,17 +51,12 @@ def _place_faults(index: IndexFolder, generation: Generation, sidecar: Sidecar) 
     if several and LEVELS_NAME not in generation.manifest.files:
         return []  # an older geoindex kept no sites of coarser clusters
     partition, clusters = stored_sites(index, generation)
-    lat, lon = gallery.column("lat"), gallery.column("lon")
-    cell = partition.assign(lat, lon, _labels(index, generation, gallery))
-    moved = clusters.assign(lat, lon, cell) != gallery.column("cluster")
-    return [f"{int(moved.sum())} images of the gallery lie in another cluster than their own"] if moved.any() else []
-
-
-def _labels(index: IndexFolder, generation: Generation, gallery: Gallery) -> Labels | None:
-    """Return the label of each image that cells keep to; None where they keep to none."""
-    within = recipe_from_dict(generation.manifest.recipe).geocells.within
-    if not within:
-        return None
-    images = StoredImages.read(index.tables, generation.manifest.tables["images"], Tombstones())
-    labels = sample_labels(images, within)
-    return labels and [labels[row] for row in gallery.column("row").tolist()]
+    cluster = gallery.column("cluster")
+    cell = sidecar.cell_of_cluster[cluster]
+    # by the labels that they were placed by: what is said of a photo later moves it at the next rebuild
+    labels = partition.label_of_cell[cell].tolist() if isinstance(partition, BorderedPartition) else None
+    assigned = partition.assign(gallery.column("lat"), gallery.column("lon"), labels)
+    moved = clusters.assign(gallery.column("lat"), gallery.column("lon"), assigned) != cluster
+    if not moved.any():
+        return []
+    return [f"{int(moved.sum())} images of the gallery lie in another cluster than their own."]

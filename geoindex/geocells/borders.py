@@ -1,6 +1,6 @@
-"""The labels whose borders cells keep to: what the source says, else what the nearest named place says."""
+"""The labels whose borders cells keep to: what the source says of most positions, else what named places say."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from geoindex.errors import ConfigError
 from geoindex.geocells.partition import Labels
@@ -26,8 +26,9 @@ def checked_label(within: str) -> str:
 def border_labels(within: str, known: Sequence[str | None], lat: Floats, lon: Floats) -> Labels:
     """Return the label of each position, (N,).
 
-    Labels of the source are taken as they are, with None where it has none. If it has none at all, the country,
-    region or city is that of the nearest named place: two ways of writing a country would be two countries.
+    Labels of the source are taken as they are, with None where it has none. If it has none for most of them, the
+    country, region or city of all is that of the nearest named place: two ways of writing a country would be two
+    countries.
 
     Args:
         within: name of the label.
@@ -38,10 +39,27 @@ def border_labels(within: str, known: Sequence[str | None], lat: Floats, lon: Fl
     Raises:
         ConfigError: if nobody knows such a label.
     """
-    if any(known):
+    labelled = sum(map(bool, known))
+    if 2 * labelled >= len(known) or (labelled and within not in NAMED):
         return known
     if within not in NAMED:
         raise ConfigError(
             f"Geocells within '{within}' need that label, and no position has it; take one of {', '.join(NAMED)}."
         )
     return nearest_labels(lat, lon, within)
+
+
+def labels_among(kept: Collection[str], within: str, known: Sequence[str | None], lat: Floats, lon: Floats) -> Labels:
+    """Return the label of each position, (N,), as cells have it that are there already; another one belongs to none.
+
+    Args:
+        kept: labels of the cells.
+        within: name of the label.
+        known: what the source says of each position, (N,); what it does not, the nearest named place says.
+        lat: latitudes in degrees, (N,).
+        lon: longitudes in degrees, (N,).
+    """
+    if within not in NAMED or all(label in kept for label in known):
+        return known
+    places = nearest_labels(lat, lon, within)
+    return [label if label in kept else place for label, place in zip(known, places, strict=True)]

@@ -15,8 +15,8 @@ class GeocellRecipe:
     OSV-5M; balanced: cells of equal count, cut by great circles; grid: H3 hexagons."""
 
     within: str = ""
-    """Keep cells inside the borders of a label, such as country; where the source has no such label, the country,
-    region or city of the nearest named place. Empty: no borders."""
+    """Keep cells inside the borders of a label, such as country; where the source has no such label for most photos,
+    the country, region or city of the nearest named place. Empty: no borders."""
 
     source: str = ""
     """Source of the positions (the paper: another 100k images); empty: the gallery's own."""

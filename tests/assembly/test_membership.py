@@ -63,7 +63,7 @@ def test_an_image_in_another_cluster(index, monkeypatch):
         return np.where(np.arange(len(values)) == 0, values[-1], values) if name == "lat" else values
 
     assert faults_with(index, monkeypatch, swapped) == (
-        "1 images of the gallery lie in another cluster than their own",
+        "1 images of the gallery lie in another cluster than their own.",
     )
 
 
@@ -79,4 +79,4 @@ def test_an_embedding_that_is_no_unit(index, monkeypatch):
     def longer(vectors):
         return np.where(np.arange(len(vectors))[:, None] == 5, 1.2 * vectors, vectors)
 
-    assert faults_with(index, monkeypatch, None, longer) == ("1 embeddings of the gallery are no unit vectors",)
+    assert faults_with(index, monkeypatch, None, longer) == ("1 embeddings of the gallery are no unit vectors.",)

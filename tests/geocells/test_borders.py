@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from geoindex import geo
 from geoindex.errors import ConfigError
-from geoindex.geocells.borders import border_labels, checked_label
+from geoindex.geocells.borders import border_labels, checked_label, labels_among
 from geoindex.geocells.fitting import fit_partition
 from geoindex.geocells.partition import BorderedPartition, VoronoiPartition
 from geoindex.recipe import GeocellRecipe
@@ -108,6 +108,21 @@ class TestLabels:
         assert border_labels("country", nothing, *self.PARIS_AND_LYON) == ["France", "France"]
         assert border_labels("city", nothing, *self.PARIS_AND_LYON)[0] == "Paris"
         assert "Auvergne" in border_labels("region", nothing, *self.PARIS_AND_LYON)[1]
+
+    def test_a_label_of_a_few_does_not_stand_for_all(self):
+        lat, lon = np.append(self.PARIS_AND_LYON[0], 52.37), np.append(self.PARIS_AND_LYON[1], 4.9)
+        assert border_labels("country", ["FR", None, None], lat, lon) == ["France", "France", "Netherlands"]
+        assert border_labels("country", ["FR", "FR", None], lat, lon) == ["FR", "FR", None]
+        assert border_labels("author", ["me", None, None], lat, lon) == ["me", None, None]
+
+    def test_what_is_added_is_labelled_as_the_cells_are(self):
+        def among(kept, known):
+            return labels_among(kept, "country", known, *self.PARIS_AND_LYON)
+
+        assert among({"FR", "NL"}, ["FR", "NL"]) == ["FR", "NL"]
+        assert among({"France"}, ["FR", None]) == ["France", "France"]
+        assert among({"FR"}, [None, "FR"])[1] == "FR"
+        assert labels_among({"me"}, "author", [None, "me"], *self.PARIS_AND_LYON) == [None, "me"]
 
     @pytest.mark.parametrize("within", ["author", "sequence", "sub_region", "captured_at", "climate"])
     def test_what_no_place_can_tell_is_refused_with_what_it_can(self, within):
