@@ -19,6 +19,7 @@ EARTH_RADIUS_KM = 6371.0088
 
 EARTH_AREA_KM2 = 4.0 * math.pi * EARTH_RADIUS_KM**2
 HALF_CIRCUMFERENCE_KM = math.pi * EARTH_RADIUS_KM
+KM_PER_DEGREE = HALF_CIRCUMFERENCE_KM / 180.0
 
 BLOCK_DISTANCES = 12_000
 """Distances that `pairwise_km` computes at a time; larger arrays would be fresh pages of the system each time."""

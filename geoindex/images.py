@@ -95,13 +95,13 @@ def load_image(
     return rgb.copy() if rgb is image else rgb
 
 
-def read_file(image: ImageInput, *, limits: ImageLimits = ImageLimits(), name: str | None = None) -> ImageInput:
+def read_file(image: ImageInput, *, name: str | None = None) -> ImageInput:
     """Return what stands in the file that a path names, so that it is read once for several uses; else the image.
 
     Raises:
         UnreadableImageError: if it is missing, empty or too large.
     """
-    return _read(image, limits, name or image_name(image)) if isinstance(image, str | os.PathLike) else image
+    return _read(image, ImageLimits(), name or image_name(image)) if isinstance(image, str | os.PathLike) else image
 
 
 def content_hash(image: ImageInput) -> str:

@@ -1,189 +1,252 @@
-"""What a build would take, said before it starts: counts, encoder, disk and memory. Nothing is written."""
+"""What a build of many images would take: time, memory, disk and files by step, from rates measured on this machine.
 
-from dataclasses import asdict, dataclass
-from os import PathLike
+The rates come from a short run: a photo is decoded, batches are encoded, and a small index is built of planted
+embeddings of the same length. All steps but one take as long for each image as for the one before; cells are made of a
+sample of bounded size, which costs the same from some 100,000 images on.
+"""
+
+import math
+import os
+import tempfile
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from geoindex.assembly.learning import MAX_IMAGES, learns_of
-from geoindex.assembly.sizes import (
-    Extent,
-    GroupCounts,
-    feature_dim,
-    kept_bytes,
-    needed_bytes,
-    part_bytes,
-    working_bytes,
-)
-from geoindex.encoder.defaults import AUTO, PRETRAINED
-from geoindex.encoder.device import BATCH_SIZE
-from geoindex.pipeline import default_folder, read_samples, resolve_recipe
-from geoindex.recipe import Recipe
-from geoindex.sources import Source, open_source
-from geoindex.sources.source import EmbeddedSource, LeftOut
+from geoindex.assembly.sizes import Extent, GroupCounts, part_bytes, work_bytes
+from geoindex.dry_run import Listed, memory_bytes
+from geoindex.embed import SHARD_SAMPLES
+from geoindex.errors import ConfigError
+from geoindex.lookahead import available_cores
+from geoindex.pipeline import build_from
+from geoindex.recipe import Recipe, TrainingRecipe
+from geoindex.sources.planted import PlantedEmbeddings
 from geoindex.store.address import cache_of, place_of
 from geoindex.store.space import free_bytes, size_text
 
 if TYPE_CHECKING:
     from geoindex.encoder import Encoder
 
-MIB = 2**20
+TRIED_IMAGES = 30_000
+"""Planted embeddings of the small index."""
 
-LIBRARIES_BYTES, TORCH_BYTES = 620 * MIB, 650 * MIB
-"""Memory of a process with nothing of ours in it: Arrow, Lance, FAISS and SciPy; and torch with what a fit keeps."""
+TRIED_S = 2.0
+"""Seconds that decoding and encoding are measured for."""
 
-IMAGE_BYTES, GROUP_BYTES = 200, 40
-"""Memory of an image's facts while it is divided, and of each number of the embedding of a cell or cluster, without
-what is mapped; fitted to builds of one and of five million planted images of 768 numbers."""
+PHOTO_SIDES = (4000, 3000)
+"""Of the photo that is decoded: 12 megapixels, as telephones take them."""
+
+ROWS_A_FILE = 1_048_576
+"""Rows that Lance puts into one data file."""
+
+FILES = 30
+"""Files of an index of any size but for the images table's data."""
+
+TEXT_LIMIT_BYTES = 2**31
+"""Text that one column of Arrow strings holds where a step puts its parts together."""
+
+MOST_IMAGES = 1e12
+
+PATIENCE_S = 30 * 86_400.0
+"""What nobody waits for: a month."""
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What a build would take. Sizes are estimates, in bytes.
+class Rates:
+    """What an image takes, measured here.
 
     Attributes:
-        path: where the index would be, a folder or a URL; what is free is told of the disk it is built on.
-        source: URI of the samples.
-        encoder: spec, and whether the index would keep it; spec is empty where the source has features.
-        feature_dim: length of a feature vector.
-        counts: images, gallery, val, test, and about how many cells and clusters.
-        most: cells and clusters at the most.
-        left_out: samples that would not be taken, by reason.
-        bytes: size of the index by part.
-        work_bytes: what is written and removed again.
-        needed_bytes: room for all of it with the most cells and clusters; a build with less refuses to start.
-        free_bytes: room on the disk.
-        memory_bytes: most memory of the process.
+        device: what encoded.
+        cores: of this machine.
+        decode_s: seconds of one core for a photo of 12 megapixels; 0 without an encoder.
+        embed_s: seconds of the device for an image; of one process, where features are ready.
+        steps_s: seconds of one process for an image, by step.
+        fixed_s: seconds of the steps that do not grow, by step.
     """
 
-    path: Path | str
-    source: str
-    encoder: dict[str, Any]
-    feature_dim: int
-    counts: dict[str, int]
-    most: dict[str, int]
-    left_out: dict[str, Any]
-    bytes: dict[str, int]
-    work_bytes: int
-    needed_bytes: int
-    free_bytes: int
+    device: str
+    cores: int
+    decode_s: float
+    embed_s: float
+    steps_s: dict[str, float]
+    fixed_s: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Sizing:
+    """What a build of so many images would take.
+
+    Attributes:
+        images: how many.
+        workers: devices that encode.
+        cores: cores that decode.
+        rates: what it is reckoned from.
+        seconds: by step.
+        memory_bytes: of the process that puts the index together.
+        disk_bytes: of the index and its work until it is published.
+        files: of the index, and of its work.
+        limits: images at which each limit is reached, the lowest first.
+    """
+
+    images: int
+    workers: int
+    cores: int
+    rates: Rates
+    seconds: dict[str, float]
     memory_bytes: int
+    disk_bytes: int
+    files: int
+    limits: dict[str, int]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the plan as plain JSON types."""
-        return {"schema": 1, **asdict(self), "path": str(self.path)}
+        """Return it as plain JSON types."""
+        return {"schema": 1, **asdict(self)}
 
     def to_text(self) -> str:
-        """Return the plan as lines for people."""
-        counts, most = self.counts, self.most
-        parts = ", ".join(f"{part} {size_text(size)}" for part, size in self.bytes.items())
-        verdict = "enough" if self.free_bytes >= self.needed_bytes else "too little: the build would refuse to start"
-        rows = {
-            "plan": f"{self.path}; nothing was written",
-            "source": self.source,
-            "left out": ", ".join(f"{each['count']} {reason}" for reason, each in self.left_out.items()) or "nothing",
-            "images": f"{counts['gallery']:,} in the gallery, {counts['val']:,} val, {counts['test']:,} test",
-            "encoder": f"{self.encoder['spec'] or 'none'}, features of {self.feature_dim}",
-            "divided": f"about {counts['cells']:,} cells and {counts['clusters']:,} clusters, "
-            f"at the most {most['cells']:,} and {most['clusters']:,}",
-            "on disk": f"about {size_text(sum(self.bytes.values()))}: {parts}",
-            "meanwhile": f"about {size_text(self.work_bytes)} more, until it is published",
-            "room": f"{size_text(self.needed_bytes)} at the most, {size_text(self.free_bytes)} free, {verdict}",
-            "memory": f"about {size_text(self.memory_bytes)}",
-        }
-        return "\n".join(f"{name:<12} {text}" for name, text in rows.items())
+        """Return it as lines for people."""
+        total = sum(self.seconds.values())
+        lines = [f"{self.images:,} images, {self.workers:,} x {self.rates.device}, {self.cores:,} cores that decode"]
+        for step, seconds in sorted(self.seconds.items(), key=lambda each: -each[1]):
+            lines.append(f"  {step:<22}{time_text(seconds):>12}{100 * seconds / total:>6.0f} %")
+        lines.append(f"  {'in all':<22}{time_text(total):>12}")
+        lines.append(f"memory       about {size_text(self.memory_bytes)} in the process that puts it together")
+        lines.append(f"disk         about {size_text(self.disk_bytes)} until it is published, {self.files:,} files")
+        first, *others = self.limits.items()
+        lines.append(f"breaks first {first[0]}, from {first[1]:,} images on")
+        lines += [f"then         {name}, from {count:,}" for name, count in others]
+        lines.append(NOTE)
+        return "\n".join(lines)
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """What is known of a build when its source is listed and its encoder named.
-
-    Attributes:
-        recipe: of the build.
-        uri: of the source.
-        encoder: without its weights; None where the source has features.
-        extent: how much the index is to hold.
-        split: of each sample, (N,).
-        left_out: samples that would not be taken.
-    """
-
-    recipe: Recipe
-    uri: str
-    encoder: "Encoder | None"
-    extent: Extent
-    split: NDArray[np.str_]
-    left_out: LeftOut
-
-    @classmethod
-    def of(cls, source: str | PathLike[str] | Recipe, keys: dict[str, Any]) -> "Listed":
-        """List a source; no image is read.
-
-        Raises:
-            GeoindexError: if the recipe, the source or the encoder's name cannot be meant.
-        """
-        recipe = resolve_recipe(source, keys)
-        opened = open_source(recipe.source, columns=recipe.columns)
-        samples, split, left_out = read_samples(opened, recipe)
-        encoder = _outline(opened, recipe)
-        extent = Extent.of(samples, split, feature_dim(opened, encoder))
-        return cls(recipe, opened.uri, encoder, extent, split, left_out)
+NOTE = """\
+Reckoned from a short run on this machine: one photo of 12 megapixels, batches of the encoder, a small index. Steps
+after the embedding are those of one computer, whatever the number of GPUs; with --ray all computers store rows, divide
+cells and build lists. Slow networks and disks are not reckoned with."""
 
 
-def plan_build(source: str | PathLike[str] | Recipe, out: str | PathLike[str] | None = None, **keys: Any) -> Plan:
-    """Say what `build_index` with the same arguments would take. The source is listed, no image is read.
+def size_build(
+    source: str | os.PathLike[str] | Recipe, images: float, *, gpus: int = 0, cores: int = 0, **keys: Any
+) -> Sizing:
+    """Say what a build of so many images like those of a source would take, after a short run of about a minute.
 
     Args:
-        source: a source, a recipe file (.toml), or a recipe.
-        out: folder of the index; None: as in `build_index`.
+        source: a source, a recipe file (.toml), or a recipe; its images say how long names and labels are.
+        images: how many there would be.
+        gpus: devices like that of this machine which encode; 0: one.
+        cores: cores that decode; 0: those of this machine.
         keys: keys of the recipe that override it.
 
     Raises:
         GeoindexError: if the recipe, the source or the encoder's name cannot be meant.
     """
-    listed = Listed.of(source, keys)
-    recipe, encoder, extent, split = listed.recipe, listed.encoder, listed.extent, listed.split
-    groups, most = GroupCounts.expected(extent.gallery, recipe), GroupCounts.most(extent.gallery, recipe)
-    path = place_of(out or recipe.out or default_folder(source, recipe))
-    splits = {name: int(np.sum(split == part)) for name, part in (("val", "val"), ("test", "test"))}
-    return Plan(
-        path=path, source=listed.uri,
-        encoder={"spec": encoder.spec if encoder else "", "kept": kept_bytes(encoder, recipe) > 0},
-        feature_dim=extent.feature_dim,
-        counts={"images": extent.images, "gallery": extent.gallery, **splits, **asdict(groups)},
-        most=asdict(most), left_out=listed.left_out.to_dict(),
-        bytes=part_bytes(extent, groups, recipe) | {"encoder": kept_bytes(encoder, recipe)},
-        work_bytes=working_bytes(extent, encoder, recipe),
-        needed_bytes=needed_bytes(extent, encoder, recipe),
-        free_bytes=free_bytes(path if isinstance(path, Path) else cache_of(path)),
-        memory_bytes=memory_bytes(extent, groups, encoder, recipe, splits["val"]),
-    )  # fmt: skip
+    if not 1 <= images <= MOST_IMAGES:
+        raise ConfigError(f"A plan of {images:g} images cannot be meant; give 1 to {MOST_IMAGES:g}.")
+    listed, workers = Listed.of(source, keys), max(1, gpus)
+    rates = measure_rates(listed.encoder, listed.extent.feature_dim)
+    extent = _grown(listed.extent, round(images))
+    return reckon(extent, listed.recipe, listed.encoder, rates, workers=workers, cores=cores or available_cores())
 
 
-def _outline(source: Source, recipe: Recipe) -> "Encoder | None":
-    """Make the encoder without its weights; for auto, take for granted that the pretrained ones can be had."""
-    if isinstance(source, EmbeddedSource):
-        return None
-    from geoindex.encoder.loading import outline_encoder
+def reckon(
+    extent: Extent, recipe: Recipe, encoder: "Encoder | None", rates: Rates, *, workers: int, cores: int
+) -> Sizing:
+    """Reckon with rates what a build of this extent would take."""
+    images = extent.images
+    seconds = {"decode": images * rates.decode_s / cores, "embed": images * rates.embed_s / workers}
+    seconds |= {step: images * each for step, each in rates.steps_s.items()} | rates.fixed_s
+    if rates.decode_s:
+        # they go on side by side, and the slower one is waited for
+        seconds["embed"] = max(0.0, seconds["embed"] - seconds["decode"])
+    memory, disk = _memory(extent, recipe, encoder), _disk(extent, recipe)
+    files = FILES + images // ROWS_A_FILE + -(-images // SHARD_SAMPLES)
+    limits = _limits(extent, recipe, encoder, sum(seconds.values()))
+    return Sizing(images, workers, cores, rates, seconds, memory, disk, files, limits)
 
-    spec = PRETRAINED if recipe.encoder == AUTO else recipe.encoder
-    return outline_encoder(spec, recipe.encoding, weights=recipe.weights)
 
-
-def memory_bytes(extent: Extent, groups: GroupCounts, encoder: "Encoder | None", recipe: Recipe, val: int) -> int:
-    """Return the most memory that a build takes, in bytes, roughly."""
-    learns = learns_of(extent.gallery, val, recipe)
-    dim = extent.feature_dim
-    rows = groups.cells + groups.clusters
-    memory = LIBRARIES_BYTES + extent.images * IMAGE_BYTES + GROUP_BYTES * rows * dim
-    if learns or encoder is not None:
-        memory += TORCH_BYTES
-    if learns:
-        # the images' features as they are stored and, in turns, as numbers to compute with
-        memory += 6 * min(extent.gallery, MAX_IMAGES) * dim
+def measure_rates(encoder: "Encoder | None", dim: int) -> Rates:
+    """Decode, encode and build a little, and return what an image takes."""
+    with tempfile.TemporaryDirectory() as folder:
+        recipe = Recipe(source="planted", training=TrainingRecipe(method="none"))
+        report = build_from(PlantedEmbeddings(TRIED_IMAGES, dim=dim), recipe, Path(folder) / "index")
+    fixed = {step: report.timings_s[step] for step in ("scan", "validation", "publish")}
+    grows = {step: seconds / TRIED_IMAGES for step, seconds in report.timings_s.items() if step not in fixed}
+    embed = grows.pop("embed")
+    decode, device = 0.0, "process"
     if encoder is not None:
-        pixels = 3 * encoder.image_size**2
-        memory += 3 * encoder.weight_bytes + 64 * (recipe.encoding.batch_size or BATCH_SIZE) * pixels
-    return memory
+        decode, embed, device = _decode_s(encoder), _encode_s(encoder), encoder.device
+    return Rates(device, available_cores(), decode, embed, {k: v for k, v in grows.items() if v}, fixed)
+
+
+def _decode_s(encoder: "Encoder") -> float:
+    import io
+
+    from PIL import Image
+
+    from geoindex.images import load_image
+
+    noise = np.random.default_rng(0).integers(0, 255, (PHOTO_SIDES[1] // 50, PHOTO_SIDES[0] // 50, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(noise).resize(PHOTO_SIDES).save(buffer, "JPEG", quality=90)
+    return _seconds_each(lambda: encoder.prepare(load_image(buffer.getvalue(), min_side=encoder.min_side)))
+
+
+def _encode_s(encoder: "Encoder") -> float:
+    side = encoder.image_size
+    batch = np.random.default_rng(0).integers(0, 255, (encoder.batch_size, 3, side, side), np.uint8)
+    return _seconds_each(lambda: encoder.features(batch)) / len(batch)
+
+
+def _seconds_each(work: Any) -> float:
+    """Return how long a call takes, the mean over some seconds after the first."""
+    work()
+    started, calls = perf_counter(), 0
+    while (passed := perf_counter() - started) < TRIED_S or calls == 0:
+        work()
+        calls += 1
+    return passed / calls
+
+
+def _grown(extent: Extent, images: int) -> Extent:
+    """Return an extent of so many images like these."""
+    share = images / max(1, extent.images)
+    numbers = {key: math.ceil(share * getattr(extent, key)) for key in ("gallery", "text_bytes", "locator_bytes")}
+    return replace(extent, images=images, **numbers)
+
+
+def _memory(extent: Extent, recipe: Recipe, encoder: "Encoder | None") -> int:
+    return memory_bytes(extent, GroupCounts.expected(extent.gallery, recipe), encoder, recipe, extent.images // 10)
+
+
+def _disk(extent: Extent, recipe: Recipe) -> int:
+    groups = GroupCounts.expected(extent.gallery, recipe)
+    return sum(part_bytes(extent, groups, recipe).values()) + work_bytes(extent, 0, 0)
+
+
+def _limits(extent: Extent, recipe: Recipe, encoder: "Encoder | None", seconds: float) -> dict[str, int]:
+    """Return how many images like these each limit allows, the lowest first."""
+    images = extent.images
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    free = free_bytes(_disk_of(recipe))
+    reached = {
+        f"memory, of which this machine has {size_text(memory)}": memory / _memory(extent, recipe, encoder),
+        f"the disk, where {size_text(free)} are free": free / _disk(extent, recipe),
+        "time, beyond 30 days": PATIENCE_S / seconds,
+        "text of names in one Arrow column of 2 GiB": TEXT_LIMIT_BYTES / max(1, extent.locator_bytes / 2),
+    }
+    return {name: int(images * share) for name, share in sorted(reached.items(), key=lambda each: each[1])}
+
+
+def _disk_of(recipe: Recipe) -> Path:
+    """Return where the build would write."""
+    place = place_of(recipe.out or ".")
+    return place if isinstance(place, Path) else cache_of(place)
+
+
+def time_text(seconds: float) -> str:
+    """Write a time for people."""
+    for unit, size in (("days", 86_400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:,.1f} {unit}"
+    return f"{seconds:,.1f} s"

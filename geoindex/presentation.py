@@ -12,6 +12,9 @@ from geoindex.prediction import Prediction
 
 COLUMNS = ("input", "lat", "lon", "place", "radius_km", "confidence", "probability", "error")
 
+SHOWN_CANDIDATES = 8
+"""Candidates that are shown to people, on maps and beside them."""
+
 ANYWHERE = 0.05
 """Locatability below which an answer is said to mean nothing: the photo tells a 20th of what there is to tell."""
 

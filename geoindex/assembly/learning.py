@@ -25,6 +25,8 @@ MAX_IMAGES = 500_000
 """Gallery images that are learned from, a seeded sample of more; features of 768 numbers take 1.5 KB each."""
 
 MAX_VALIDATION = 20_000
+"""Validation images that are learned and fitted on, a seeded sample of more: they are known well enough by these."""
+
 ENOUGH_GALLERY, ENOUGH_VALIDATION = 1_000, 100
 """Images from which on geo-embeddings are fitted if nobody says otherwise: fewer neither teach nor judge a fit."""
 

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from geoindex.assembly.division import Division, divide
 from geoindex.assembly.gallery import describe, fit_projection, group_tables, write_gallery, write_sidecar
-from geoindex.assembly.learning import learn
+from geoindex.assembly.learning import MAX_VALIDATION, learn
 from geoindex.assembly.resumption import Resumption
 from geoindex.assembly.verification import record_canaries, verify_generation
 from geoindex.distributed.executor import HERE, Executor
@@ -42,9 +42,6 @@ from geoindex.types import LABELS
 
 if TYPE_CHECKING:
     from geoindex.training.features import Trained
-
-MAX_VALIDATION = 20_000
-"""Validation images that are fitted on, a seeded sample of more; these sharpen two numbers by nothing that counts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ def build(
     wanted = recipe if source.endswith(".toml") or not source else replace(recipe, source=source)
     out = wanted.out or default_folder(source or wanted, wanted)
     if dry_run:
-        from geoindex.plan import plan_build
+        from geoindex.dry_run import plan_build
 
         print_report(plan_build(wanted, out), format)
         return 0
@@ -109,7 +109,7 @@ def plan(
     """
     from dataclasses import replace
 
-    from geoindex.sizing import size_build
+    from geoindex.plan import size_build
 
     wanted = recipe if source.endswith(".toml") or not source else replace(recipe, source=source)
     print_report(size_build(wanted, images, gpus=gpus, cores=cores), format)

@@ -50,14 +50,14 @@ def calibration_error(told: Floats, right: Flags, bins: int = BINS) -> float:
     return sum(each.count * abs(each.told - each.right) for each in reliability(told, right, bins)) / len(told)
 
 
-def kept_error(told: Floats, bins: int = BINS, draws: int = DRAWS) -> float:
+def kept_error(told: Floats) -> float:
     """Return the expected calibration error of chances that are kept exactly: the floor that so many answers leave.
 
     It is the mean over outcomes that are drawn by the chances, each answer for itself; answers that are right or wrong
     together, as those to photos of one author, leave more.
     """
     rng = np.random.default_rng(0)
-    return float(np.mean([calibration_error(told, rng.random(len(told)) < told, bins) for _ in range(draws)]))
+    return float(np.mean([calibration_error(told, rng.random(len(told)) < told) for _ in range(DRAWS)]))
 
 
 def brier_skill(told: Floats, right: Flags) -> float:

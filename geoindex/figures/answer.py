@@ -27,17 +27,15 @@ from geoindex.figures.worldmap import (
     world_extent,
     write,
 )
-from geoindex.geo import haversine_km, wrap_lon
+from geoindex.geo import KM_PER_DEGREE, haversine_km, wrap_lon
 from geoindex.places import named_places, place_names
 from geoindex.prediction import Candidate, Prediction
-from geoindex.presentation import distance_text, position_text, spread_text
+from geoindex.presentation import SHOWN_CANDIDATES, distance_text, position_text, spread_text
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SHOWN_CANDIDATES = 8
 
-_KM_PER_DEGREE = 111.195
 _NUMBER_DEGREES = 6.0
 _CITIES_TRIED, _CITIES_NAMED = 400, 9
 _LETTER = 0.0115  # mean width of a letter of a city's name, in shares of the window
@@ -88,7 +86,7 @@ def _window(prediction: Prediction, truth: tuple[float, float] | None) -> Extent
     lats, lons = np.array([(prediction.lat, prediction.lon), *others, *([truth] if truth else [])]).T
     distance_km = haversine_km(prediction.lat, prediction.lon, lats, lons)
     reach_km = float(np.clip(1.25 * distance_km[distance_km < 1500.0].max(), 300.0, 1800.0))
-    north = reach_km / _KM_PER_DEGREE
+    north = reach_km / KM_PER_DEGREE
     east = north / max(math.cos(math.radians(prediction.lat)), 0.25) * (5.76 / 2.835)
     east = min(east, 180.0)
     middle = float(np.clip(prediction.lat, north - 90.0, 90.0 - north))
@@ -152,7 +150,7 @@ def _draw_candidate(axes: Any, candidate: Candidate, middle: float, grow: float,
 def _draw_radius(axes: Any, prediction: Prediction) -> None:
     """Draw the circle that holds half of the probability, where the map has room for it."""
     south, north = axes.get_ylim()
-    if prediction.radius_km > _KM_PER_DEGREE * (north - south) / 2.0:
+    if prediction.radius_km > KM_PER_DEGREE * (north - south) / 2.0:
         return
     for ring in turns(circle_ring(prediction.lat, prediction.lon, prediction.radius_km)):
         axes.fill(ring[:, 1], ring[:, 0], facecolor=ANSWER, alpha=0.10, edgecolor="none", zorder=3)
@@ -292,7 +290,7 @@ def _with_room(
 def _draw_scale(axes: Any, window: Extent) -> None:
     """Draw a bar of a round length at the lower left."""
     south, north, west, east = window
-    degree_km = _KM_PER_DEGREE * math.cos(math.radians((south + north) / 2.0))
+    degree_km = KM_PER_DEGREE * math.cos(math.radians((south + north) / 2.0))
     wanted = 0.22 * (east - west) * degree_km
     length_km = max(step for step in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000) if step <= max(wanted, 1.0))
     x, y = west + 0.025 * (east - west), south + 0.06 * (north - south)

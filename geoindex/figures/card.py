@@ -9,11 +9,10 @@ import numpy as np
 
 from geoindex.figures.vector_map import LEAST_SQUEEZE, Circle, Mark, draw_map, land_symbol
 from geoindex.figures.worldmap import Extent, world_extent
-from geoindex.geo import haversine_km
+from geoindex.geo import KM_PER_DEGREE, haversine_km
 from geoindex.prediction import Candidate, Prediction
-from geoindex.presentation import certainty_lines, spread_text, verdict
+from geoindex.presentation import SHOWN_CANDIDATES, certainty_lines, spread_text, verdict
 
-SHOWN_CANDIDATES = 8
 WIDEST_KM = 9000.0
 """Circles wider than this are not drawn: they would say "somewhere on Earth"."""
 
@@ -23,7 +22,6 @@ NEAREST_VIEW_KM, FARTHEST_VIEW_KM = 150.0, 2500.0
 ASPECT = 2.5
 """Width over height of the map of the surroundings, in km."""
 
-_KM_PER_DEGREE = 111.195
 
 LIGHT = (
     "--page:#fff;--ink:#22272b;--quiet:#5d676f;--line:#dbe1e5;--sea:#eef3f6;--land:#dad7cf;--border:#fff;"
@@ -112,7 +110,7 @@ def surroundings(prediction: Prediction) -> Extent:
     off_km = haversine_km(prediction.lat, prediction.lon, lats, lons)
     near = off_km[off_km < FARTHEST_VIEW_KM / 1.5].tolist()
     reach_km = 1.2 * max([NEAREST_VIEW_KM, *near, *(circle.radius_km for circle in circles_of(prediction))])
-    north = min(reach_km, FARTHEST_VIEW_KM) / _KM_PER_DEGREE
+    north = min(reach_km, FARTHEST_VIEW_KM) / KM_PER_DEGREE
     middle = float(np.clip(prediction.lat, north - 90.0, 90.0 - north))
     east = min(ASPECT * north / max(math.cos(math.radians(middle)), LEAST_SQUEEZE), 170.0)
     return middle - north, middle + north, prediction.lon - east, prediction.lon + east

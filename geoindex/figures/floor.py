@@ -34,19 +34,18 @@ _HAIR = {"color": QUIET, "linewidth": 1.0, "linestyle": (0, (4, 3)), "zorder": 2
 _ROW_INCHES, _PLOT_INCHES, _BELOW_INCHES = 0.34, 5.7, 0.85
 
 
-def draw_floor(distances_km: Mapping[str, ArrayLike], path: str | Path, *, title: str | None = None) -> Path:
+def draw_floor(distances_km: Mapping[str, ArrayLike], path: str | Path) -> Path:
     """Draw which share of positions lies within which distance, with the shares within 1, 25 and 200 km and medians.
 
     Args:
         distances_km: distance from each position to, say, the centroid of its cell, by name, each (N,).
         path: file to write; 1600 pixels wide.
-        title: headline; by default the number of positions.
     """
     curves = {name: np.sort(flat(values)) for name, values in distances_km.items()}
     most = max((len(values) for values in curves.values()), default=0)
     table_inches = _ROW_INCHES * (len(curves) + 1.3)
     height = 1.15 + table_inches + _PLOT_INCHES + _BELOW_INCHES
-    figure = new_chart_page(height, title or f"How near an answer can come, for {counted(most, 'position')}")
+    figure = new_chart_page(height, f"How near an answer can come, for {counted(most, 'position')}")
     axes = figure.add_axes((0.065, _BELOW_INCHES / height, 0.905, _PLOT_INCHES / height))
     farthest = max((values[-1] for values in curves.values() if len(values)), default=0.0)
     set_log_scale(axes, "x", _NEAREST_KM, next(km for km in _ENDS_KM if km >= min(farthest, _ENDS_KM[-1])))

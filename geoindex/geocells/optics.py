@@ -137,27 +137,6 @@ def xi_labels(ordering: Ordering, xi: float, min_cluster_size: int) -> Rows:
     return np.asarray(labels, np.int64)
 
 
-def dbscan_labels(ordering: Ordering, eps_km: float) -> Rows:
-    """Cut an ordering at one distance: the clusters of DBSCAN at that radius, up to border positions.
-
-    Args:
-        ordering: from `optics`, with a limit of at least `eps_km`.
-        eps_km: distance within which a neighbourhood must hold `min_samples` positions.
-
-    Returns:
-        Label of each position, (N,), as `xi_labels`.
-    """
-    from sklearn.cluster import cluster_optics_dbscan
-
-    labels = cluster_optics_dbscan(
-        reachability=ordering.reachability_km,
-        core_distances=ordering.core_distance_km,
-        ordering=ordering.ordering,
-        eps=eps_km,
-    )
-    return np.asarray(labels, np.int64)
-
-
 def _tree(xyz: Floats) -> tuple[Rows, NDArray[np.void]]:
     """Return the order of places in the leaves of a tree of boxes around them, (S,), and its nodes."""
     from sklearn.neighbors import KDTree

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from geoindex import geo
 from geoindex.errors import ConfigError, CoordinateError
 from geoindex.geocells import optics as optics_module
-from geoindex.geocells.optics import Ground, Ordering, dbscan_labels, optics, xi_labels
+from geoindex.geocells.optics import Ground, Ordering, optics, xi_labels
 from geoindex.geocells.positions import checked_positions
 
 SHARED = Path(os.environ.get("GEOINDEX_SHARED", Path(__file__).parents[2].parent / "shared"))
@@ -164,6 +164,18 @@ def test_threads_change_no_bit_of_a_walk(name, monkeypatch):
     again = optics(lat, lon, 5)
     for part in ("ordering", "predecessor", "reachability_km", "core_distance_km"):
         np.testing.assert_array_equal(getattr(again, part), getattr(alone, part))
+
+
+def dbscan_labels(ordering, eps_km):
+    """Cut an ordering at one distance: the clusters of DBSCAN at that radius, up to border positions."""
+    from sklearn.cluster import cluster_optics_dbscan
+
+    return cluster_optics_dbscan(
+        reachability=ordering.reachability_km,
+        core_distances=ordering.core_distance_km,
+        ordering=ordering.ordering,
+        eps=eps_km,
+    )
 
 
 @pytest.mark.parametrize("name", SETS)

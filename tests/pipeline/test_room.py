@@ -6,8 +6,8 @@ import pytest
 from tiles import KEYS, snapshot
 
 import geoindex
+from geoindex.dry_run import plan_build
 from geoindex.errors import StorageError
-from geoindex.plan import plan_build
 from geoindex.store import space
 from geoindex.store.generations import IndexFolder
 

@@ -5,6 +5,7 @@ from html import escape
 
 from geoindex.prediction import Candidate, Evidence, Prediction
 from geoindex.presentation import (
+    SHOWN_CANDIDATES,
     certainty_lines,
     could_be_anywhere,
     distance_text,
@@ -12,8 +13,6 @@ from geoindex.presentation import (
     spread_text,
     verdict,
 )
-
-SHOWN_CANDIDATES = 8
 
 Address = Callable[[Evidence], str | None]
 """Returns where the page finds the picture of a stored image; None if it has none."""

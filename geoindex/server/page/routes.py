@@ -14,8 +14,9 @@ from starlette.responses import Response
 
 from geoindex.errors import RequestError
 from geoindex.prediction import Evidence, Prediction
+from geoindex.presentation import SHOWN_CANDIDATES
 from geoindex.search.options import QueryOptions
-from geoindex.server.page.answer import SHOWN_CANDIDATES, render_details, render_summary
+from geoindex.server.page.answer import render_details, render_summary
 from geoindex.server.page.layers import answer_layers, legend_of
 from geoindex.server.page.site import Site
 from geoindex.server.policy import check_unrounded

@@ -6,8 +6,8 @@ import pytest
 
 from geoindex.assembly.sizes import Extent
 from geoindex.errors import ConfigError
+from geoindex.plan import Rates, reckon, size_build, time_text
 from geoindex.recipe import Recipe
-from geoindex.sizing import Rates, reckon, size_build, time_text
 
 RATES = Rates("cpu", 2, 0.1, 0.02, {"store": 1e-4, "verify": 1e-5}, {"scan": 2.0})
 EXTENT = Extent(1_000_000, 800_000, 768, 40_000_000, 20_000_000)
@@ -58,7 +58,7 @@ def test_times_are_written_for_people():
 
 @pytest.mark.parametrize("images", [0, -5, 0.3, float("nan"), float("inf"), 1e300])
 def test_a_number_that_none_has_is_refused_at_once(images, monkeypatch):
-    monkeypatch.setattr("geoindex.sizing.measure_rates", None)
+    monkeypatch.setattr("geoindex.plan.measure_rates", None)
     with pytest.raises(ConfigError, match="give 1 to 1e"):
         size_build("planted:100?dim=8", images)
 

@@ -9,8 +9,8 @@ import pytest
 from tiles import KEYS, TINY_ENCODER, snapshot
 
 import geoindex
+from geoindex.dry_run import plan_build
 from geoindex.errors import ConfigError, DatasetNotFoundError, EncoderError
-from geoindex.plan import plan_build
 from geoindex.store import space
 
 CODE = Path(geoindex.__file__).parents[1]
