@@ -123,7 +123,7 @@ def _list_faults(index: IndexFolder, generation: Generation) -> list[str]:
         missing = generation.tombstones() - Tombstones.read(path)
     except StoreError as error:
         return [str(error)]
-    return [f"'{path}' lacks {len(missing)} photos that were removed"] if missing else []
+    return [f"'{path}' lacks {len(missing)} photos that were removed."] if missing else []
 
 
 def check_quickly(generation: Generation) -> None:

@@ -28,7 +28,9 @@ def load_recipe(path: str | PathLike[str]) -> Recipe:
     except FileNotFoundError:
         raise ConfigError(f"No recipe at '{path}'; see indexes/*.toml for examples.") from None
     except (OSError, ValueError, RecursionError) as error:  # bad UTF-8 and bad TOML are ValueErrors
-        raise ConfigError(f"Recipe '{path}' is not readable TOML: {error}.") from error
+        raise ConfigError(
+            f"Recipe '{path}' is not readable TOML ({error}); correct that line, or see indexes/*.toml for examples."
+        ) from error
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
 

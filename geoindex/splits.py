@@ -80,9 +80,11 @@ def _check(by: str, ratio: Sequence[float], block_km: float) -> None:
         choices = ", ".join(_RULES + LABELS)
         raise ConfigError(f"Cannot split by {by!r}; choose one of {choices}.")
     if len(ratio) != len(SPLITS) or min(ratio) < 0 or abs(sum(ratio) - 1.0) > 1e-6:
-        raise ConfigError(f"Split ratio {tuple(ratio)} must be three shares, none negative, that sum to 1.")
+        raise ConfigError(
+            f"Split ratio {tuple(ratio)} must be three shares, none negative, that sum to 1, such as 0.8 0.1 0.1."
+        )
     if not (math.isfinite(block_km) and block_km > 0):
-        raise ConfigError(f"Block size {block_km} km must be positive.")
+        raise ConfigError(f"Block size {block_km} km must be positive, such as 100.")
 
 
 def _hash(seed: int, name: str) -> int:

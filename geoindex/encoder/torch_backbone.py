@@ -121,7 +121,8 @@ class TorchBackbone:
             features = self.features(black)
         except (RuntimeError, AssertionError) as error:
             raise EncoderError(
-                f"The model takes no images of {self._size} pixels a side ({str(error).rstrip('.')})."
+                f"The model takes no images of {self._size} pixels a side ({str(error).rstrip('.')}); "
+                "set encoding.image_size to the size that it was made for."
             ) from error
         if features.ndim != 2:
             raise EncoderError(f"The model gives {features.shape[1:]} for an image; take one with pooled output.")

@@ -89,7 +89,9 @@ def load_strictly(module: "torch.nn.Module", state: State, source: str) -> None:
         raise WeightsError(f"Weights of {source} do not fit the model: {'; '.join(found)}; name the right model.")
     broken = [name for name, value in state.items() if value.is_floating_point() and not _is_finite(value)]
     if broken:
-        raise WeightsError(f"Weights of {source} hold numbers that are not finite: {_first(broken)}.")
+        raise WeightsError(
+            f"Weights of {source} hold numbers that are not finite ({_first(broken)}); take an earlier checkpoint."
+        )
     module.load_state_dict(state)
 
 

@@ -76,7 +76,9 @@ def embed_crops(
                 hashes.append(found[1])
             bar.advance(1)
     if not kept:
-        raise EmptyDatasetError(f"None of the {len(samples)} images could be read ({left_out.summary()}).")
+        raise EmptyDatasetError(
+            f"None of the {len(samples)} images could be read ({left_out.summary()}); check --root or --source."
+        )
     return EmbeddedViews(np.array(kept, np.int64), np.stack(vectors), hashes, left_out)
 
 

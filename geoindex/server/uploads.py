@@ -68,7 +68,7 @@ def _parser(boundary: bytes, form: "_Form") -> MultipartParser:
     try:
         return MultipartParser(boundary, form.callbacks())
     except FormParserError as error:
-        raise RequestError("The boundary of the form is too long.") from error
+        raise RequestError("The boundary of the form is too long; take one of at most 70 characters.") from error
 
 
 async def _whole(request: Request, max_bytes: int) -> AsyncIterator[Upload]:
@@ -94,7 +94,7 @@ async def _parts(request: Request, parser: MultipartParser, form: "_Form", most:
                 raise RequestError(f"There are more than {most} images; send fewer at a time.", status=413)
             yield upload
     if not form.ended:
-        raise RequestError("The form breaks off before its end.")
+        raise RequestError("The form breaks off before its end; send it again.")
 
 
 def _check_size(size: int, max_bytes: int) -> None:

@@ -72,7 +72,7 @@ class TestStarting:
         assert (str(index), keywords["backend"]) == ("x", "torch")
         assert (settings.token, settings.allowed_hosts) == ("0123456789abcdef", ("geo.example.org", "g"))
         assert (settings.max_precision_km, settings.max_waiting) == (25.0, 8)
-        assert (settings.max_image_bytes, settings.max_pixels) == (2_000_000, 3_000_000)
+        assert (settings.max_image_bytes, settings.max_pixels) == (2 * 2**20, 3_000_000)
 
 
 @pytest.mark.slow

@@ -191,7 +191,7 @@ class TestBatches:
         )
         lines = self.lines(answer)
         assert [line.get("input") for line in lines] == ["0", None]
-        assert lines[1]["error"]["message"] == "The form breaks off before its end."
+        assert lines[1]["error"]["message"] == "The form breaks off before its end; send it again."
 
     def test_nothing_to_answer_is_a_refusal(self, client):
         headers = {"content-type": "multipart/form-data; boundary=x"}

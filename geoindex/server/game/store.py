@@ -93,7 +93,7 @@ class GameStore:
         """
         name = " ".join(player.split())[:LONGEST_NAME]
         if not name:
-            raise ConfigError("The player needs a name, to tell the games apart.")
+            raise ConfigError("The player has no name; give one, to tell the games apart.")
         game = Game(secrets.token_urlsafe(12), name, deck, _now(), ())
         with self._writing() as connection:
             connection.execute("INSERT OR IGNORE INTO decks VALUES (?, ?)", (deck.key, json.dumps(deck.to_dict())))

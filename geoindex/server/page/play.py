@@ -48,10 +48,10 @@ def play_router(site: Site, games: GameStore) -> APIRouter:
 def _picture(site: Site, games: GameStore, id: str, number: int) -> bytes:
     game = games.game(id)
     if not 1 <= number <= min(len(game.rounds) + 1, len(game.deck)):
-        raise RequestError("It is not the turn of this photo.", status=404)
+        raise RequestError("It is not the turn of this photo; go on with the one that the game shows.", status=404)
     picture = site.game_picture(game.deck, number)
     if picture is None:
-        raise RequestError("This photo cannot be read any more.", status=404)
+        raise RequestError("This photo cannot be read any more; go on with the next one.", status=404)
     return picture
 
 

@@ -45,7 +45,7 @@ async def cluster(request: Request, engine: AskedEngine, id: Annotated[int, Path
     snapshot = await engine.in_thread(engine.index.live.get)
     facts = cluster_facts(snapshot, id)
     if facts is None:
-        raise RequestError(f"There is no cluster {id}.", status=404)
+        raise RequestError(f"There is no cluster {id}; GET /v1/index says how many there are.", status=404)
     return json_response(facts, kind)
 
 
@@ -54,9 +54,11 @@ async def thumbnail(request: Request, engine: AskedEngine, pictures: AskedPictur
     """Return a small picture of a stored photo, by the id that evidence names, if the operator shows them."""
     kind = accepted_type(request, (JPEG,))
     if not engine.settings.thumbnails:
-        raise RequestError("This server shows no stored photos.", status=403)
+        raise RequestError(
+            "This server shows no stored photos; its operator may allow it with --thumbnails.", status=403
+        )
     with engine.admit():
         jpeg = await engine.in_thread(pictures.jpeg, id)
     if jpeg is None:
-        raise RequestError("There is no picture of this photo.", status=404)
+        raise RequestError("There is no picture of this photo; ask for an id that evidence names.", status=404)
     return Response(jpeg, media_type=kind)
