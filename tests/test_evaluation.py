@@ -199,3 +199,18 @@ def test_embeddings_of_another_kind_are_refused(tmp_path):
     built = geoindex.build_index("planted:400?dim=16", out=tmp_path / "planted")
     with pytest.raises(ModelMismatchError, match="same options"):
         evaluate(built.path, source="planted:50?dim=16&seed=5")
+
+
+def test_queries_are_answered_alike_some_at_a_time(index, monkeypatch):
+    asked = split_queries(index, "test")
+    whole = Answers.of(index, asked, 0)
+    monkeypatch.setattr("geoindex.evaluation.answers.RANKED_TOGETHER", 3)
+    parts = Answers.of(index, asked, 0)
+    assert len(asked.ids) > 3
+    for name in whole.points:
+        np.testing.assert_allclose(parts.points[name], whole.points[name], atol=1e-3)
+    for name in whole.rivals:
+        np.testing.assert_allclose(parts.rivals[name], whole.rivals[name], atol=1e-3)
+    np.testing.assert_array_equal(parts.cell, whole.cell)
+    np.testing.assert_array_equal(parts.true_cell, whole.true_cell)
+    np.testing.assert_allclose(parts.bits, whole.bits, atol=1e-4)

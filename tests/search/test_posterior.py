@@ -213,3 +213,20 @@ def test_clusters_of_the_same_probability_come_by_their_number():
     assert ranked.tolist() == twins.tolist()
     assert len(twins) > 5
     assert (np.diff(ranking.probability) <= 0).all()
+
+
+def test_queries_that_take_much_memory_are_ranked_a_few_at_a_time(monkeypatch):
+    world = World(5, n_cells=30, n_clusters=90)
+    queries = unit(world.rng, 20, DIM)
+    wanted, asked = world.rank(Scales(), queries, 30), []
+    monkeypatch.setattr(
+        "geoindex.search.posterior.CHUNK_BYTES", 3 * 30 * (4 * DIM + 40 * int(np.bincount(world.cell_of).max()))
+    )
+    chunk = Ranker._rank_chunk
+    monkeypatch.setattr(
+        Ranker, "_rank_chunk", lambda self, part, breadth: asked.append(len(part)) or chunk(self, part, breadth)
+    )
+    found = world.rank(Scales(), queries, 30)
+    assert sorted(asked) == [2, 3, 3, 3, 3, 3, 3]
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(one.probability, other.probability, rtol=1e-4)
