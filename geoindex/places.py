@@ -181,10 +181,15 @@ def _tree() -> Any:
     return KDTree(to_unit(places.lat, places.lon))
 
 
-def _described(places: Places, row: int, distance_km: float) -> str:
+def place_text(city: str, region: str, country: str, distance_km: float) -> str:
+    """Return what a position so far from a place is called."""
     if distance_km <= FAR_KM:
-        return places.name(row)
-    return f"{distance_km:,.0f} km from {_joined(places.city[row], places.country[row])}"
+        return _joined(city, region, country)
+    return f"{distance_km:,.0f} km from {_joined(city, country)}"
+
+
+def _described(places: Places, row: int, distance_km: float) -> str:
+    return place_text(places.city[row], places.region[row], places.country[row], distance_km)
 
 
 def _joined(*parts: str) -> str:

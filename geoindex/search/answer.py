@@ -11,6 +11,7 @@ from geoindex.calibration import CONFIDENCE_KM, Calibration
 from geoindex.estimate import Posterior, estimate_point
 from geoindex.geo import coarsen, distance_km
 from geoindex.mass import MassAround
+from geoindex.nearest_place import place_name
 from geoindex.places import place_names
 from geoindex.prediction import WITHHELD, Candidate, Evidence, Prediction
 from geoindex.search.options import QueryOptions
@@ -18,8 +19,8 @@ from geoindex.search.posterior import Ranking
 from geoindex.search.refinement import refined_posterior
 from geoindex.search.searcher import Neighbour, Searcher
 
-NEAREST = ("place", "radius_km")
-NAMED = ("cell", "cluster", "n_images", *NEAREST)
+NEAREST = ("radius_km",)
+NAMED = ("cell", "cluster", "n_images", "radius_km", "place")
 SHOWN = ("id", "image", "lat", "lon")
 """What is asked of the nearest cluster or cell, of each candidate and of evidence: a fact takes a microsecond."""
 
@@ -56,7 +57,7 @@ def answer(
     prediction = Prediction(
         lat=lat,
         lon=lon,
-        place=fact["place"],
+        place=place_name(lat, lon),
         # a cluster that holds half of the probability is itself no point
         radius_km=max(mass.radius_km(), fact["radius_km"]),
         rule=rule,

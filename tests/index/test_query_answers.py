@@ -14,6 +14,7 @@ from geoindex.errors import (
     UnreadableImageError,
 )
 from geoindex.geo import haversine_km
+from geoindex.places import place_names
 from geoindex.prediction import Prediction
 from geoindex.recipe import EncoderRecipe
 
@@ -50,6 +51,12 @@ def test_a_prediction_names_its_origin_and_reasons(built, index):
         assert e.distance_km == pytest.approx(float(haversine_km(answer.lat, answer.lon, e.lat, e.lon)))
     similarity = [e.similarity for e in answer.evidence]
     assert similarity == sorted(similarity, reverse=True)
+
+
+@pytest.mark.parametrize("rule", ["nearest", "posterior", "distance", "score"])
+def test_the_place_is_the_nearest_to_the_answer(index, rule):
+    for answer in index.query_images(PHOTOS[::5], rule=rule, refine="images"):
+        assert answer.place == place_names(answer.lat, answer.lon)[0]
 
 
 def test_batches_answer_like_single_queries_and_in_order(index):
