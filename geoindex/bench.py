@@ -95,13 +95,16 @@ class Bench:
         return "\n".join([*lines, "", f"batches on {self.threads} cores; queries are stored embeddings with noise"])
 
 
-def bench_index(path: str | os.PathLike[str], *, queries: int = 200, device: str = "auto") -> Bench:
+def bench_index(
+    path: str | os.PathLike[str], *, queries: int = 200, device: str = "auto", backend: str = "auto"
+) -> Bench:
     """Measure an index with queries made of its own embeddings, and a made-up photo if it has an encoder.
 
     Args:
         path: its folder, or its URL.
         queries: calls of each step that are timed.
         device: where the encoder computes.
+        backend: what computes in it; see `open_index`.
 
     Raises:
         StoreError: if there is no index, or it is damaged.
@@ -110,7 +113,7 @@ def bench_index(path: str | os.PathLike[str], *, queries: int = 200, device: str
     if queries < 1:
         raise ConfigError(f"queries is {queries}; it must be at least 1.")
     started = perf_counter()
-    index = open_index(path, device=device)
+    index = open_index(path, device=device, backend=backend)
     open_ms = 1000 * (perf_counter() - started)
     counts, searcher = index.manifest.counts, index.searcher
     top_cells = min(int(index.manifest.recipe["search"]["top_cells"]), searcher.ann.n_cells)

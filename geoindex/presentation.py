@@ -18,6 +18,9 @@ SHOWN_CANDIDATES = 8
 ANYWHERE = 0.05
 """Locatability below which an answer is said to mean nothing: the photo tells a 20th of what there is to tell."""
 
+SAME_COSINE = 0.9995
+"""Likeness from which a stored photo is taken for the one that was asked; half floats leave 0.9999 of 1."""
+
 VERDICTS = (
     (0.8, "Almost certainly right"),
     (0.5, "More likely right than wrong"),
@@ -122,12 +125,19 @@ def prediction_lines(prediction: Prediction) -> list[str]:
             f"  {c.rank:>2}  p {c.probability:.3f}  cos {c.score:+.3f}  {c.lat:>9.4f} {c.lon:>10.4f}"
             f"  {c.n_images:>5} within {_km(c.radius_km):>5} km  {c.place}"
         )
+    lines += copy_lines(prediction)
     lines += ["evidence, with its distance from the answer"] * bool(prediction.evidence)
     for e in prediction.evidence:
         lines.append(
             f"      cos {e.similarity:+.3f}  {e.lat:>9.4f} {e.lon:>10.4f}  {_km(e.distance_km):>6} km off  {e.id}"
         )
     return lines
+
+
+def copy_lines(prediction: Prediction) -> list[str]:
+    """Say if a stored photo is the one that was asked: an answer is an estimate from all, not the place of that one."""
+    same = [e for e in prediction.evidence[:1] if e.similarity >= SAME_COSINE]
+    return [f"this photo or a copy is in the index: {e.id} at {e.lat:.4f}, {e.lon:.4f}" for e in same]
 
 
 def could_be_anywhere(prediction: Prediction) -> bool:

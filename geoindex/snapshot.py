@@ -4,6 +4,7 @@ A query takes the snapshot once and works on it to its end, so no answer mixes t
 thread or process publishes meanwhile.
 """
 
+import logging
 import threading
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,6 +14,7 @@ from geoindex.encoder.backends import AUTO, TORCH, check_backend, may_have_cuda
 from geoindex.encoder.device import Vectors, choose_device, to_host
 from geoindex.encoder.device_projection import project
 from geoindex.encoder.projection import Projection
+from geoindex.encoder.spec import UNTRAINED
 from geoindex.errors import GeoindexError, ModelMismatchError
 from geoindex.prediction import Prediction
 from geoindex.progress import Stages
@@ -30,6 +32,8 @@ from geoindex.store.tombstones import Tombstones
 
 if TYPE_CHECKING:
     from geoindex.encoder import Encoder
+
+log = logging.getLogger(__name__)
 
 _LOADING = threading.Lock()
 """Held while an encoder is loaded: the others wait for it, and none disturbs the seeds of another."""
@@ -103,6 +107,12 @@ class OwnEncoder:
         from geoindex.encoder import open_encoder
 
         entry = self._manifest.encoder
+        if entry["spec"] == UNTRAINED:
+            log.warning(
+                "The encoder of '%s' is untrained and sees little more than colours: its answers mean little. Build "
+                "with a pretrained one, by --encoder and --weights.",
+                self._index.root,
+            )
         if not entry["spec"]:
             raise ModelMismatchError(
                 f"The index at '{self._index.root}' was built from ready embeddings, so it has no encoder for images; "

@@ -7,7 +7,7 @@ import pytest
 
 from geoindex.errors import UnreadableImageError
 from geoindex.prediction import Candidate, Evidence, Prediction
-from geoindex.presentation import ANYWHERE, COLUMNS, FORMATS, Outcome
+from geoindex.presentation import ANYWHERE, COLUMNS, FORMATS, Outcome, prediction_lines
 
 FIRST = Candidate(1, 48.8512, 2.3498, 0.61234, 0.3125, 7, 40, 12, 3.5, 'Paris, "Île-de-France", France')
 SECOND = Candidate(2, -18.1416, 178.4419, 0.1, -0.02, 2, 11, 5000, 1234.5, "Suva, Fiji")
@@ -143,3 +143,11 @@ def test_answers_are_printed_as_they_come(name):
         if FIRST.place.split(",")[0] in text:
             break
     assert "first.jpg" in text
+
+
+def test_a_photo_that_is_in_the_index_is_told():
+    here = Evidence("a.jpg", "a.jpg", 46.1673, 7.0997, 0.99996, 500.0)
+    alike = replace(here, similarity=0.99)
+    own = replace(ANSWER, evidence=(here, alike))
+    assert "this photo or a copy is in the index: a.jpg at 46.1673, 7.0997" in prediction_lines(own)
+    assert not any("copy is in the index" in line for line in prediction_lines(replace(own, evidence=(alike,))))

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from geoindex.cli import app, with_address
-from geoindex.encoder.defaults import UNTRAINED
+from geoindex.encoder.spec import UNTRAINED
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")

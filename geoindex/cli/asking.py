@@ -217,16 +217,19 @@ def info(index: Path, /, *, format: ReportFormat = "table") -> int:
 
 
 @app.command
-def bench(index: Path, /, *, queries: int = 200, device: str = "auto", format: ReportFormat = "table") -> int:
+def bench(
+    index: Path, /, *, queries: int = 200, device: str = "auto", backend: str = "auto", format: ReportFormat = "table"
+) -> int:
     """Measure how fast an index answers on this machine: opening, each step of a query, and batches.
 
     Args:
         index: Folder of the index, or its URL.
         queries: Calls of each step that are timed.
         device: auto, cpu, cuda, mps.
+        backend: What computes in the encoder, as for query.
         format: How to print it.
     """
     from geoindex.bench import bench_index
 
-    print_report(bench_index(index, queries=queries, device=device), format)
+    print_report(bench_index(index, queries=queries, device=device, backend=backend), format)
     return 0

@@ -13,7 +13,7 @@ def add(
     /,
     *,
     prefix: str = "",
-    column: dict[str, str] | None = None,
+    column: tuple[str, ...] = (),
     device: str = "auto",
     format: ReportFormat = "table",
 ) -> int:
@@ -23,13 +23,14 @@ def add(
         index: Folder of the index.
         source: A folder of photos, a table, or a URI, as for build.
         prefix: Put before every id, so that two folders with the same file names don't meet.
-        column: Columns of a table by meaning, as --column.lat NAME.
+        column: Columns of a table by meaning, each with a flag of its own, as lat=NAME.
         device: auto, cpu, cuda, mps.
         format: How to print what was added.
     """
+    from geoindex.recipe import Recipe
     from geoindex.updates.adding import add_images
 
-    added = add_images(index, source, prefix=prefix, columns=column, device=device)
+    added = add_images(index, source, prefix=prefix, columns=Recipe(column=column).columns, device=device)
     print_report(added, format)
     return SOME_FAILED if added.failed else 0
 

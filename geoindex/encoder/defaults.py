@@ -4,6 +4,7 @@ import logging
 
 from geoindex.encoder.encoder import Encoder
 from geoindex.encoder.loading import load_encoder
+from geoindex.encoder.spec import UNTRAINED
 from geoindex.errors import WeightsNotFoundError
 from geoindex.recipe import EncoderRecipe
 
@@ -11,8 +12,6 @@ log = logging.getLogger(__name__)
 
 AUTO = "auto"
 PRETRAINED = "open_clip:ViT-B-32/laion2b_s34b_b79k"
-UNTRAINED = "timm:vit_tiny_patch16_224/random?depth=3&global_pool=avg&class_token=false&seed=0"
-"""A small transformer with seeded random weights: it tells colours and textures apart and needs no download."""
 
 
 def choose_encoder(spec: str, recipe: EncoderRecipe, weights: str = "") -> Encoder:

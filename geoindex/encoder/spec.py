@@ -13,6 +13,9 @@ Value: TypeAlias = "bool | int | float | str"
 RANDOM_TAG = "random"
 """The tag that asks for untrained weights, drawn from `?seed=`."""
 
+UNTRAINED = "timm:vit_tiny_patch16_224/random?depth=3&global_pool=avg&class_token=false&seed=0"
+"""A small transformer with seeded random weights: it tells colours and textures apart and needs no download."""
+
 HUB = "hf-hub"
 """The library of CLIP models that lie on the Hugging Face hub as transformers saves them."""
 

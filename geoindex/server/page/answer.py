@@ -7,6 +7,7 @@ from geoindex.prediction import Candidate, Evidence, Prediction
 from geoindex.presentation import (
     SHOWN_CANDIDATES,
     certainty_lines,
+    copy_lines,
     could_be_anywhere,
     distance_text,
     position_text,
@@ -63,6 +64,7 @@ def _lines(prediction: Prediction) -> Iterator[str]:
             yield line.removeprefix("it could be anywhere: ")
     if prediction.radius90_km is None:
         yield spread_text(prediction)
+    yield from copy_lines(prediction)
     if prediction.between_candidates:
         yield "no single place is likely enough: the answer lies between the candidates"
     if prediction.max_precision_km is not None:

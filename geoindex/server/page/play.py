@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from nicegui import ui
 from starlette.responses import RedirectResponse, Response
 
-from geoindex.errors import ConfigError, RequestError
+from geoindex.errors import ConfigError, EmptyDatasetError, RequestError
 from geoindex.server.game.store import LONGEST_NAME, GameStore
 from geoindex.server.page.forms import read_field
 from geoindex.server.page.frame import framed, when_full
@@ -62,8 +62,12 @@ def add_play_pages(site: Site, games: GameStore) -> None:
     async def start() -> Response | None:
         if refused := when_full(site):
             return refused
+        try:
+            count = len(await site.deck())
+        except EmptyDatasetError:  # which the start of a game tells
+            count = 0
         with framed(site, "play", script="play.js", label="Map of the world"):
-            ui.html(START.format(count=site.settings.game_photos, longest=LONGEST_NAME), sanitize=False)
+            ui.html(START.format(count=count, longest=LONGEST_NAME), sanitize=False)
         return None
 
     @ui.page("/play/{id}", title="geoindex: play")
