@@ -19,12 +19,14 @@ from geoindex.progress import Progress
 from geoindex.recipe import TrainingRecipe
 from geoindex.training.batches import place_batches
 from geoindex.training.classes import Classes, Rows, Truth
+from geoindex.training.divergence import all_finite, require_finite_loss, require_finite_weights
 from geoindex.training.heads import LinearEmbedding
 from geoindex.training.objective import Objective
 from geoindex.training.schedule import rate_at
 
 WARM_UP = 0.1
 ROWS_AT_ONCE = 1024
+CURE = "lower training.lr and training.clip, or take training.method none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,9 @@ def fit_features(
         starts: what to start from; the best on validation is taken, the first without one.
         recipe: losses, rates and epochs.
         seed: of the order of images.
+
+    Raises:
+        TrainingError: if the loss or the weights are NaN or infinite after an epoch.
     """
     fits = [_Fit(gallery, validation, start, recipe, seed) for start in starts]
     fit = max(fits, key=lambda each: each.validate()["geoscore"] or 0.0)
@@ -137,7 +142,11 @@ class _Fit:
         return place_batches(self.gallery.truth.cluster, self.recipe.places, self.recipe.images, self.seed, epoch)
 
     def run_epoch(self, epoch: int) -> float:
-        """Take one step a batch and return the mean loss."""
+        """Take one step a batch and return the mean loss.
+
+        Raises:
+            TrainingError: if that or a weight is then NaN or infinite.
+        """
         self.model.train()
         losses = []
         for number, rows in enumerate(self._batches(epoch)):
@@ -150,7 +159,10 @@ class _Fit:
             self.optimiser.step()
             self.schedule.step()
             losses.append(loss.item())
-        return float(np.mean(losses))
+        loss = float(np.mean(losses))
+        require_finite_loss(loss, epoch, CURE)
+        require_finite_weights(all_finite(self.model.parameters()), epoch, CURE)
+        return loss
 
     @torch.no_grad()
     def validate(self) -> dict[str, float | None]:

@@ -19,13 +19,13 @@ import torch
 from torch import Tensor, nn
 
 from geoindex.encoder.device import BATCH_SIZE, choose_training_dtype
-from geoindex.errors import TrainingError
 from geoindex.progress import Progress
 from geoindex.recipe import Recipe
 from geoindex.training import processes
 from geoindex.training.augmentation import vary
 from geoindex.training.checkpoints import Checkpoints, Position
 from geoindex.training.classes import Floats, Rows, Truth
+from geoindex.training.divergence import all_finite, require_finite_loss, require_finite_weights
 from geoindex.training.journal import Journal
 from geoindex.training.learner import Batch, Learner
 from geoindex.training.order import epoch_order
@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 
 TELL_EVERY = 20
 """Steps between two rows of the journal."""
+
+CURE = "lower training.lr and finetuning.lr, or take finetuning.dtype float32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,7 @@ class ImageFit:
         Raises:
             KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
             SystemExit: after SIGTERM, likewise.
-            TrainingError: if the loss is no number any more.
+            TrainingError: if the loss or the weights are NaN or infinite.
         """
         with torch.random.fork_rng(devices=[self.device.index or 0] if self.device.type == "cuda" else []):
             self._restore()
@@ -180,10 +182,18 @@ class ImageFit:
             asked = perf_counter()
         seconds = perf_counter() - started
         speed = {"images_per_s": images * processes.count() / seconds, "waited": waited / seconds}
-        loss = processes.mean(self._mean_loss(), self.device)
+        loss = self._finite_loss()
         row = {"epoch": self.position.epoch, "loss": loss, **self.validate(), **speed}
         self.position.seconds += perf_counter() - started
         self._close_epoch(row, journal)
+
+    def _finite_loss(self) -> float:
+        """Return the mean loss of the epoch over all processes, which refuse it and its weights together."""
+        loss, epoch = processes.mean(self._mean_loss(), self.device), self.position.epoch
+        require_finite_loss(loss, epoch, CURE)
+        broken = processes.any_of(not all_finite(self.learner.parameters()), self.device)
+        require_finite_weights(not broken, epoch, CURE)
+        return loss
 
     def _mean_loss(self) -> float:
         """Return the mean over the running epoch so far."""
@@ -246,11 +256,7 @@ class ImageFit:
         if position.step % TELL_EVERY or position.batch % self.tuning.accumulate:
             return
         loss = self._mean_loss()
-        if not np.isfinite(loss):
-            raise TrainingError(
-                f"The loss is no number any more in epoch {position.epoch}; lower training.lr and finetuning.lr, or "
-                "take finetuning.dtype float32."
-            )
+        require_finite_loss(loss, position.epoch, CURE)
         if journal:
             learning_rate = float(self.state.optimiser.param_groups[-1]["lr"])
             journal.tell({"step": position.step, "epoch": position.epoch, "loss": loss, "lr": learning_rate})

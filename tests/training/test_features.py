@@ -8,6 +8,7 @@ import torch
 
 from geoindex import geo
 from geoindex.encoder.projection import Projection
+from geoindex.errors import TrainingError
 from geoindex.recipe import TrainingRecipe
 from geoindex.training import objective
 from geoindex.training.classes import Classes, Truth
@@ -165,3 +166,25 @@ def test_of_several_starts_the_best_on_validation_is_taken_with_its_projection()
         np.testing.assert_allclose(found.projection.matrix, signal, atol=1e-6)
     alone = fit_features(gallery, held_out, [plain], recipe, 0)
     assert found.history[0]["geoscore"] > alone.history[0]["geoscore"]
+
+
+@pytest.mark.parametrize("validation", [None, photos(0, 3)])
+def test_a_fit_that_diverges_is_told_in_one_sentence(validation):
+    """Also where nothing validates it, and the last epoch would be kept."""
+    wild = replace(QUICK, lr=1e30, clip=1e30)
+    with pytest.raises(TrainingError, match=r"^The (loss|weights) (is|are) NaN or infinite .*; lower training\.lr .*"):
+        fit(wild, validation)
+
+
+def test_weights_that_the_last_step_breaks_are_not_kept(monkeypatch):
+    """The loss is that from before the step."""
+    once = replace(QUICK, epochs=1, places=12, images=400)
+    step = torch.optim.AdamW.step
+
+    def breaking(self, *args):
+        step(self, *args)
+        self.param_groups[0]["params"][0].data.fill_(float("nan"))
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", breaking)
+    with pytest.raises(TrainingError, match=r"^The weights are NaN or infinite after epoch 1"):
+        fit(once, photos(0, 3))

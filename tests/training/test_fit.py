@@ -2,6 +2,7 @@
 
 import pickle
 from dataclasses import replace
+from math import nan
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 import geoindex
 from geoindex.assembly import finetuning
 from geoindex.encoder import load_encoder
-from geoindex.errors import ConfigError
+from geoindex.errors import ConfigError, TrainingError
 from geoindex.pipeline import read_samples
 from geoindex.recipe import EncoderRecipe, FineTuningRecipe, Recipe, TrainingRecipe
 from geoindex.sources import open_source
@@ -178,6 +179,14 @@ def test_a_rebuild_can_take_a_fine_tuned_encoder_with_what_it_learned(unbroken, 
     assert rebuilt.training["finetuning"]["history"] == heads.history
     assert rebuilt.training == geoindex.open_index(built.path, device="cpu").manifest.training
     assert rebuilt.encoder == geoindex.open_index(built.path, device="cpu").manifest.encoder
+
+
+def test_a_fit_that_diverges_ends_with_its_epoch(tmp_path, monkeypatch):
+    """Long before the step at which the journal is told."""
+    monkeypatch.setattr(loop.ImageFit, "_loss", lambda self, read, random: self.learner.objective.cells.log_scale * nan)
+    with pytest.raises(TrainingError, match=r"^The loss is NaN or infinite in epoch 1; lower training\.lr [^\n]+\.$"):
+        tune(tmp_path)
+    assert not (tmp_path / "encoder").exists()
 
 
 @pytest.mark.parametrize("weights", ["frozen", "last", "lora"])
