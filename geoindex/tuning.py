@@ -1,6 +1,7 @@
 """An encoder alone: a recipe in, fine-tuned weights in a folder out."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from os import PathLike
@@ -15,6 +16,7 @@ from geoindex.progress import Stages
 from geoindex.recipe import Recipe
 from geoindex.sources import open_source
 from geoindex.store.address import folder_of
+from geoindex.store.lock import locked
 from geoindex.training.tuned import read_heads
 
 
@@ -63,7 +65,8 @@ def train_encoder(
         keys: keys of the recipe that override it; training.method is images.
 
     Raises:
-        GeoindexError: if anything fails; the last checkpoint stays.
+        IndexLockedError: if another process trains in this folder.
+        GeoindexError: if anything else fails; the last checkpoint stays.
         KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
     """
     from geoindex.encoder import choose_encoder
@@ -74,13 +77,22 @@ def train_encoder(
     opened = open_source(recipe.source, columns=recipe.columns)
     samples, split, _ = read_samples(opened, recipe)
     encoder = choose_encoder(recipe.encoder, recipe.encoding, recipe.weights)
-    with executing(executor, Stages()) as heavy:
+    with _writing(folder), executing(executor, Stages()) as heavy:
         fit = partial(finetune, opened, samples, split, recipe=recipe, folder=folder.absolute())
         path = heavy.joined(fit, encoder, folder, recipe.training.epochs)
     heads = read_heads(path)
     if heads is None:
         raise ConfigError(f"The encoder in '{path}' has no heads; delete '{folder}' and train again.")
     return TuningReport(path, heads.best_epoch, heads.history)
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Hold the right to write into the folder of a fit; of the processes of torchrun the first one holds it for all."""
+    from geoindex.training.processes import leads
+
+    with locked(folder) if leads() else nullcontext():
+        yield
 
 
 def _line(row: Mapping[str, Any], kept: bool) -> str:

@@ -1,6 +1,5 @@
 """Commands that make something: indexes, encoders, geocells, tables."""
 
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -137,11 +136,12 @@ def train(
     """
     from dataclasses import replace
 
+    from geoindex.training.processes import leads
     from geoindex.tuning import train_encoder
 
     wanted = recipe if source.endswith(".toml") or not source else replace(recipe, source=source)
     report = train_encoder(wanted, executor=_executor(ray))
-    if os.environ.get("RANK", "0") != "0":  # torchrun: the first process speaks for all
+    if not leads():  # torchrun: the first process speaks for all
         return 0
     print_report(report, format)
     return 0

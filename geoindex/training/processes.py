@@ -30,6 +30,11 @@ def count() -> int:
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
+def leads() -> bool:
+    """Tell whether this process is alone or the first of those that torchrun started, also before they are joined."""
+    return "LOCAL_RANK" not in os.environ or os.environ.get("RANK", "0") == "0"
+
+
 @contextmanager
 def joined(device: torch.device) -> Iterator[torch.device]:
     """Join the processes that torchrun started, if it did; yield the device of this one."""
