@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from geoindex.errors import UnreadableImageError
 from geoindex.images import ImageInput, load_image
 from geoindex.sources import Source
 from geoindex.store.durable import storage_errors, write_durably
+from geoindex.store.unfinished import UnfinishedFile
 
 if TYPE_CHECKING:
     from geoindex.training.classes import Rows
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 THREADS = 8
 
 Bytes = NDArray[np.uint8]
+Mapped: TypeAlias = "np.memmap[Any, np.dtype[Any]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,18 +127,32 @@ class _Following:
 
 
 class PixelCache:
-    """Prepared images in one file, so that later epochs neither decode nor draw again."""
+    """Prepared images in one file, so that later epochs neither decode nor draw again.
+
+    Until every image is in it, it has a name that nobody else takes, so that nobody takes half a file for whole.
+    """
 
     def __init__(self, path: Path, count: int, size: int) -> None:
         """Open a complete file, or make one without its contents; half a file is not trusted."""
         self.path, self._done = path, path.with_suffix(".done")
+        self._unfinished: UnfinishedFile | None = None
         with storage_errors(path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
-            found = self._done.exists()
-            mode, shape = ("r", None) if found else ("w+", (count, 3, size, size))
-            self._pixels = np.lib.format.open_memmap(path, mode, np.uint8, shape)
+            found = self._done.exists() and path.exists()
+            self._pixels = np.lib.format.open_memmap(path, "r") if found else self._begin((count, 3, size, size))
         self._seen = np.full(count, found)
         self._failures: dict[int, str] = read_failures(path) if found else {}
+
+    def _begin(self, shape: tuple[int, ...]) -> Mapped:
+        """Make a file without its contents."""
+        self._forget()
+        self._unfinished = UnfinishedFile(self.path)
+        return np.lib.format.open_memmap(self._unfinished.path, "w+", np.uint8, shape)
+
+    def _forget(self) -> None:
+        """Remove what others would take for complete, first what says so."""
+        self._done.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
 
     @property
     def complete(self) -> bool:
@@ -145,14 +161,24 @@ class PixelCache:
 
     def keep(self, read: Read) -> None:
         """Store a batch, and why images could not be read."""
+        if self.complete:
+            return
         self._pixels[read.rows] = read.pixels.numpy()
         self._seen[read.rows] = True
         self._seen[list(read.failures)] = True
         self._failures |= read.failures
         if self.complete:
-            with storage_errors(self.path):
-                self._pixels.flush()
-                write_durably(self._done, json.dumps(self._failures).encode())
+            self._finish()
+
+    def _finish(self) -> None:
+        """Write all of it to the disk, and say so."""
+        with storage_errors(self.path):
+            self._pixels.flush()
+            if self._unfinished is not None:
+                self._forget()
+                self._unfinished.finish()
+                self._unfinished = None
+            write_durably(self._done, json.dumps(self._failures).encode())
 
     def read(self, rows: "Rows") -> Read:
         """Return a batch, without the images that could not be read when it was filled."""
