@@ -1,5 +1,6 @@
 """A large file that is filled for long before it counts: under a name of its own until it is whole."""
 
+import errno
 import fcntl
 import os
 import uuid
@@ -10,6 +11,9 @@ from pathlib import Path
 from geoindex.store.durable import sync
 
 NAME = ".{}.{}.part"
+
+UNKNOWN = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+"""What a file system says that cannot take room before it is written to."""
 
 
 class UnfinishedFile:
@@ -32,9 +36,24 @@ class UnfinishedFile:
         """
         _remove_abandoned(final)
         self.path, self._final = final.with_name(NAME.format(final.name, uuid.uuid4().hex)), final
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        _hold(descriptor)
-        self._let_go = weakref.finalize(self, _remove, self.path, descriptor)
+        self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        _hold(self._descriptor)
+        self._let_go = weakref.finalize(self, _remove, self.path, self._descriptor)
+
+    def take_room(self) -> None:
+        """Take on the disk what the file is long, before a map of it is written to: one without room kills a process.
+
+        Raises:
+            OSError: if there are fewer; the file is then removed.
+        """
+        if not hasattr(os, "posix_fallocate"):  # macOS
+            return
+        try:
+            os.posix_fallocate(self._descriptor, 0, os.fstat(self._descriptor).st_size)
+        except OSError as error:
+            if error.errno not in UNKNOWN:
+                self._let_go()
+                raise
 
     def finish(self) -> None:
         """Give the whole file its name, for good; what had it is replaced.

@@ -147,7 +147,9 @@ class PixelCache:
         """Make a file without its contents."""
         self._forget()
         self._unfinished = UnfinishedFile(self.path)
-        return np.lib.format.open_memmap(self._unfinished.path, "w+", np.uint8, shape)
+        pixels = np.lib.format.open_memmap(self._unfinished.path, "w+", np.uint8, shape)
+        self._unfinished.take_room()
+        return pixels
 
     def _forget(self) -> None:
         """Remove what others would take for complete, first what says so."""

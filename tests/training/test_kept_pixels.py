@@ -1,8 +1,13 @@
 """The file of prepared images: whole or not there."""
 
+import errno
+import os
+
 import numpy as np
+import pytest
 import torch
 
+from geoindex.errors import StorageError
 from geoindex.training.pixels import PixelCache, Read
 
 
@@ -39,3 +44,35 @@ def test_half_a_file_is_not_trusted(tmp_path):
     assert PixelCache(path, 10, 8).complete
     path.with_suffix(".done").unlink()
     assert not PixelCache(path, 10, 8).complete
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system takes no room before a file is written")
+def test_its_room_is_taken_at_once(tmp_path):
+    cache = PixelCache(tmp_path / "pixels.npy", 100, 64)
+    facts = next(tmp_path.iterdir()).stat()
+    assert 512 * facts.st_blocks >= facts.st_size > 100 * 3 * 64 * 64
+    assert not cache.complete
+
+
+def refusing(code):
+    def refuse(*args):
+        raise OSError(code, os.strerror(code))
+
+    return refuse
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system takes no room before a file is written")
+def test_a_full_disk_is_one_sentence_before_an_image_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "posix_fallocate", refusing(errno.ENOSPC))
+    with pytest.raises(StorageError, match=r"^The disk of [^\n]+ is full; [^\n]+\.$"):
+        PixelCache(tmp_path / "pixels.npy", 10, 8)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system takes no room before a file is written")
+def test_a_file_system_that_takes_no_room_ahead_will_do(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "posix_fallocate", refusing(errno.EOPNOTSUPP))
+    cache = PixelCache(tmp_path / "pixels.npy", 10, 8)
+    cache.keep(batch(0))
+    cache.keep(batch(5))
+    assert cache.complete
