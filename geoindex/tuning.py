@@ -1,14 +1,15 @@
 """An encoder alone: a recipe in, fine-tuned weights in a folder out."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from geoindex.assembly.finetuning import finetune
+from geoindex.assembly.sizes import Extent, require_tuning_room
 from geoindex.distributed.executor import LOCAL, executing
 from geoindex.errors import ConfigError
 from geoindex.pipeline import default_folder, read_samples, resolve_recipe
@@ -18,6 +19,9 @@ from geoindex.sources import open_source
 from geoindex.store.address import folder_of
 from geoindex.store.lock import locked
 from geoindex.training.tuned import read_heads
+
+if TYPE_CHECKING:
+    from geoindex.encoder import Encoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,8 @@ def train_encoder(
     opened = open_source(recipe.source, columns=recipe.columns)
     samples, split, _ = read_samples(opened, recipe)
     encoder = choose_encoder(recipe.encoder, recipe.encoding, recipe.weights)
-    with _writing(folder), executing(executor, Stages()) as heavy:
+    extent = Extent.of(samples, split, encoder.dim)
+    with _writing(folder, extent, encoder, recipe), executing(executor, Stages()) as heavy:
         fit = partial(finetune, opened, samples, split, recipe=recipe, folder=folder.absolute())
         path = heavy.joined(fit, encoder, folder, recipe.training.epochs)
     heads = read_heads(path)
@@ -87,11 +92,15 @@ def train_encoder(
 
 
 @contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """Hold the right to write into the folder of a fit; of the processes of torchrun the first one holds it for all."""
+def _writing(folder: Path, extent: Extent, encoder: "Encoder", recipe: Recipe) -> Iterator[None]:
+    """Hold the right to write into a folder with room for a fit; of torchrun's processes the first does it for all."""
     from geoindex.training.processes import leads
 
-    with locked(folder) if leads() else nullcontext():
+    if not leads():
+        yield
+        return
+    require_tuning_room(folder, extent, encoder, recipe)
+    with locked(folder):
         yield
 
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -138,9 +139,12 @@ def work_bytes(extent: Extent, pixels: int, weights: int) -> int:
         weights: bytes of the encoder that it learns; 0 without one.
     """
     shards = extent.images * (2 * extent.feature_dim + 48)
+    return shards + (_tuning_bytes(extent, pixels, weights) if weights else 0)
+
+
+def _tuning_bytes(extent: Extent, pixels: int, weights: int) -> int:
     # first features, prepared images; the state of the fit, its best weights and the encoder that it exports
-    tuning = extent.images * (2 * extent.feature_dim + pixels) if weights else 0
-    return shards + tuning + 6 * weights
+    return extent.images * (2 * extent.feature_dim + pixels) + 6 * weights
 
 
 def step_bytes(extent: Extent, groups: GroupCounts, recipe: Recipe) -> int:
@@ -175,9 +179,13 @@ def working_bytes(extent: Extent, encoder: "Encoder | None", recipe: Recipe) -> 
     steps = step_bytes(extent, GroupCounts.most(extent.gallery, recipe), recipe)
     if encoder is None or not tunes(recipe):
         return steps + work_bytes(extent, 0, 0)
+    return steps + work_bytes(extent, _kept_pixels(extent, encoder, recipe), encoder.weight_bytes)
+
+
+def _kept_pixels(extent: Extent, encoder: "Encoder", recipe: Recipe) -> int:
+    """Return the values of a prepared image that a fine-tuning keeps; 0 if they are too many."""
     pixels = 3 * encoder.image_size**2
-    cached = extent.images * pixels <= recipe.finetuning.cache_gib * 2**30
-    return steps + work_bytes(extent, pixels if cached else 0, encoder.weight_bytes)
+    return pixels if extent.images * pixels <= recipe.finetuning.cache_gib * 2**30 else 0
 
 
 def needed_bytes(extent: Extent, encoder: "Encoder | None", recipe: Recipe) -> int:
@@ -192,13 +200,38 @@ def require_room(index: IndexFolder, extent: Extent, encoder: "Encoder | None", 
     Raises:
         StorageError: if there is too little room.
     """
-    spared = min(_left_bytes(index), working_bytes(extent, encoder, recipe))
+    spared = min(_left_bytes(index.work), working_bytes(extent, encoder, recipe))
     require_space(index.root, needed_bytes(extent, encoder, recipe) - spared)
 
 
-def _left_bytes(index: IndexFolder) -> int:
-    """Return the size of what a stopped run has left."""
-    return sum(file.stat().st_size for file in index.work.rglob("*") if file.is_file())
+def require_tuning_room(folder: Path, extent: Extent, encoder: "Encoder", recipe: Recipe) -> None:
+    """Refuse a fine-tuning that does not fit on the disk; what a stopped one has left there is not written again.
+
+    Args:
+        folder: of the fit.
+        extent: the images of all splits.
+        encoder: to start from.
+        recipe: its finetuning.
+
+    Raises:
+        StorageError: if there is too little room.
+    """
+    needed = _tuning_bytes(extent, _kept_pixels(extent, encoder, recipe), encoder.weight_bytes)
+    require_space(folder, needed - min(_left_bytes(folder), needed))
+
+
+def _left_bytes(folder: Path) -> int:
+    """Return the room on the disk of what a stopped run has left in its folder."""
+    return sum(_bytes_of(file) for file in folder.rglob("*") if file.is_file())
+
+
+def _bytes_of(file: Path) -> int:
+    """Return the room that a file takes, in which its holes have no part."""
+    try:
+        facts = file.stat()
+    except FileNotFoundError:  # of a run that has not stopped
+        return 0
+    return min(facts.st_size, 512 * facts.st_blocks)
 
 
 def require_rebuild_room(index: IndexFolder, live: Manifest, recipe: Recipe, encoder: "Encoder | None" = None) -> None:
@@ -223,5 +256,5 @@ def require_rebuild_room(index: IndexFolder, live: Manifest, recipe: Recipe, enc
         needed -= parts["images table"]
     else:
         shards = work_bytes(extent, 0, 0)
-        needed += shards - min(shards, _left_bytes(index)) + (0 if encoder.published else encoder.weight_bytes)
+        needed += shards - min(shards, _left_bytes(index.work)) + (0 if encoder.published else encoder.weight_bytes)
     require_space(index.root, needed, MAKE_ROOM)
