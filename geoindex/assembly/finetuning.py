@@ -16,6 +16,7 @@ from geoindex.errors import ConfigError, EmptyDatasetError
 from geoindex.lookahead import available_cores
 from geoindex.progress import Progress
 from geoindex.recipe import Recipe
+from geoindex.shards import stamp_of
 from geoindex.sources import Source
 from geoindex.sources.source import EmbeddedSource
 from geoindex.store.durable import storage_errors, write_arrays
@@ -126,16 +127,23 @@ def image_reader(
     workers = tuning.workers
     if workers is None:
         workers = min(MAX_WORKERS, available_cores()) if device.type == "cuda" else 0
-    cache = PixelCache(path, len(images), size) if gib <= tuning.cache_gib else None
+    cache = PixelCache(path, len(images), size, _stamps(source, images)) if gib <= tuning.cache_gib else None
     return PixelReader(prepared, cache, workers, device.type == "cuda")
+
+
+def _stamps(source: Source, images: list[str]) -> list[str] | None:
+    """Return what changes when an image does, of each; the other processes trust what the first one has read."""
+    from geoindex.training import processes
+
+    return [stamp_of(source.file_of(image)) for image in images] if processes.rank() == 0 else None
 
 
 def kept_pixels(source: Source, samples: Samples, encoder: "Encoder", folder: Path) -> "Source":
     """Return the source, or one that hands out what a fit in this folder has read and kept of it."""
-    from geoindex.training.pixels import KeptImages
+    from geoindex.training.pixels import kept_images
 
     path = folder / PIXELS_FILE.format(_digest(source.uri, encoder, samples.images))
-    return KeptImages(source, samples.images, path) if path.with_suffix(".done").exists() else source
+    return kept_images(source, samples.images, path)
 
 
 def _digest(uri: str, encoder: "Encoder", images: list[str]) -> str:

@@ -1,8 +1,11 @@
 """An encoder that is trained alone: its folder, its room, and what was left out."""
 
+import numpy as np
 import pytest
-from tiles import KEYS, world_rows, write_world
+from PIL import Image
+from tiles import KEYS, stored, world_rows, write_world
 
+import geoindex
 from geoindex.assembly import sizes
 from geoindex.errors import IndexLockedError, StorageError
 from geoindex.store import space
@@ -50,3 +53,23 @@ def test_what_a_stopped_run_left_counts_by_its_room_on_the_disk(tmp_path):
     assert sizes._left_bytes(tmp_path) < 2**20
     (tmp_path / "start.npz").write_bytes(bytes(3 * 2**20))
     assert sizes._left_bytes(tmp_path) >= 3 * 2**20
+
+
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+
+def test_a_photo_that_is_replaced_while_a_build_is_stopped_is_indexed_as_it_is_now(tmp_path, monkeypatch):
+    rows = world_rows(per_hub=4)
+    table, path, name = write_world(tmp_path / "world", rows), tmp_path / "index", rows[3][0]
+    keys = {**TUNE, "training": {**TUNE["training"], "method": "images"}}
+    with monkeypatch.context() as patch:
+        patch.setattr("geoindex.pipeline.assemble", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            geoindex.build_index(table, out=path, **keys)
+    photo = tmp_path / "world" / name
+    Image.new("RGB", (24, 24), (255, 0, 255)).save(photo)
+    geoindex.build_index(table, out=path, **keys)
+    encoder = geoindex.open_index(path, backend="torch").encoder
+    features = dict(zip(stored(path, "images", "id"), stored(path, "images", "features"), strict=True))
+    assert np.allclose(features[name], encoder.encode([photo])[0], atol=0.01)

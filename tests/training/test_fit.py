@@ -236,7 +236,7 @@ def test_features_alone_teach_no_encoder(tmp_path):
 
 
 def test_a_black_photo_is_a_photo_and_an_unreadable_one_is_told(tmp_path):
-    from geoindex.training.pixels import KeptImages, PixelCache, Read
+    from geoindex.training.pixels import KeptImages, PixelCache, Read, kept_images
 
     path = tmp_path / "pixels.npy"
     cache = PixelCache(path, 3, 4)
@@ -248,7 +248,7 @@ def test_a_black_photo_is_a_photo_and_an_unreadable_one_is_told(tmp_path):
         assert read.rows.tolist() == [0, 2]
         assert read.failures == {1: "it is damaged"}
         assert read.pixels[1].unique().tolist() == [7]
-    kept = KeptImages(open_source("synthetic:3"), ["a", "b", "c"], path)
+    kept = kept_images(open_source("synthetic:3"), ["a", "b", "c"], path)
     assert len(pickle.dumps(kept)) < 1000
     assert isinstance(pickle.loads(pickle.dumps(kept)), KeptImages)
     assert kept.prepared("a").max() == 0
