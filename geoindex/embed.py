@@ -7,7 +7,7 @@ twice, and tries again those that could not be read.
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -103,7 +103,7 @@ def embed_samples(
     shards = [by_path[path] for path in sorted(by_path, key=_number)]
     failures = {row: reason for shard in shards for row, reason in shard.failures.items()}
     rows = _some(np.concatenate([shard.rows for shard in shards]), failures, samples)
-    return Embedded(folder, rows, np.concatenate([shard.content for shard in shards]), _left_out(failures, samples))
+    return Embedded(folder, rows, np.concatenate([shard.content for shard in shards]), unread(failures, samples))
 
 
 def _number(path: Path) -> int:
@@ -307,7 +307,8 @@ def prepare_image(image: str, source: Source, wanted: "Preprocessing") -> Prepar
         return error.reason
 
 
-def _left_out(failures: dict[int, str], samples: Samples) -> LeftOut:
+def unread(failures: Mapping[int, str], samples: Samples) -> LeftOut:
+    """Return the samples whose images could not be read, of reasons by row."""
     left_out = LeftOut()
     for row, reason in failures.items():
         left_out.add(reason, samples[row].id)

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geoindex.assembly.finetuning import finetune
+from geoindex.assembly.finetuning import finetune, unread_images
+from geoindex.assembly.report import Published
 from geoindex.assembly.sizes import Extent, require_tuning_room
 from geoindex.distributed.executor import LOCAL, executing
 from geoindex.errors import ConfigError
@@ -16,6 +17,7 @@ from geoindex.pipeline import default_folder, read_samples, resolve_recipe
 from geoindex.progress import Stages
 from geoindex.recipe import Recipe
 from geoindex.sources import open_source
+from geoindex.sources.source import left_out_lines
 from geoindex.store.address import folder_of
 from geoindex.store.lock import locked
 from geoindex.training.tuned import read_heads
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class TuningReport:
+class TuningReport(Published):
     """How a fit went.
 
     Attributes:
@@ -33,15 +35,13 @@ class TuningReport:
         best_epoch: the one that was kept; 0 is the encoder as it was.
         history: epoch, loss, median_km, geoscore (validation), images_per_s and the share of time spent waiting for
             images, one row an epoch.
+        left_out: samples that it saw nothing of: count and examples by reason.
     """
 
     path: Path
     best_epoch: int
     history: list[dict[str, Any]]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the report as plain JSON types."""
-        return {"schema": 1, **asdict(self), "path": str(self.path)}
+    left_out: dict[str, Any]
 
     def to_text(self) -> str:
         """Return the epochs as a table."""
@@ -49,7 +49,7 @@ class TuningReport:
         lines = [_line(row, row["epoch"] == self.best_epoch) for row in self.history]
         note = "* kept: the best GeoScore of the most probable cluster on validation"
         build = f"build an index with it: geoindex build RECIPE --encoder {self.path} --training.method images"
-        return "\n".join([header, *lines, "", note, build])
+        return "\n".join([header, *lines, "", note, *left_out_lines(self.left_out), build])
 
 
 def train_encoder(
@@ -79,7 +79,7 @@ def train_encoder(
     recipe = replace(recipe, training=replace(recipe.training, method="images"))
     folder = folder_of(out or recipe.out or f"{default_folder(source, recipe)}-encoder")
     opened = open_source(recipe.source, columns=recipe.columns)
-    samples, split, _ = read_samples(opened, recipe)
+    samples, split, left_out = read_samples(opened, recipe)
     encoder = choose_encoder(recipe.encoder, recipe.encoding, recipe.weights)
     extent = Extent.of(samples, split, encoder.dim)
     with _writing(folder, extent, encoder, recipe), executing(executor, Stages()) as heavy:
@@ -88,7 +88,8 @@ def train_encoder(
     heads = read_heads(path)
     if heads is None:
         raise ConfigError(f"The encoder in '{path}' has no heads; delete '{folder}' and train again.")
-    return TuningReport(path, heads.best_epoch, heads.history)
+    left_out.absorb(unread_images(opened, samples, encoder, folder))
+    return TuningReport(path, heads.best_epoch, heads.history, left_out.to_dict())
 
 
 @contextmanager

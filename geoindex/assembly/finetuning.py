@@ -1,6 +1,8 @@
 """Positions and images -> a fine-tuned encoder in a folder, with the geo-embeddings of the cells it was trained on."""
 
 import hashlib
+import json
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,13 +14,14 @@ from numpy.typing import NDArray
 from geoindex.assembly.division import DividedPositions, divide_positions, sample_labels, site_vectors
 from geoindex.assembly.gallery import projection_of
 from geoindex.assembly.learning import describe_classes
+from geoindex.embed import unread
 from geoindex.errors import ConfigError, EmptyDatasetError
 from geoindex.lookahead import available_cores
 from geoindex.progress import Progress
 from geoindex.recipe import Recipe
 from geoindex.shards import stamp_of
 from geoindex.sources import Source
-from geoindex.sources.source import EmbeddedSource
+from geoindex.sources.source import EmbeddedSource, LeftOut
 from geoindex.store.durable import storage_errors, write_arrays
 from geoindex.training.tuned import TunedHeads
 from geoindex.types import Samples
@@ -48,10 +51,30 @@ class StartFeatures:
     Attributes:
         rows: of the images that could be read, ascending, (n,).
         features: theirs, (n, D) float16.
+        failures: reason by row of the others.
     """
 
     rows: Rows
     features: NDArray[np.float16]
+    failures: dict[int, str]
+
+    @classmethod
+    def load(cls, path: Path) -> "StartFeatures":
+        """Read what `save` wrote."""
+        with np.load(path) as stored:
+            return cls(stored["rows"], stored["features"], _failures(stored))
+
+    def save(self, path: Path) -> None:
+        """Write it durably."""
+        text = np.frombuffer(json.dumps(self.failures).encode(), np.uint8)
+        with storage_errors(path):
+            write_arrays(path, rows=self.rows, features=self.features, failures=text)
+
+
+def _failures(stored: Mapping[str, NDArray[Any]]) -> dict[int, str]:
+    # earlier versions did not keep them
+    text = stored["failures"].tobytes() if "failures" in stored else b"{}"
+    return {int(row): reason for row, reason in json.loads(text).items()}
 
 
 def finetune(
@@ -157,35 +180,39 @@ def _start_features(reader: "PixelReader", encoder: "Encoder", folder: Path) -> 
     """Read every image once: which can be read, and what the encoder makes of them before it learns."""
     from geoindex.training import processes
 
-    digest = _digest(reader.prepared.source.uri, encoder, list(reader.prepared.images))
-    path = folder / START_FILE.format(digest, encoder.fingerprint[:16])
+    path = _start_file(reader.prepared.source, list(reader.prepared.images), encoder, folder)
     cached = reader.cache is None or reader.cache.complete
     if processes.rank() == 0 and not (path.exists() and cached):
-        _write_features(path, _encode_all(reader, encoder))
+        _encode_all(reader, encoder).save(path)
     if processes.rank() == 0:
         processes.wait()
-    with np.load(path) as stored:
-        return StartFeatures(stored["rows"], stored["features"])
+    return StartFeatures.load(path)
+
+
+def _start_file(source: Source, images: list[str], encoder: "Encoder", folder: Path) -> Path:
+    return folder / START_FILE.format(_digest(source.uri, encoder, images), encoder.fingerprint[:16])
+
+
+def unread_images(source: Source, samples: Samples, encoder: "Encoder", folder: Path) -> LeftOut:
+    """Return the images that could not be read when a fit in this folder first looked at all of them."""
+    with np.load(_start_file(source, samples.images, encoder, folder)) as stored:
+        return unread(_failures(stored), samples)
 
 
 def _encode_all(reader: "PixelReader", encoder: "Encoder") -> StartFeatures:
-    rows, features = [], []
+    rows, features, failures = [], [], dict[int, str]()
     count = len(reader.prepared)
     order = [np.arange(i, min(i + encoder.batch_size, count)) for i in range(0, count, encoder.batch_size)]
     with Progress("first look at the images", count, "image") as bar:
         for read in reader.batches(order):
             bar.advance(len(read.rows) + len(read.failures))
+            failures |= read.failures
             if len(read.rows):
                 rows.append(read.rows)
                 features.append(encoder.features(read.pixels.numpy()).astype(np.float16))
     if not rows:
         raise EmptyDatasetError("None of the images could be read; check that the paths fit the folder.")
-    return StartFeatures(np.concatenate(rows), np.concatenate(features))
-
-
-def _write_features(path: Path, start: StartFeatures) -> None:
-    with storage_errors(path):
-        write_arrays(path, rows=start.rows, features=start.features)
+    return StartFeatures(np.concatenate(rows), np.concatenate(features), failures)
 
 
 def _job(

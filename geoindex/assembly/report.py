@@ -10,10 +10,10 @@ from geoindex.store.generations import Generation, IndexFolder
 
 
 class Published:
-    """What reports on a generation share.
+    """What reports on an index or an encoder share.
 
     Attributes:
-        path: folder of the index, or its URL.
+        path: its folder, or its URL.
         left_out: samples that were not taken: count and examples by reason.
     """
 

@@ -11,6 +11,7 @@ from geoindex.recipe import Recipe
 
 if TYPE_CHECKING:
     from geoindex.assembly.report import BuildReport
+    from geoindex.tuning import TuningReport
 
 SOME_FAILED = 3
 ANY_CLUSTER = "auto"
@@ -59,8 +60,8 @@ def say(text: str) -> None:
     write(f"{text}\n", sys.stdout)
 
 
-def print_build(report: "BuildReport", format: ReportFormat) -> int:
-    """Print what was built; return the exit code."""
+def print_build(report: "BuildReport | TuningReport", format: ReportFormat) -> int:
+    """Print what was built or trained; return the exit code."""
     print_report(report, format)
     return SOME_FAILED if report.failed else 0
 

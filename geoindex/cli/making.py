@@ -141,10 +141,7 @@ def train(
 
     wanted = recipe if source.endswith(".toml") or not source else replace(recipe, source=source)
     report = train_encoder(wanted, executor=_executor(ray))
-    if not leads():  # torchrun: the first process speaks for all
-        return 0
-    print_report(report, format)
-    return 0
+    return print_build(report, format) if leads() else 0  # torchrun: the first process speaks for all
 
 
 @app.command

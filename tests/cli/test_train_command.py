@@ -4,6 +4,8 @@ import subprocess
 import sys
 
 import pytest
+from terminal import TINY
+from tiles import world_rows, write_world
 
 RECIPE = """
 source = "synthetic:90?seed=0&size=32"
@@ -48,6 +50,19 @@ def test_the_table_marks_the_epoch_that_was_kept(run, recipe, tmp_path):
     assert sum(line.startswith("* ") and line[2:].split()[0].isdigit() for line in out.splitlines()) == 1
     again = run("train", recipe, "--out", tmp_path / "fit")  # finished: nothing is done twice
     assert again[1] == out
+
+
+def test_photos_that_cannot_be_read_are_told_as_a_build_tells_them(run, tmp_path):
+    rows = world_rows(per_hub=4)
+    table = write_world(tmp_path / "world", rows)
+    (tmp_path / "world" / rows[0][0]).write_bytes(b"no photo")
+    flags = ["--out", tmp_path / "fit", *TINY, "--split-by", "none", "--training.epochs", 1, "--finetuning.weights"]
+    code, out, _ = run("train", table, *flags, "all", "--finetuning.workers", 0, "--format", "json")
+    assert code == 3
+    assert json.loads(out)["failed"] == 1
+    code, out, _ = run("train", table, *flags, "all", "--finetuning.workers", 0)
+    assert code == 3
+    assert rows[0][0] in next(line for line in out.splitlines() if line.startswith("left out 1: "))
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from PIL import Image
-from tiles import KEYS, stored, world_rows, write_world
+from tiles import KEYS, stored, world_rows, write_table, write_world
 
 import geoindex
 from geoindex.assembly import sizes
@@ -73,3 +73,21 @@ def test_a_photo_that_is_replaced_while_a_build_is_stopped_is_indexed_as_it_is_n
     encoder = geoindex.open_index(path, backend="torch").encoder
     features = dict(zip(stored(path, "images", "id"), stored(path, "images", "features"), strict=True))
     assert np.allclose(features[name], encoder.encode([photo])[0], atol=0.01)
+
+
+@pytest.mark.parametrize("cache_gib", [8.0, 0.0])
+def test_what_a_fit_saw_nothing_of_is_told(tmp_path, cache_gib):
+    rows = world_rows(per_hub=4)
+    write_world(tmp_path / "world", rows)
+    table = write_table(tmp_path / "world" / "table.csv", [*rows, ("bad.jpg", "x", "y", "nl", "a")])
+    for name, *_ in rows[::2]:
+        (tmp_path / "world" / name).unlink()
+    keys = {**TUNE, "finetuning": {**TUNE["finetuning"], "cache_gib": cache_gib}}
+    report = train_encoder(table, out=tmp_path / "fit", **keys)
+    counts = {reason: entry["count"] for reason, entry in report.left_out.items()}
+    assert sorted(counts.values()) == [1, 16]
+    assert report.failed == report.to_dict()["failed"] == 17
+    assert all(f"left out {count}: {reason}" in report.to_text() for reason, count in counts.items())
+    assert train_encoder(table, out=tmp_path / "fit", **keys).to_dict() == report.to_dict()  # finished: told again
+    built = geoindex.build_index(table, out=tmp_path / "index", **KEYS, split_by="none")
+    assert report.left_out == built.left_out
