@@ -1,6 +1,7 @@
 """Turns raw columns into valid samples, and counts the rows that are left out by reason."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,9 @@ from geoindex.types import LABELS, Samples
 if TYPE_CHECKING:
     import pyarrow as pa
 
+Refusal: TypeAlias = tuple[str, NDArray[np.bool_]]
+"""A reason and the rows that it leaves out, (N,)."""
+
 TWICE = "id appears twice"
 OFF_LATITUDE = "latitude is outside -90..90"
 ZERO = "position is 0, 0 (a common placeholder)"
@@ -24,13 +28,16 @@ _SECONDS = r"^\d{9,10}(\.\d*)?$"
 _MILLISECONDS = r"^\d{11,15}(\.\d*)?$"
 
 
-def clean(raw: Columns, left_out: LeftOut, *, no_image: str = "image is missing") -> Samples:
+def clean(
+    raw: Columns, left_out: LeftOut, *, no_image: str = "image is missing", refused: Sequence[Refusal] = ()
+) -> Samples:
     """Keep the rows whose id and image are known and whose position is on Earth; of equal ids, the first.
 
     Args:
         raw: columns by meaning, `id`, `lat` and `lon` among them; without `image` all images are "".
         left_out: counts the other rows.
         no_image: reason for a row whose image is null.
+        refused: further reasons and the rows that they leave out.
 
     Raises:
         TableError: if a column holds lists or other nested values.
@@ -40,7 +47,7 @@ def clean(raw: Columns, left_out: LeftOut, *, no_image: str = "image is missing"
     ids = as_text(raw["id"], "id")
     lat, lon = (_as_numbers(raw[name], name) for name in ("lat", "lon"))
     images = as_text(raw["image"], "image") if "image" in raw else pa.array([""]).take(np.zeros(len(ids), int))
-    refusals = [("id is missing", _is_null(ids)), (no_image, _is_null(images))]
+    refusals = [("id is missing", _is_null(ids)), *refused, (no_image, _is_null(images))]
     refusals += _position_refusals(lat, lon, _is_unknown(raw["lat"]) | _is_unknown(raw["lon"]))
     rows = _first_of_each_id(_keep(refusals, ids, left_out), ids, left_out)
     columns = {"id": ids.take(rows), "lat": lat[rows], "lon": lon[rows], "image": images.take(rows)}
@@ -117,9 +124,7 @@ def _is_null(column: "pa.Array | pa.ChunkedArray") -> NDArray[np.bool_]:
     return np.asarray(pc.is_null(column), bool)
 
 
-def _position_refusals(
-    lat: NDArray[np.float64], lon: NDArray[np.float64], missing: NDArray[np.bool_]
-) -> list[tuple[str, NDArray[np.bool_]]]:
+def _position_refusals(lat: NDArray[np.float64], lon: NDArray[np.float64], missing: NDArray[np.bool_]) -> list[Refusal]:
     return [
         ("position is missing", missing),
         ("position is not a number", ~(np.isfinite(lat) & np.isfinite(lon))),
@@ -129,9 +134,7 @@ def _position_refusals(
     ]
 
 
-def _keep(
-    refusals: list[tuple[str, NDArray[np.bool_]]], ids: "pa.ChunkedArray", left_out: LeftOut
-) -> NDArray[np.int64]:
+def _keep(refusals: list[Refusal], ids: "pa.ChunkedArray", left_out: LeftOut) -> NDArray[np.int64]:
     """Return the rows that nothing refuses; each other row counts for its first reason."""
     kept = np.ones(len(ids), bool)
     for reason, refused in refusals:

@@ -3,30 +3,30 @@
 import csv
 import json
 import os
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from geoindex.errors import DatasetNotFoundError, EmptyDatasetError, TableError
-from geoindex.images import IMAGE_SUFFIXES, ImageInput
+from geoindex.images import ImageInput
 from geoindex.sources.cleaning import as_text, clean, without_point_zero
+from geoindex.sources.image_names import ImageNames
 from geoindex.sources.source import LeftOut, Scan, existing_image
 from geoindex.sources.tabular import READERS, Columns, read_columns
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 NO_FILE = "its image is not in the folder"
+AMBIGUOUS = "its image cannot be told from others of its name"
 
 
 @dataclass(frozen=True)
 class ListedSource:
     """Samples of a table whose images lie anywhere below a folder, as the Flickr benchmarks are handed round.
 
-    An image is found by the end of its name: without folders and suffix, or with the folders written `_`. `@`, which
-    some tools replace, counts as `_`.
+    An image is found at the path below the folder that the row names, else by the longest end of a path that is the
+    same: with or without suffix, or with the folders written `_`. `@`, which some tools replace, counts as `_`. Rows
+    whose image cannot be told from others of its name are left out.
 
     Attributes:
         root: folder of the images.
@@ -51,16 +51,21 @@ class ListedSource:
         """
         left_out = LeftOut()
         raw = OTHER_READERS.get(self.table.name, _read_table)(self.table, left_out)
-        files = images_by_name(self.root)
+        files = ImageNames.below(self.root)
         ids = without_point_zero(as_text(raw["id"] if "id" in raw else raw["image"], "id"))
-        samples = clean({**raw, "id": ids, "image": _located(ids, files)}, left_out, no_image=NO_FILE)
+        images, unclear = files.locate(ids.to_pylist())
+        samples = clean(
+            {**raw, "id": ids, **_text_columns({"image": images})}, left_out, no_image=NO_FILE,
+            refused=[(AMBIGUOUS, np.array(unclear, bool))],
+        )  # fmt: skip
         if len(samples) == 0 and left_out.counts.get(NO_FILE):
             raise DatasetNotFoundError(
                 f"None of the {len(ids)} images of '{self.table}', such as '{ids[0]}', is in '{self.root}' or below "
-                f"({len(files)} other images are); put them there."
+                f"({len(files.paths)} other images are); put them there."
             )
         if len(samples) == 0:
-            raise EmptyDatasetError(f"Table '{self.table}' has no usable row ({left_out.summary()}); correct it.")
+            cure = "name a folder that has each image once" if left_out.counts.get(AMBIGUOUS) else "correct it"
+            raise EmptyDatasetError(f"Table '{self.table}' has no usable row ({left_out.summary()}); {cure}.")
         return Scan(samples, left_out)
 
     def read(self, image: str) -> ImageInput:
@@ -74,35 +79,6 @@ class ListedSource:
     def file_of(self, image: str) -> Path:
         """Return the path of an image, whether it exists or not."""
         return self.root.absolute() / image
-
-
-def images_by_name(root: Path) -> dict[str, str]:
-    """Return the images below a folder, relative to it, by the end of their names; of equal ones, the first."""
-    found: dict[str, str] = {}
-    for folder, folders, names in os.walk(root):
-        folders.sort()
-        for name in sorted(names):
-            path = Path(folder, name)
-            if path.suffix.lower() in IMAGE_SUFFIXES and not name.startswith("."):
-                found.setdefault(_plain(name), path.relative_to(root).as_posix())
-    return found
-
-
-def _plain(name: str) -> str:
-    """Return a name without suffix, and with `_` for what tools replace."""
-    stem, dot, suffix = name.rpartition(".")
-    return re.sub(r"[@/\\]", "_", stem if dot and f".{suffix.lower()}" in IMAGE_SUFFIXES else name)
-
-
-def _located(ids: "pa.ChunkedArray", files: Mapping[str, str]) -> "pa.ChunkedArray":
-    import pyarrow as pa
-
-    def locate(id: str | None) -> str | None:
-        if id is None:
-            return None
-        return files.get(_plain(id)) or files.get(_plain(id.rpartition("/")[2]))
-
-    return pa.chunked_array([pa.array([locate(id) for id in ids.to_pylist()], pa.string())])
 
 
 def _read_table(path: Path, left_out: LeftOut) -> Columns:
@@ -139,7 +115,7 @@ def _number(line: str) -> str:
     return line.rpartition(":")[2].strip()
 
 
-def _text_columns(columns: Mapping[str, list[str]]) -> Columns:
+def _text_columns(columns: Mapping[str, Sequence[str | None]]) -> Columns:
     import pyarrow as pa
 
     return {meaning: pa.chunked_array([pa.array(cells, pa.string())]) for meaning, cells in columns.items()}
