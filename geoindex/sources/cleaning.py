@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.errors import TableError
+from geoindex.sources.columns import NULLS, Columns
 from geoindex.sources.source import EXAMPLES_KEPT, LeftOut
-from geoindex.sources.tabular import NULLS, Columns
 from geoindex.types import LABELS, Samples
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def clean(
         columns["heading_deg"] = _headings(_as_numbers(raw["heading"], "heading")[rows])
     for name in LABELS:
         if name in raw:
-            columns[name] = _as_label(as_text(raw[name].take(pa.array(rows)), name), name)
+            columns[name] = as_label(as_text(raw[name].take(pa.array(rows)), name), name)
     return Samples.from_columns({name: _whole(column) for name, column in columns.items()})
 
 
@@ -79,6 +79,15 @@ def as_text(column: "pa.ChunkedArray", name: str) -> "pa.ChunkedArray":
         column = _iso_moments(column)
     text = pc.utf8_trim_whitespace(pc.cast(column, pa.string()))
     return pc.if_else(pc.is_in(text, value_set=pa.array(NULLS)), None, text)
+
+
+def as_label(text: "pa.ChunkedArray", name: str) -> "pa.ChunkedArray":
+    """Write moments as ISO 8601 and numbers of classes without `.0`; other text, such as a name, stays."""
+    import pyarrow.compute as pc
+
+    if name == "captured_at":
+        return _as_iso(text)
+    return pc.replace_substring_regex(text, r"^([+-]?\d+)\.0*$", r"\1") if name in CLASSES else text
 
 
 def without_point_zero(ids: "pa.ChunkedArray") -> "pa.ChunkedArray":
@@ -164,15 +173,6 @@ def _headings(heading: NDArray[np.float64]) -> "pa.Array":
     with np.errstate(invalid="ignore"):
         known = (heading >= 0.0) & (heading <= 360.0)
     return pa.array(np.mod(heading, 360.0), pa.float32(), mask=~known)
-
-
-def _as_label(text: "pa.ChunkedArray", name: str) -> "pa.ChunkedArray":
-    """Write moments as ISO 8601 and numbers of classes without `.0`; other text, such as a name, stays."""
-    import pyarrow.compute as pc
-
-    if name == "captured_at":
-        return _as_iso(text)
-    return pc.replace_substring_regex(text, r"^([+-]?\d+)\.0*$", r"\1") if name in CLASSES else text
 
 
 def _as_iso(text: "pa.ChunkedArray") -> "pa.ChunkedArray":

@@ -1,9 +1,22 @@
 """Turns the column names of a table into what they mean, by their spellings in real data sets."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 from geoindex.errors import ConfigError, TableError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Columns: TypeAlias = "Mapping[str, pa.ChunkedArray]"
+"""Columns by meaning, all of one length."""
+
+Choice: TypeAlias = Callable[[Sequence[str]], Mapping[str, str]]
+"""Returns the columns that are wanted, by meaning, of the names of all of a table."""
+
+NULLS = ("", "nan", "NaN", "null")
+"""Text that means nothing; not NA, which is Namibia."""
 
 SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "lat": ("lat", "latitude", "gpslatitude", "truelat", "truelatitude", "latdeg", "decimallatitude", "y"),

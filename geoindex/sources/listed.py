@@ -12,9 +12,10 @@ import numpy as np
 from geoindex.errors import DatasetNotFoundError, EmptyDatasetError, TableError
 from geoindex.images import ImageInput
 from geoindex.sources.cleaning import as_text, clean, without_point_zero
+from geoindex.sources.columns import Columns
 from geoindex.sources.image_names import ImageNames
 from geoindex.sources.source import LeftOut, Scan, existing_image
-from geoindex.sources.tabular import READERS, Columns, read_columns
+from geoindex.sources.tabular import READERS, read_columns
 
 NO_FILE = "its image is not in the folder"
 AMBIGUOUS = "its image cannot be told from others of its name"

@@ -16,8 +16,9 @@ from geoindex.images import IMAGE_SUFFIXES, ImageInput
 from geoindex.progress import track
 from geoindex.sources.archive import Archives
 from geoindex.sources.cleaning import as_text, clean, without_point_zero
+from geoindex.sources.columns import Columns
 from geoindex.sources.source import LeftOut, Scan, existing_image
-from geoindex.sources.tabular import Columns, read_columns
+from geoindex.sources.tabular import read_columns
 from geoindex.store.buckets import Place, on_disk
 
 if TYPE_CHECKING:

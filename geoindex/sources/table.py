@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from geoindex.errors import EmptyDatasetError, UnreadableImageError
 from geoindex.images import IMAGE_SUFFIXES, ImageInput
 from geoindex.sources.cleaning import OFF_LATITUDE, as_text, clean, without_point_zero
+from geoindex.sources.columns import Columns
 from geoindex.sources.source import LeftOut, Scan, existing_image
-from geoindex.sources.tabular import Columns, read_columns
+from geoindex.sources.tabular import read_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -1,5 +1,6 @@
 """Labels of stored photos, set from a table."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
@@ -7,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from geoindex.assembly.revision import Added
 from geoindex.assembly.successor import succeed
-from geoindex.errors import DatasetNotFoundError, EmptyDatasetError, TableError
+from geoindex.errors import EmptyDatasetError, TableError
 from geoindex.progress import Stages
+from geoindex.sources.cleaning import as_label, as_text, without_point_zero
+from geoindex.sources.source import LeftOut
+from geoindex.sources.tabular import read_chosen
 from geoindex.store.generations import IndexFolder
 from geoindex.types import LABELS
 
@@ -51,7 +55,8 @@ def label_images(index: str | PathLike[str], table: str | PathLike[str]) -> Labe
 
     Args:
         index: folder of the index.
-        table: .csv, .tsv or .parquet with a column id and one or more of the known labels; an empty cell unsets one.
+        table: .csv, .tsv, .parquet or .jsonl with a column id and one or more of the known labels; an empty cell
+            unsets one.
 
     Raises:
         DatasetError: if the table cannot be used.
@@ -77,30 +82,24 @@ def label_images(index: str | PathLike[str], table: str | PathLike[str]) -> Labe
 
 
 def _read_labels(path: Path) -> "pa.Table":
-    """Read ids and labels as text, each id once."""
+    """Read ids and labels as text, each id once, as they are read where an index is built."""
     import pyarrow as pa
 
-    if not path.is_file():
-        raise DatasetNotFoundError(f"There is no table '{path}'; check the path.")
-    try:
-        table = _read_table(path)
-    except (pa.ArrowException, OSError, UnicodeError) as error:
-        raise TableError(f"Cannot read the table '{path}': {str(error).splitlines()[0]}.") from error
-    labels = [name for name in table.column_names if name in LABELS]
-    if "id" not in table.column_names or not labels:
-        raise TableError(f"'{path}' needs a column id and one or more of {', '.join(LABELS)}.")
-    rows = pa.table({name: table[name].cast(pa.string()) for name in ("id", *labels)})
+    left_out = LeftOut()
+    raw = read_chosen(path, lambda names: _chosen(names, path), left_out)
+    if left_out.total:
+        raise TableError(f"'{path}' has rows that cannot be read ({left_out.summary()}); correct them.")
+    columns = {name: as_label(as_text(column, name), name) for name, column in raw.items() if name != "id"}
+    rows = pa.table({"id": without_point_zero(as_text(raw["id"], "id")), **columns})
     ids = rows["id"].to_pylist()
     if None in ids or len(set(ids)) < len(ids) or not ids:
         raise TableError(f"'{path}' must name each photo once: an id is missing or appears twice.")
     return rows
 
 
-def _read_table(path: Path) -> "pa.Table":
-    from pyarrow import csv, parquet
-
-    if path.suffix.lower() == ".parquet":
-        return parquet.read_table(path)
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    options = csv.ConvertOptions(strings_can_be_null=True, null_values=[""])
-    return csv.read_csv(path, parse_options=csv.ParseOptions(delimiter=delimiter), convert_options=options)
+def _chosen(names: Sequence[str], path: Path) -> dict[str, str]:
+    """Return the columns of ids and labels by name."""
+    wanted = {name: name for name in names if name in ("id", *LABELS)}
+    if "id" not in wanted or len(wanted) == 1:
+        raise TableError(f"'{path}' needs a column id and one or more of {', '.join(LABELS)}.")
+    return wanted

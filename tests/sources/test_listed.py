@@ -56,7 +56,7 @@ def test_an_image_is_given_to_one_row(tmp_path):
 
 
 def test_nothing_but_equal_names_is_refused(tmp_path):
-    with pytest.raises(EmptyDatasetError, match="1 x its image cannot be told .*; name a folder that has each image once"):
+    with pytest.raises(EmptyDatasetError, match=r"1 x its image cannot .*; name a folder that has each image once"):
         scan(tmp_path, ["a/0.jpg", "b/0.jpg"], ["0.jpg"])
 
 

@@ -8,7 +8,7 @@ from pyarrow import parquet
 import geoindex
 from geoindex.errors import DatasetNotFoundError, EmptyDatasetError, TableError
 from geoindex.integrity import verify_index
-from geoindex.updates.labelling import label_images
+from geoindex.updates.labelling import _read_labels, label_images
 
 
 @pytest.fixture
@@ -36,6 +36,23 @@ def test_labels_are_set_and_unset(path, tmp_path):
     assert verify_index(path, full=True).faults == ()
 
 
+def test_ids_and_labels_are_what_the_table_says(tmp_path):
+    for name, cell in (("007", "01"), ("7", "02"), ("2021-05-03", "1.50"), ("99999999999999999999", "1e5")):
+        text = f"id,region,captured_at\n{name},{cell},2020-01-02T03:04:05Z\n"
+        (tmp_path / "labels.csv").write_text(text)
+        wanted = [{"id": name, "region": cell, "captured_at": "2020-01-02T03:04:05Z"}]
+        assert _read_labels(tmp_path / "labels.csv").to_pylist() == wanted
+
+
+def test_labels_are_cleaned_as_in_a_build(tmp_path):
+    rows = pa.table({"id": [1.0, 2.0], "climate": [15.0, None], "captured_at": ["1558000000123", " 2019 "]})
+    parquet.write_table(rows, tmp_path / "labels.parquet")
+    assert _read_labels(tmp_path / "labels.parquet").select(["id", "climate", "captured_at"]).to_pylist() == [
+        {"id": "1", "climate": "15", "captured_at": "2019-05-16T09:46:40Z"},
+        {"id": "2", "climate": None, "captured_at": "2019"},
+    ]
+
+
 def test_other_tables(path, tmp_path, run):
     rows = pa.table({"id": ["planted-1"], "author": ["Kim"]})
     parquet.write_table(rows, tmp_path / "labels.parquet")
@@ -55,7 +72,8 @@ def test_other_tables(path, tmp_path, run):
         ("id,country\na,b\na,c\n", TableError, "must name each photo once"),
         ("id,country\n,b\n", TableError, "must name each photo once"),
         ("id,country\nnobody,b\n", EmptyDatasetError, "has an id of .* such as 'nobody'"),
-        ("", TableError, "Cannot read the table"),
+        ("", EmptyDatasetError, "is an empty file"),
+        ("id,country\na,b\nc\n", TableError, "rows that cannot be read .1 x row has not as many cells"),
     ],
 )
 def test_tables_that_will_not_do(path, tmp_path, text, error, sentence):
