@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from geoindex.images import IMAGE_SUFFIXES
+from geoindex.sources.source import is_utf8
 
 Fit: TypeAlias = tuple[bool, int, int, bool]
 """How well an image fits an id: as a whole or not, parts alike, parts equal, no folder more; the higher, the better."""
@@ -101,5 +102,5 @@ def _images(root: Path) -> Iterator[str]:
             path = Path(folder, name)
             if path.suffix.lower() in IMAGE_SUFFIXES and not name.startswith("."):
                 relative = path.relative_to(root).as_posix()
-                if relative == relative.encode("utf-8", "replace").decode():
+                if is_utf8(relative):
                     yield relative

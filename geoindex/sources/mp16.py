@@ -68,7 +68,9 @@ class Mp16:
         with on_disk(table) as file:
             raw = read_columns(file, {}, left_out)
         ids = as_text(raw["id" if "id" in raw else "image"], "id")
-        samples = clean({**raw, "id": ids, "image": self._located(ids)}, left_out, no_image=NO_MEMBER)
+        directory = self._directory()
+        directory.report(ARCHIVE, left_out, may_be_cut=not (self.root / ARCHIVE).is_file())
+        samples = clean({**raw, "id": ids, "image": _located(ids, directory)}, left_out, no_image=NO_MEMBER)
         if len(samples) == 0:
             raise EmptyDatasetError(f"No row of '{table}' is usable ({left_out.summary()}); do table and parts fit?")
         return Scan(samples, left_out)
@@ -93,14 +95,14 @@ class Mp16:
                 f"The archive in '{self.root}' cannot be read ({error}); download its first part again."
             ) from error
 
-    def _located(self, ids: "pa.ChunkedArray") -> "pa.ChunkedArray":
-        """Return the member of each row, null where there is none."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
 
-        directory = self._directory()
-        kept = np.flatnonzero(directory.places[:, 1] >= LEAST_BYTES)
-        members = pa.array(directory.names[kept].tolist(), pa.binary()).cast(pa.string())
-        ends = pc.replace_substring_regex(members, r"^.*/", "")
-        found = pc.index_in(pc.replace_substring(ids, "/", "_"), value_set=ends)
-        return pa.chunked_array([members]).take(found)
+def _located(ids: "pa.ChunkedArray", directory: TarDirectory) -> "pa.ChunkedArray":
+    """Return the member of each row, null where there is none."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kept = np.flatnonzero(directory.places[:, 1] >= LEAST_BYTES)
+    members = pa.array(directory.names[kept].tolist(), pa.binary()).cast(pa.string())
+    ends = pc.replace_substring_regex(members, r"^.*/", "")
+    found = pc.index_in(pc.replace_substring(ids, "/", "_"), value_set=ends)
+    return pa.chunked_array([members]).take(found)

@@ -113,13 +113,15 @@ class Osv5mShards:
     def _rows(self, shard: str, left_out: LeftOut) -> Iterator[dict[str, str]]:
         """Yield the facts of every sample of a shard that is complete, as text."""
         try:
-            members = self._tars.directory(shard).members()
+            directory = self._tars.directory(shard)
+            members = directory.members()
             whole = {name.removesuffix(self._wanted) for name in members if name.endswith(self._wanted)}
             keys = [key for name in members if (key := name.removesuffix(_FACTS)) != name and key in whole]
             texts = list(self._tars.read_all(shard, [key + _FACTS for key in keys]))
         except (OSError, tarfile.TarError, UnreadableImageError):
             left_out.add(DAMAGED, shard)
             return
+        directory.report(shard, left_out)
         for key, text in zip(keys, texts, strict=True):
             facts = _facts(text)
             if facts is None:

@@ -84,6 +84,11 @@ def left_out_lines(left_out: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def is_utf8(name: str) -> bool:
+    """Tell whether a name from a file system or an archive is text that can be stored."""
+    return name == name.encode("utf-8", "replace").decode()
+
+
 def existing_image(place: Place) -> ImageInput:
     """Return the path of an image, or its bytes where it lies on object storage.
 

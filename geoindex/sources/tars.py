@@ -16,12 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.errors import UnreadableImageError
+from geoindex.sources.source import LeftOut, is_utf8
 from geoindex.store.address import cache_of
 from geoindex.store.buckets import Place
 from geoindex.store.durable import write_arrays
 
 KEPT = 8
 """Directories that are kept; that of a shard of 40,000 members takes a few MB and a second."""
+
+CUT_OFF = "archive is cut off"
+BROKEN_OFF = "archive is damaged and was not read further"
+NO_NAME = "file name in the archive is not UTF-8"
+
+_CHUNK_BYTES = 2**16
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +38,14 @@ class TarDirectory:
     Attributes:
         names: names of the files, UTF-8, ascending, (M,).
         places: offset and size in bytes, (M, 2).
+        fault: CUT_OFF or BROKEN_OFF if there are or may be files that are not listed; "" if the archive is whole.
+        unnamed: number of files that are not listed, as their names are not UTF-8.
     """
 
     names: NDArray[np.bytes_]
     places: NDArray[np.int64]
+    fault: str = ""
+    unnamed: int = 0
 
     @classmethod
     def read(cls, file: BinaryIO, size: int) -> "TarDirectory":
@@ -43,11 +54,21 @@ class TarDirectory:
         Raises:
             tarfile.TarError: if it is no archive.
         """
-        members = [m for m in _members(file) if m.isfile() and m.offset_data + m.size <= size]
+        with tarfile.open(fileobj=file, mode="r:") as archive:
+            files = [m for m in _members(archive) if m.isfile() and m.offset_data + m.size <= size]
+            fault = _fault(file, archive.offset, size)
+        members = [m for m in files if is_utf8(m.name)]
         names = np.array([m.name.encode() for m in members], np.bytes_)
         places = np.array([(m.offset_data, m.size) for m in members], np.int64).reshape(-1, 2)
         order = np.argsort(names, kind="stable")
-        return cls(names[order], places[order])
+        return cls(names[order], places[order], fault, len(files) - len(members))
+
+    def report(self, archive: str, left_out: LeftOut, *, may_be_cut: bool = False) -> None:
+        """Count what is not listed; `may_be_cut`: the first part of an archive is a fair copy."""
+        if self.fault:
+            left_out.add(self.fault, archive, broken=not (may_be_cut and self.fault == CUT_OFF))
+        if self.unnamed:
+            left_out.add(NO_NAME, archive, self.unnamed)
 
     def find(self, member: str) -> tuple[int, int] | None:
         """Return offset and size of a member, None if there is none of this name."""
@@ -63,14 +84,27 @@ class TarDirectory:
         return [name.decode() for name in self.names.tolist()]
 
 
-def _members(file: BinaryIO) -> Iterator[tarfile.TarInfo]:
-    with tarfile.open(fileobj=file, mode="r:") as archive:
-        try:
-            while (member := archive.next()) is not None:
-                archive.members = []  # type: ignore[attr-defined]  # it would remember millions
-                yield member
-        except tarfile.ReadError:
-            return  # a download that is not complete: what came is there
+def _members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    try:
+        while (member := archive.next()) is not None:
+            archive.members = []  # type: ignore[attr-defined]  # it would remember millions
+            yield member
+    except tarfile.ReadError:
+        return  # a download that is not complete: what came is there
+
+
+def _fault(file: BinaryIO, offset: int, size: int) -> str:
+    """Return what is wrong with the end of an archive whose headers were followed up to `offset`, "" if nothing is.
+
+    A reader stops at a block of zeros, which has to be followed by nothing else, and at what is no header.
+    """
+    at_end = max(offset, file.tell()) >= size
+    file.seek(offset)
+    if size - offset >= tarfile.BLOCKSIZE and not any(
+        chunk.strip(b"\0") for chunk in iter(lambda: file.read(_CHUNK_BYTES), b"")
+    ):
+        return ""
+    return CUT_OFF if at_end else BROKEN_OFF
 
 
 class JoinedFiles(io.RawIOBase):
@@ -247,7 +281,7 @@ def _kept(parts: list[Place]) -> Path | None:
 def _load(path: Path) -> TarDirectory | None:
     try:
         with np.load(path) as stored:
-            return TarDirectory(stored["names"], stored["places"])
+            return TarDirectory(stored["names"], stored["places"], str(stored["fault"]), int(stored["unnamed"]))
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return None
 
@@ -255,4 +289,7 @@ def _load(path: Path) -> TarDirectory | None:
 def _keep(path: Path, directory: TarDirectory) -> None:
     """Write a directory to the cache; where that cannot be, it is read again."""
     with suppress(OSError):
-        write_arrays(path, names=directory.names, places=directory.places)
+        write_arrays(
+            path, names=directory.names, places=directory.places, fault=np.array(directory.fault),
+            unnamed=np.array(directory.unnamed),
+        )  # fmt: skip
