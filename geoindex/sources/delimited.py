@@ -1,8 +1,11 @@
 """Turns a table of delimited text (.csv, .tsv) into the columns that are wanted, as text."""
 
+import codecs
 import csv
+import io
 import mmap
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +25,55 @@ _CLOSED = rb"""(?x)
     )*+"""
 
 
-def read_delimited(path: Path, choice: Choice, left_out: LeftOut) -> Columns:
-    """Read columns of a .csv or .tsv file as text."""
-    import pyarrow as pa
+class _Recoded(io.RawIOBase):
+    """The bytes of a file as UTF-8, whose lines that are no UTF-8 are taken for Latin-1."""
 
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb")
+        self._rest = b""
+        if self._file.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
+            self._file.seek(0)
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Fill a buffer, and return the number of bytes; 0 at the end."""
+        self._rest = self._rest or _as_utf8(self._file.read(_BLOCK_BYTES) + self._file.readline())
+        count = min(len(buffer), len(self._rest))
+        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
+        return count
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        super().close()
+
+
+def _as_utf8(lines: bytes) -> bytes:
+    try:
+        lines.decode()
+    except UnicodeDecodeError:
+        return b"".join(_line_as_utf8(line) for line in lines.splitlines(keepends=True))
+    return lines
+
+
+def _line_as_utf8(line: bytes) -> bytes:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return line.decode("latin-1").encode()
+    return line
+
+
+def read_delimited(path: Path, choice: Choice, left_out: LeftOut) -> Columns:
+    """Read columns of a .csv or .tsv file as text, UTF-8 or, in the rows that are not, Latin-1."""
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
     _check_quotes(path, delimiter)
-    try:
-        return _parse(path, delimiter, "utf-8", choice, left_out)
-    except (pa.ArrowInvalid, UnicodeError) as error:
-        if not isinstance(error, UnicodeError) and "UTF8" not in str(error):
-            raise
-    return _parse(path, delimiter, "latin-1", choice, left_out)
+    chosen = choice(_header(path, delimiter))
+    with _Recoded(path) as file:
+        return _parse(file, delimiter, chosen, left_out)
 
 
 def _check_quotes(path: Path, delimiter: str) -> None:
@@ -50,11 +90,10 @@ def _check_quotes(path: Path, delimiter: str) -> None:
             )
 
 
-def _parse(path: Path, delimiter: str, encoding: str, choice: Choice, left_out: LeftOut) -> Columns:
+def _parse(file: io.IOBase, delimiter: str, chosen: Mapping[str, str], left_out: LeftOut) -> Columns:
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
-    chosen = choice(_header(path, delimiter, encoding))
     wanted = list(dict.fromkeys(chosen.values()))
     ragged: list[str] = []
 
@@ -63,8 +102,8 @@ def _parse(path: Path, delimiter: str, encoding: str, choice: Choice, left_out: 
         return "skip"
 
     table = arrow_csv.read_csv(
-        path,
-        read_options=arrow_csv.ReadOptions(encoding=encoding, block_size=_BLOCK_BYTES),
+        file,
+        read_options=arrow_csv.ReadOptions(block_size=_BLOCK_BYTES),
         parse_options=arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=skip),
         convert_options=arrow_csv.ConvertOptions(
             include_columns=wanted,
@@ -78,6 +117,6 @@ def _parse(path: Path, delimiter: str, encoding: str, choice: Choice, left_out: 
     return {meaning: table[name] for meaning, name in chosen.items()}
 
 
-def _header(path: Path, delimiter: str, encoding: str) -> list[str]:
-    with path.open(encoding="utf-8-sig" if encoding == "utf-8" else encoding, newline="") as file:
-        return next(csv.reader(file, delimiter=delimiter), [])
+def _header(path: Path, delimiter: str) -> list[str]:
+    with io.TextIOWrapper(io.BufferedReader(_Recoded(path)), "utf-8", newline="") as file:
+        return next((row for row in csv.reader(file, delimiter=delimiter) if row), [])

@@ -34,3 +34,25 @@ def test_quotes_that_are_text_or_closed_are_read(tmp_path):
     rows = 'a,1,2,5" nail\n"b",3,4,"say ""hi"""\nc,5,6,"two\nlines" \nd,7,8,""\ne,1,1,"x"y\n'
     wanted = [("a", '5" nail'), ("b", 'say "hi"'), ("c", "two\nlines"), ("d", None), ("e", "xy")]
     assert scan(tmp_path / "t.csv", f"\ufeff{HEADER}{rows}") == (wanted, {})
+
+
+def test_a_row_in_an_old_encoding_leaves_the_others_as_they_are(tmp_path):
+    for mark in (b"", b"\xef\xbb\xbf"):
+        text = (
+            "id,lat,lon,city,Größe\ncafé,1,2,Köln,1\n".encode()
+            + b"b,3,4,M\xfcnchen,2\nc,\xfc\n"
+            + "ł,5,6,Łódź,3\n".encode()
+        )
+        wanted = [("café", "Köln"), ("b", "München"), ("ł", "Łódź")]
+        assert scan(tmp_path / "t.csv", mark + text) == (wanted, {"row has not as many cells as the header": 1})
+
+
+def test_rows_in_an_old_encoding_anywhere_in_a_long_table(tmp_path, monkeypatch):
+    monkeypatch.setattr("geoindex.sources.delimited._BLOCK_BYTES", 200)
+    rows = [f"ü{number},1,2,Köln\n".encode("latin-1" if number % 50 == 7 else "utf-8") for number in range(200)]
+    wanted = [(f"ü{number}", "Köln") for number in range(200)]
+    assert scan(tmp_path / "t.csv", HEADER.encode() + b"".join(rows)) == (wanted, {})
+
+
+def test_empty_lines_before_the_header_are_not_the_header(tmp_path):
+    assert scan(tmp_path / "t.csv", f"\ufeff\r\n\n{HEADER}a,1,2,Ulm\n") == ([("a", "Ulm")], {})
