@@ -14,6 +14,9 @@ from geoindex.sources.columns import NULLS, Choice, Columns
 from geoindex.sources.source import LeftOut
 
 _BLOCK_BYTES = 16 * 2**20
+_START_BYTES = 2**16
+
+_DECIMAL_COMMA = r"^\s*[+-]?\d+,\d+\s*$"
 
 # Quotes count at the start of a cell, and are closed by a single one. A cell of several lines has to end there, or else
 # an opening quote was matched with that of a later row.
@@ -68,12 +71,40 @@ def _line_as_utf8(line: bytes) -> bytes:
 
 
 def read_delimited(path: Path, choice: Choice, left_out: LeftOut) -> Columns:
-    """Read columns of a .csv or .tsv file as text, UTF-8 or, in the rows that are not, Latin-1."""
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    """Read columns of a .csv or .tsv file as text, UTF-8 or, in the rows that are not, Latin-1.
+
+    A .csv whose header has no comma may have semicolons or tabs.
+    """
+    line = _first_line(path)
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else next((d for d in ",;\t" if d.encode() in line), ",")
     _check_quotes(path, delimiter)
     chosen = choice(_header(path, delimiter))
     with _Recoded(path) as file:
-        return _parse(file, delimiter, chosen, left_out)
+        columns = _parse(file, delimiter, chosen, left_out)
+    if delimiter == ";":
+        _check_decimals(columns, path)
+    return columns
+
+
+def _first_line(path: Path) -> bytes:
+    """Return the first line that is not empty; refuse UTF-16, which has a mark or many bytes that are 0."""
+    with path.open("rb") as file:
+        start = file.read(_START_BYTES)
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or start.count(0) > len(start) / 4:
+        raise TableError(f"Table '{path}' looks like UTF-16; save it as UTF-8.")
+    return next((line for line in start.splitlines() if line.strip()), b"")
+
+
+def _check_decimals(columns: Columns, path: Path) -> None:
+    """Refuse decimal commas, which would leave every row without a position."""
+    import pyarrow.compute as pc
+
+    for cells in (columns[name] for name in ("lat", "lon") if name in columns):
+        row = pc.index(pc.match_substring_regex(cells, _DECIMAL_COMMA), True).as_py()
+        if row >= 0:
+            raise TableError(
+                f"Table '{path}' has numbers with a decimal comma, such as {cells[row].as_py()}; save it with points."
+            )
 
 
 def _check_quotes(path: Path, delimiter: str) -> None:

@@ -56,3 +56,18 @@ def test_rows_in_an_old_encoding_anywhere_in_a_long_table(tmp_path, monkeypatch)
 
 def test_empty_lines_before_the_header_are_not_the_header(tmp_path):
     assert scan(tmp_path / "t.csv", f"\ufeff\r\n\n{HEADER}a,1,2,Ulm\n") == ([("a", "Ulm")], {})
+
+
+def test_semicolons_and_tabs_where_the_header_has_no_comma(tmp_path):
+    rows = 'a;1;-2;"Ulm; Donau"\nb;3;4;x, y\n'
+    assert scan(tmp_path / "t.csv", HEADER.replace(",", ";") + rows) == ([("a", "Ulm; Donau"), ("b", "x, y")], {})
+    assert scan(tmp_path / "t.csv", f"Ås,{HEADER}1,a,1,2,x;y\n") == ([("a", "x;y")], {})
+    assert scan(tmp_path / "t.csv", "\n" + HEADER.replace(",", "\t") + "a\t1\t2\tx;y\n") == ([("a", "x;y")], {})
+
+
+def test_decimal_commas_and_utf16_are_refused_by_name(tmp_path):
+    with pytest.raises(TableError, match=r"decimal comma, such as -2,25; save it with points"):
+        scan(tmp_path / "t.csv", HEADER.replace(",", ";") + "a;1;2;Ulm\nb;1;-2,25;Ulm\n")
+    for encoding in ("utf-16", "utf-16-le", "utf-16-be"):
+        with pytest.raises(TableError, match="looks like UTF-16; save it as UTF-8"):
+            scan(tmp_path / "t.csv", f"{HEADER}a,1,2,Ulm\n".encode(encoding))

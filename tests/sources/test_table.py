@@ -220,7 +220,7 @@ def test_images_lie_relative_to_the_table(tmp_path):
         ("t.csv", b"id,lat,lon\n1,99,1\n", EmptyDatasetError, "1 x latitude is outside"),
         ("t.jsonl", b"\n", TableError, "no latitude column among no columns"),
         ("t.parquet", b"PAR1 no", TableError, "cannot be read"),
-        ("t.csv", "id,lat,lon\n1,2,3\n".encode("utf-16"), TableError, "no latitude column"),
+        ("t.csv", "id,lat,lon\n1,2,3\n".encode("utf-16"), TableError, "UTF-16; save it as UTF-8"),
         ("t.xlsx", b"x", DatasetNotFoundError, r"\.csv, \.tsv, \.parquet, \.jsonl"),
     ],
 )
