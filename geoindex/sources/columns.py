@@ -15,6 +15,9 @@ Columns: TypeAlias = "Mapping[str, pa.ChunkedArray]"
 Choice: TypeAlias = Callable[[Sequence[str]], Mapping[str, str]]
 """Returns the columns that are wanted, by meaning, of the names of all of a table."""
 
+NUMBERS = ("lat", "lon", "heading")
+"""Meanings that are numbers; all others are text."""
+
 NULLS = ("", "nan", "NaN", "null")
 """Text that means nothing; not NA, which is Namibia."""
 

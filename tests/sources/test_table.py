@@ -195,6 +195,31 @@ def test_json_lines_of_mixed_types_and_broken_lines(tmp_path):
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        ['"2021-05-03"', '"2021-05-04T10:20:30Z"'],
+        ["12345678901234567890", "12345678901234567891"],
+        ["9007199254740993", "1.50"],
+        ['"007"', "7", '"7.0"', "1e3"],
+    ],
+)
+def test_json_lines_keep_ids_and_labels_as_they_are_written(tmp_path, values):
+    lines = [f'{{"id": {value}, "lat": 1.5, "lon": 2, "city": {value}, "more": {{"a": 1.5}}}}' for value in values]
+    samples = scan(tmp_path / "t.jsonl", "\n".join(lines)).samples
+    wanted = [value.strip('"') for value in values]
+    assert samples.ids == wanted
+    assert samples.label("city") == wanted
+    assert samples.lat.tolist() == [1.5] * len(values)
+
+
+def test_json_lines_end_at_newlines_only(tmp_path):
+    lines = ['{"id": "a\u2028b", "lat": 1, "lon": 2}\r', '{"id": "c\x85d", "lat": 1, "lon": "2"}\r', "{"]
+    result = scan(tmp_path / "t.jsonl", "\ufeff" + "\n".join(lines))
+    assert result.samples.ids == ["a\u2028b", "c\x85d"]
+    assert result.left_out.examples == {"line is not a JSON object": ["line 3"]}
+
+
 def test_positions_alone_have_no_images(tmp_path):
     path = tmp_path / "t.csv"
     assert rows(scan(path, "LAT,LON\n1,2\n99,2\n3,4\n")) == [("0", 1.0, 2.0, ""), ("2", 3.0, 4.0, "")]
