@@ -16,6 +16,8 @@ from geoindex.sources.tabular import SUFFIXES as TABLE_SUFFIXES
 from geoindex.types import Sample, Samples
 
 NOT_AN_IMAGE = "not an image"
+CLOSED = "folder cannot be read"
+DEAD_END = "link cannot be followed"
 BAD_NAME = "file name is not UTF-8"
 
 _THREADS = 8
@@ -74,7 +76,7 @@ class PhotosSource:
         if not self.root.is_dir():
             raise DatasetNotFoundError(f"There is no folder '{self.root}'; check the path.")
         names = []
-        for path in _walk(self.root):
+        for path in _walk(self.root, left_out):
             name = path.relative_to(self.root).as_posix()
             if path.name.startswith(".") or path.suffix.lower() not in IMAGE_SUFFIXES:
                 left_out.add(NOT_AN_IMAGE, _printable(name), broken=False)
@@ -85,6 +87,8 @@ class PhotosSource:
         return sorted(names)
 
     def _why_empty(self, images: int, left_out: LeftOut) -> str:
+        if images == 0 and left_out.counts.get(CLOSED):
+            return f"Folder '{self.root}' holds no image that can be read ({left_out.summary()}); allow reading it."
         if images == 0:
             return f"Folder '{self.root}' holds no image; give a folder with photos or a table of positions."
         tables = sorted(p.name for p in self.root.iterdir() if p.suffix.lower() in TABLE_SUFFIXES)
@@ -92,7 +96,7 @@ class PhotosSource:
         return f"None of the {images} images in '{self.root}' has a usable GPS position ({left_out.summary()}); {cure}."
 
 
-def _walk(root: Path) -> Iterator[Path]:
+def _walk(root: Path, left_out: LeftOut) -> Iterator[Path]:
     """Yield the files below a folder, and hidden folders unopened; a folder reached twice is entered once."""
     entered: set[str] = set()
     waiting = [root]
@@ -102,21 +106,35 @@ def _walk(root: Path) -> Iterator[Path]:
         if real in entered:
             continue
         entered.add(real)
-        for entry in _entries(folder):
-            path = folder / entry.name
-            if entry.name.startswith(".") or not entry.is_dir():
+        for path, kind in _entries(folder, root, left_out):
+            if kind == "file":
                 yield path
             else:
                 # links wait until the end, so that a photo's id is its real path
-                waiting.insert(0 if entry.is_symlink() else len(waiting), path)
+                waiting.insert(0 if kind == "link" else len(waiting), path)
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
+def _entries(folder: Path, root: Path, left_out: LeftOut) -> list[tuple[Path, str]]:
+    """Return what is in a folder by name, each a file, a folder or a link to one; count what cannot be opened."""
     try:
         with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
+            listed = sorted(entries, key=lambda entry: entry.name)
     except OSError:
+        left_out.add(CLOSED, _printable(folder.relative_to(root).as_posix()))
         return []
+    found = []
+    for entry in listed:
+        try:
+            found.append((folder / entry.name, _kind(entry)))
+        except OSError:
+            left_out.add(DEAD_END, _printable((folder / entry.name).relative_to(root).as_posix()))
+    return found
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    if entry.name.startswith(".") or not entry.is_dir():
+        return "file"
+    return "link" if entry.is_symlink() else "folder"
 
 
 def _read_all(paths: Sequence[Path]) -> Iterator[PhotoFacts | str]:

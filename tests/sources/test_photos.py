@@ -1,3 +1,4 @@
+import os
 import pickle
 import sys
 
@@ -6,7 +7,7 @@ from PIL import ExifTags, Image
 
 from geoindex.errors import DatasetNotFoundError, EmptyDatasetError, UnreadableImageError
 from geoindex.sources.exif import EMPTY, NO_GPS, NO_HEIC, NOT_A_NUMBER, OUT_OF_RANGE, UNREADABLE, ZERO
-from geoindex.sources.photos import NOT_AN_IMAGE, PhotosSource
+from geoindex.sources.photos import CLOSED, DEAD_END, NOT_AN_IMAGE, PhotosSource
 
 
 def write(path, lat=None, lon=None, *, gps=None, artist=None, taken=None, size=(8, 6)):
@@ -122,6 +123,33 @@ def test_link_loops_end_and_real_paths_win(tmp_path):
     write(outside / "b.jpg", 3, 4)
     (tmp_path / "m").symlink_to(outside)
     assert PhotosSource(tmp_path).scan().samples.ids == ["m/b.jpg", "z/a.jpg"]
+
+
+def test_links_that_lead_nowhere_are_counted(tmp_path):
+    write(tmp_path / "a.jpg", 1, 2)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "loop").symlink_to("loop")
+    (tmp_path / "loop.jpg").symlink_to("loop.jpg")
+    scan = PhotosSource(tmp_path).scan()
+    assert scan.samples.ids == ["a.jpg"]
+    assert scan.left_out.examples == {DEAD_END: ["loop.jpg", "sub/loop"]}
+    assert not scan.left_out.harmless
+
+
+def test_folders_that_cannot_be_read_are_counted(tmp_path, monkeypatch):
+    def scandir(folder, listed=os.scandir):
+        if str(folder).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(folder))
+        return listed(folder)
+
+    monkeypatch.setattr("geoindex.sources.photos.os.scandir", scandir)  # root may read all
+    write(tmp_path / "sub" / "closed" / "b.jpg", 1, 2)
+    with pytest.raises(EmptyDatasetError, match=r"no image that can be read .1 x folder cannot be read.; allow"):
+        PhotosSource(tmp_path).scan()
+    write(tmp_path / "a.jpg", 1, 2)
+    scan = PhotosSource(tmp_path).scan()
+    assert scan.samples.ids == ["a.jpg"]
+    assert scan.left_out.examples == {CLOSED: ["sub/closed"]}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
