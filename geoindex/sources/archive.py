@@ -11,10 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoindex.errors import UnreadableImageError
+from geoindex.images import ImageLimits
 from geoindex.store.buckets import Place
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, lengths of name and extra field; APPNOTE 4.3.7
 _BEFORE_MEMBER = 512  # header, name and extra field, in most archives
+MAX_BYTES = ImageLimits().max_bytes
+"""Most bytes of a member; more would be refused as an image."""
+
 _READ_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
@@ -104,6 +108,8 @@ class Archives:
 
 
 def _read_member(path: Place, offset: int, size: int, method: int, crc: int) -> bytes:
+    if size > MAX_BYTES:
+        raise zipfile.BadZipFile(f"the member has more bytes than the limit of {MAX_BYTES}")
     if method not in _READ_METHODS:
         raise zipfile.BadZipFile(f"compression method {method} is not stored or deflated")
     with path.open("rb", buffering=size + _BEFORE_MEMBER) as file:  # all of it at once, and nothing else
@@ -114,7 +120,18 @@ def _read_member(path: Place, offset: int, size: int, method: int, crc: int) -> 
         file.seek(name_length + extra_length, 1)
         data = file.read(size)
     if method == zipfile.ZIP_DEFLATED:
-        data = zlib.decompress(data, -zlib.MAX_WBITS)
+        data = _inflated(data)
     if zlib.crc32(data) != crc:
         raise zipfile.BadZipFile("checksum does not match")
     return data
+
+
+def _inflated(data: bytes) -> bytes:
+    """Inflate a member, which may hold a thousand times as much as it takes, no further than to the limit."""
+    stream = zlib.decompressobj(-zlib.MAX_WBITS)
+    inflated = stream.decompress(data, MAX_BYTES + 1)
+    if len(inflated) > MAX_BYTES:
+        raise zipfile.BadZipFile(f"the member has more bytes than the limit of {MAX_BYTES}")
+    if not stream.eof:
+        raise zipfile.BadZipFile("the member is incomplete")
+    return inflated

@@ -1,5 +1,6 @@
 import pickle
 import threading
+import tracemalloc
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
@@ -117,6 +118,19 @@ def test_a_damaged_shard_costs_only_itself(root):
     assert scan.left_out.counts[DAMAGED] == 1
     assert scan.left_out.examples[NO_ARCHIVE] == ["12", "13"]
     assert "11" in scan.samples.ids
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_member_is_inflated_to_the_limit_of_images_only(root, monkeypatch, method):
+    monkeypatch.setattr("geoindex.sources.archive.MAX_BYTES", 2**20)
+    shard(root / "images" / "train" / "04.zip", {"17.jpg": bytes(2**20), "18.jpg": bytes(2**25)}, method)
+    source = Osv5m(root)
+    assert source.read("04.zip/17.jpg") == bytes(2**20)
+    tracemalloc.start()
+    with pytest.raises(UnreadableImageError, match="more bytes than the limit of 1048576"):
+        source.read("04.zip/18.jpg")
+    assert tracemalloc.get_traced_memory()[1] < 2**23
+    tracemalloc.stop()
 
 
 @pytest.mark.parametrize("name", ["00.zip", "01.zip"])
