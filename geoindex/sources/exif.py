@@ -132,13 +132,23 @@ def _heic_opens() -> bool:
 def _signed(value: Any, hemisphere: str, signs: str, limit: float) -> float:
     if not hemisphere or hemisphere not in signs:
         raise NoPositionError(NO_HEMISPHERE)
-    parts = [_number(part) for part in (value if isinstance(value, (tuple, list)) else [value])]
+    raw = list(value) if isinstance(value, (tuple, list)) else [value]
+    if len(raw) == 3 and _is_unset(raw[2]):
+        raw.pop()
+    parts = [_number(part) for part in raw]
     if not 1 <= len(parts) <= 3 or not all(math.isfinite(part) for part in parts):
         raise NoPositionError(NOT_A_NUMBER)
     degrees = sum(part / 60.0**place for place, part in enumerate(parts))
     if degrees > limit or min(parts) < 0.0 or max(parts[1:], default=0.0) > 60.0:
         raise NoPositionError(OUT_OF_RANGE)
     return degrees if hemisphere == signs[0] else -degrees
+
+
+def _is_unset(value: Any) -> bool:
+    """Tell whether a rational is 0/0, as some cameras write seconds that they do not measure."""
+    if isinstance(value, (tuple, list)):
+        return list(value) == [0, 0]
+    return getattr(value, "numerator", None) == 0 and getattr(value, "denominator", None) == 0
 
 
 def _number(value: Any) -> float:

@@ -46,6 +46,8 @@ def test_degrees_minutes_seconds_come_back(lat, lon):
         ((IFDRational(48), IFDRational(30)), 48.5),
         ([48, 30, 0], 48.5),
         (((48, 1), (60, 2), (0, 1)), 48.5),
+        ((48.0, 30.0, IFDRational(0, 0)), 48.5),
+        (((48, 1), (30, 1), (0, 0)), 48.5),
         (((48, 1), (29, 1), (6000, 100)), 48.5),
     ],
 )
@@ -72,7 +74,8 @@ def test_hemispheres_in_every_form(refs, signs):
     ("change", "reason"),
     [
         ({LAT: IFDRational(1, 0)}, NOT_A_NUMBER),
-        ({LON: (2.0, 17.0, IFDRational(0, 0))}, NOT_A_NUMBER),
+        ({LON: (2.0, IFDRational(0, 0), 40.0)}, NOT_A_NUMBER),
+        ({LON: (2.0, 17.0, IFDRational(1, 0))}, NOT_A_NUMBER),
         ({LAT: ((48, 0), (0, 1), (0, 1))}, NOT_A_NUMBER),
         ({LAT: "north"}, NOT_A_NUMBER),
         ({LAT: ()}, NOT_A_NUMBER),
