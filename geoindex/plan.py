@@ -111,6 +111,7 @@ class Sizing:
         for step, seconds in sorted(self.seconds.items(), key=lambda each: -each[1]):
             lines.append(f"  {step:<22}{time_text(seconds):>12}{100 * seconds / total:>6.0f} %")
         lines.append(f"  {'in all':<22}{time_text(total):>12}")
+        lines += self._encoding_lines()
         lines.append(f"memory       about {size_text(self.memory_bytes)} in the process that puts it together")
         lines.append(f"disk         about {size_text(self.disk_bytes)} until it is published, {self.files:,} files")
         first, *others = self.limits.items()
@@ -118,6 +119,22 @@ class Sizing:
         lines += [f"then         {name}, from {count:,}" for name, count in others]
         lines.append(NOTE)
         return "\n".join(lines)
+
+    def _encoding_lines(self) -> list[str]:
+        if not self.rates.decode_s:
+            return []
+        decode = self.images * self.rates.decode_s / self.cores
+        encode = self.images * self.rates.embed_s / self.workers
+        lines = [
+            f"embedding    {time_text(decode)} of decoding next to {time_text(encode)} of encoding; "
+            "'embed' is what the second takes longer"
+        ]
+        if self.rates.device == "cpu" and self.workers > 1:
+            lines.append(
+                f"no GPU here  the {self.workers:,} devices are reckoned as {self.workers:,} of this processor; run "
+                "this where there is a GPU, and give --cores"
+            )
+        return lines
 
 
 NOTE = """\

@@ -46,6 +46,14 @@ def test_the_text_names_every_step_and_the_json_is_plain():
     assert json.loads(json.dumps(found.to_dict()))["images"] == 1_000_000
 
 
+def test_the_text_tells_encoding_apart_from_decoding_and_processors_from_gpus():
+    text = sized(workers=64).to_text()
+    assert "13.9 h of decoding next to 5.2 min of encoding" in text
+    assert "no GPU here  the 64 devices are reckoned as 64 of this processor" in text
+    assert "no GPU here" not in sized(rates=Rates("cuda:0", 2, 0.1, 0.02, {}, {}), workers=64).to_text()
+    assert "of decoding" not in sized(rates=Rates("process", 2, 0.0, 0.02, {}, {})).to_text()
+
+
 def test_times_are_written_for_people():
     assert [time_text(s) for s in (0.5, 90, 600, 9000, 864_000)] == [
         "0.5 s",
