@@ -49,6 +49,8 @@ class TuningReport(Published):
         lines = [_line(row, row["epoch"] == self.best_epoch) for row in self.history]
         note = "* kept: the best GeoScore of the most probable cluster on validation"
         build = f"build an index with it: geoindex build RECIPE --encoder {self.path} --training.method images"
+        if self.best_epoch == 0:
+            build = "no epoch was better than the start, so the encoder is as it was; more epochs or photos may help"
         return "\n".join([header, *lines, "", note, *left_out_lines(self.left_out), build])
 
 

@@ -39,7 +39,7 @@ def _draw_loss(axes: Any, rows: Sequence[Mapping[str, Any]], history: Sequence[M
         if ended:
             points.append((row["epoch"] - 1 + (row["step"] - begun) / (ended - begun), row["loss"]))
     if points:
-        axes.plot(*zip(*points, strict=True), color=PURPLE, linewidth=1.6)
+        axes.plot(*zip(*points, strict=True), color=PURPLE, linewidth=1.6, marker="o" * (len(points) == 1))
     axes.set_xlim(0, max(1, len(history) - 1))
 
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -31,6 +32,12 @@ THREADS, ROWS_AT_ONCE = 8, 256
 
 Bytes = NDArray[np.uint8]
 Mapped: TypeAlias = "np.memmap[Any, np.dtype[Any]]"
+
+
+def _leave_group(worker: int) -> None:
+    """Leave the process group: a stop of all of it is for the first process, which ends its workers in order."""
+    if hasattr(os, "setsid"):
+        os.setsid()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +109,7 @@ class PixelReader:
         self._loader = DataLoader(
             prepared, batch_sampler=_Following(self), collate_fn=_collate, num_workers=workers, pin_memory=pin,
             multiprocessing_context="spawn" if workers else None,  # never fork after threads
-            persistent_workers=workers > 0,
+            persistent_workers=workers > 0, worker_init_fn=_leave_group,
         )  # fmt: skip
 
     def batches(self, order: Sequence["Rows"]) -> Iterator[Read]:

@@ -1,5 +1,7 @@
 """An encoder that is trained alone: its folder, its room, and what was left out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -26,7 +28,10 @@ def test_a_second_run_in_one_folder_is_refused(tmp_path):
     with locked(tmp_path / "fit"), pytest.raises(IndexLockedError, match="Another process is writing to"):
         train_encoder(table, out=tmp_path / "fit", **TUNE)
     assert [path.name for path in (tmp_path / "fit").iterdir()] == [".lock"]
-    assert train_encoder(table, out=tmp_path / "fit", **TUNE).best_epoch == 1
+    report = train_encoder(table, out=tmp_path / "fit", **TUNE)
+    assert report.best_epoch == 1
+    assert "geoindex build RECIPE --encoder" in report.to_text()
+    assert "the encoder is as it was" in replace(report, best_epoch=0).to_text()
 
 
 def test_of_the_processes_of_torchrun_the_first_one_holds_the_folder(monkeypatch):

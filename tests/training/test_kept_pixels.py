@@ -1,6 +1,7 @@
 """The file of prepared images: whole or not there."""
 
 import errno
+import multiprocessing
 import os
 
 import numpy as np
@@ -13,7 +14,7 @@ from geoindex.encoder.preprocessing import Preprocessing
 from geoindex.errors import StorageError
 from geoindex.shards import stamp_of
 from geoindex.sources import open_source
-from geoindex.training.pixels import PixelCache, PixelReader, PreparedImages, Read, kept_images
+from geoindex.training.pixels import PixelCache, PixelReader, PreparedImages, Read, _leave_group, kept_images
 
 
 def batch(first, value=7, size=8):
@@ -151,3 +152,17 @@ def test_a_file_of_an_earlier_version_is_not_trusted(photos, tmp_path):
     path.with_suffix(".done").write_text("{}")
     assert kept_images(photos, NAMES, path) is photos
     assert filled(photos, path)[1] == {0: 0, 1: 10, 2: 20}
+
+
+def test_workers_leave_the_process_group():
+    context = multiprocessing.get_context("spawn")
+    theirs = context.Queue()
+    process = context.Process(target=tell_group, args=(theirs,))
+    process.start()
+    assert theirs.get(timeout=60) == process.pid != os.getpgid(0)
+    process.join()
+
+
+def tell_group(queue):
+    _leave_group(0)
+    queue.put(os.getpgid(0))
