@@ -144,7 +144,7 @@ def table_faults(index: IndexFolder, generation: Generation, tables: tuple[str, 
     """Compare the files of the tables with their checksums, and read every row."""
     faults: list[str] = []
     try:
-        vouched = read_vouchers(generation)
+        vouched = read_vouchers(index.tables, generation)
     except StoreError as error:
         faults, vouched = [str(error)], {}
     for table in track(tables, "verifying tables", unit="table"):

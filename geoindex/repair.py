@@ -122,7 +122,7 @@ def _mend_records(index: IndexFolder) -> list[str]:
     for name in index.names():
         try:
             generation = index.generation(name)
-            vouched = read_vouchers(generation)
+            vouched = read_vouchers(index.tables, generation)
         except StoreError:
             continue
         for table, records in vouched.items():

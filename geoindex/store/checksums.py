@@ -9,11 +9,13 @@ from pathlib import Path
 from geoindex.errors import IndexDamagedError
 from geoindex.store.durable import Durability, FileRecord, storage_errors, sync_tree, write_durably
 from geoindex.store.following import Follower
+from geoindex.store.references import VERSIONS, files_of
+from geoindex.store.versions import version_of
 
 CHECKSUMS = "checksums"
 """Folder of the lists, beside the tables."""
 
-PARTS, IMMUTABLE = ("data", "_deletions", "_versions"), (".lance", ".manifest", ".arrow", ".bin")
+PARTS, IMMUTABLE = ("data", "_deletions", VERSIONS), (".lance", ".manifest", ".arrow", ".bin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,18 @@ class TableChecksums:
         """Return the records of some files by their paths below `tables`."""
         measure = measure or (FileRecord.of_size if self.durability == "fast" else FileRecord.of)
         return {path.relative_to(self.tables).as_posix(): measure(path) for path in sorted(files)}
+
+    def own(self, name: str, version: int, records: Mapping[str, FileRecord]) -> dict[str, FileRecord]:
+        """Return the records of those files that a version stands on.
+
+        Older versions of geoindex listed what the versions before it stood on as well, which may be gone.
+        """
+        try:
+            files = files_of(self.tables / f"{name}.lance", version)
+        except (OSError, ValueError):  # its manifest is damaged, which its record tells
+            return {file: record for file, record in records.items() if not _is_of_another(file, version)}
+        kept = {f"{name}.lance/{file}" for file in files}
+        return {file: record for file, record in records.items() if file in kept or not _could_be_of(file, name)}
 
     def write(self, name: str, version: int, records: Mapping[str, FileRecord]) -> None:
         """Write down the list of a version."""
@@ -82,7 +96,8 @@ class TableChecksums:
         """
         path = self._path(name, version)
         try:
-            return {file: FileRecord(**record) for file, record in json.loads(path.read_bytes()).items()}
+            records = {file: FileRecord(**record) for file, record in json.loads(path.read_bytes()).items()}
+            return self.own(name, version, records)
         except FileNotFoundError:
             return {}
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
@@ -111,7 +126,19 @@ class TableChecksums:
             records = self.of(name, version)
         except IndexDamagedError as error:
             return [str(error)]
-        return [fault for file, record in records.items() if (fault := _fault(self.tables / file, record))]
+        found = [fault for file, record in records.items() if (fault := _fault(self.tables / file, record))]
+        return found + [f"'{self.tables / file}' has no checksum" for file in self._unlisted(name, version, records)]
+
+    def _unlisted(self, name: str, version: int, records: Mapping[str, FileRecord]) -> list[str]:
+        """Return the files that a version stands on and that its list, if there is one, lacks."""
+        if not records:
+            return []
+        try:
+            files = files_of(self.tables / f"{name}.lance", version)
+        except (OSError, ValueError):
+            return []
+        listed = (f"{name}.lance/{file}" for file in files if file.partition("/")[0] in PARTS)
+        return sorted(file for file in listed if file not in records)
 
     def differs(self, path: Path) -> bool:
         """Tell whether a file of a table is recorded as another one."""
@@ -126,6 +153,18 @@ class TableChecksums:
 
     def _path(self, name: str, version: int) -> Path:
         return self.tables / CHECKSUMS / f"{name}-{version}.json"
+
+
+def _is_of_another(file: str, version: int) -> bool:
+    """Tell whether a file is the manifest of another version."""
+    path = Path(file)
+    return path.suffix == ".manifest" and path.stem.isdigit() and version_of(path) != version
+
+
+def _could_be_of(file: str, name: str) -> bool:
+    """Tell whether a file is one that a version of a table can stand on."""
+    folders, _, leaf = file.rpartition("/")
+    return folders in {f"{name}.lance/{part}" for part in PARTS} and Path(leaf).suffix in IMMUTABLE
 
 
 def _fault(path: Path, record: FileRecord) -> str:

@@ -17,14 +17,12 @@ from geoindex.store.alias import plain_path
 from geoindex.store.checksums import TableChecksums
 from geoindex.store.durable import Durability, FileRecord, storage_errors, sync, sync_tree, waiting
 from geoindex.store.fragments import Fragment, commit_fragments, remove_uncommitted
+from geoindex.store.references import VERSIONS
 from geoindex.store.tombstones import covered
 from geoindex.store.versions import removable, require_whole
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-VERSIONS = "_versions"
-"""Folder of a Lance table with a manifest for each version."""
 
 TABLES = ("images", "cells", "clusters")
 MATCHED_ROWS = 65_536
@@ -144,7 +142,8 @@ class LanceTables:
             written = self.checksums.files(name) - before
             require_whole(written)
             sync_tree(self.folder / f"{name}.lance")
-            records = inherited | self.checksums.measured(written, measure)
+            # files that only versions before it stand on go when those go
+            records = self.checksums.own(name, table.version, inherited | self.checksums.measured(written, measure))
             self.checksums.write(name, int(table.version), records)
         return int(table.version)
 

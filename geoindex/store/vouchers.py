@@ -19,7 +19,7 @@ def write_vouchers(tables: LanceTables, folder: Path, versions: Mapping[str, int
     write_durably(folder / VOUCHERS_NAME, (json.dumps(values) + "\n").encode())
 
 
-def read_vouchers(generation: Generation) -> dict[str, dict[str, FileRecord]]:
+def read_vouchers(tables: LanceTables, generation: Generation) -> dict[str, dict[str, FileRecord]]:
     """Return the checksums of a generation's tables as it has copied them; nothing if an older geoindex made it.
 
     Raises:
@@ -28,4 +28,6 @@ def read_vouchers(generation: Generation) -> dict[str, dict[str, FileRecord]]:
     if VOUCHERS_NAME not in generation.manifest.files:
         return {}
     values = json.loads(generation.whole(VOUCHERS_NAME).read_bytes())
-    return {table: {file: FileRecord(**r) for file, r in records.items()} for table, records in values.items()}
+    copies = {table: {file: FileRecord(**r) for file, r in records.items()} for table, records in values.items()}
+    versions = generation.manifest.tables
+    return {table: tables.checksums.own(table, versions[table], records) for table, records in copies.items()}
