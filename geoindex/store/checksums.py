@@ -1,7 +1,7 @@
 """Size and checksum of every file of a table, which Lance itself does not keep: one list for each version."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -84,9 +84,12 @@ class TableChecksums:
             if fast:
                 self.write(name, version, records | self.measured(fast))
 
-    def drop(self, name: str, version: int) -> None:
-        """Remove the list of a version, if there is one."""
-        self._path(name, version).unlink(missing_ok=True)
+    def drop_others(self, name: str, kept: Collection[int]) -> None:
+        """Remove the lists of all versions of a table but some."""
+        for path in (self.tables / CHECKSUMS).glob(f"{name}-*.json"):
+            number = path.stem.removeprefix(f"{name}-")
+            if number.isdigit() and int(number) not in kept:
+                path.unlink()
 
     def of(self, name: str, version: int) -> dict[str, FileRecord]:
         """Return the list of a version, by path below `tables`; nothing for versions of older versions of geoindex.

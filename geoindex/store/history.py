@@ -141,7 +141,7 @@ def collect(path: str | PathLike[str], *, keep: int = 2, grace_hours: float = 24
             remove_generation(index, name)
         clean_tables(index, kept)
         _remove_encoders(index, kept)
-        return Collected(index.root, tuple(removed), tuple(index.names()), max(0, before - folder_bytes(index.root)))
+        return Collected(index.root, tuple(removed), tuple(index.names()), before - folder_bytes(index.root))
 
 
 def remove_generation(index: IndexFolder, name: str) -> None:
@@ -161,11 +161,11 @@ def sweep(index: IndexFolder) -> None:
 
 
 def clean_tables(index: IndexFolder, kept: list[Generation]) -> None:
-    """Remove versions of tables that are older than what any generation names."""
+    """Remove versions of tables that no generation names."""
     tags = {f"gen-{generation.manifest.generation}" for generation in kept}
     for table in TABLES:
         index.tables.untag(table, lambda tag: tag in tags or not tag.startswith("gen-"))
-        index.tables.clean(table, min(generation.manifest.tables[table] for generation in kept))
+        index.tables.clean(table, [generation.manifest.tables[table] for generation in kept])
 
 
 def _remove_encoders(index: IndexFolder, kept: list[Generation]) -> None:

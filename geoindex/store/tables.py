@@ -7,7 +7,6 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 from geoindex.errors import ConfigError, IndexDamagedError, StorageError
 from geoindex.store.alias import plain_path
 from geoindex.store.checksums import TableChecksums
+from geoindex.store.cleaning import needed_files, remove_others
 from geoindex.store.durable import Durability, FileRecord, storage_errors, sync, sync_tree, waiting
 from geoindex.store.fragments import Fragment, commit_fragments, remove_uncommitted
 from geoindex.store.references import VERSIONS
 from geoindex.store.tombstones import covered
-from geoindex.store.versions import removable, require_whole
+from geoindex.store.versions import require_whole
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -211,19 +211,24 @@ class LanceTables:
             for tag in [tag for tag in tags.list() if not wanted(tag)]:
                 tags.delete(tag)
 
-    def clean(self, name: str, oldest: int) -> None:
-        """Remove the versions before the oldest one that is needed, with files that no version needs."""
-        with self._damaged(name, "its newest version"):
+    def clean(self, name: str, needed: Iterable[int]) -> None:
+        """Remove the versions that nothing needs, with the files that only they stand on; nothing is written.
+
+        The newest stays, as writers count on from it, and so do those with tags.
+
+        Raises:
+            StorageError: if the disk refuses.
+            IndexDamagedError: if a version that stays is damaged; nothing is removed then.
+        """
+        folder = self.folder / f"{name}.lance"
+        with self._damaged(name, "a version that is needed"):
             table = self._connect().open_table(name)
-            times = {int(entry["version"]): entry["timestamp"] for entry in table.list_versions()}
-            before, age = removable(times, oldest, datetime.now())
-            if not before:
-                return
-            table.optimize(cleanup_older_than=age, delete_unverified=True)
-            for version in before:
-                self.checksums.drop(name, version)
+            kept = {*needed, int(table.version), *(int(tag["version"]) for tag in table.tags.list().values())}
+            files = needed_files(folder, kept)
         with storage_errors(self.folder):
-            sync_tree(self.folder / f"{name}.lance")
+            remove_others(folder, files)
+            self.checksums.drop_others(name, kept)
+            sync_tree(folder)
 
     def read(self, name: str, version: int, columns: list[str], where: str | None = None) -> "pa.Table":
         """Read columns of one version, ordered by the first of `columns`.

@@ -1,9 +1,8 @@
-"""Versions of a Lance table as its files tell them: their numbers, whether they are whole, which can go."""
+"""Versions of a Lance table as its files tell them: their numbers, whether they are whole."""
 
 import errno
 import os
 from collections.abc import Iterable
-from datetime import datetime, timedelta
 from pathlib import Path
 
 MAGIC = {".lance": b"LANC", ".manifest": b"LANC", ".arrow": b"ARROW1"}
@@ -17,19 +16,6 @@ def version_of(manifest: Path) -> int:
     """Return the version that a manifest is of."""
     number = int(manifest.stem)
     return LAST - number if number > LAST // 2 else number
-
-
-def removable(times: dict[int, datetime], oldest: int, now: datetime) -> tuple[list[int], timedelta]:
-    """Return the versions before `oldest` that Lance, which only goes by age, can remove alone, and the age to name.
-
-    Where a clock went back, an older version has a later time; it stays.
-    """
-    first = min([now, *(time for version, time in times.items() if version >= oldest)])
-    before = {version: time for version, time in times.items() if version < oldest and time < first}
-    if not before or oldest not in times:
-        return [], timedelta(0)
-    last = max(before.values())
-    return sorted(before), now - (last + (first - last) / 2)
 
 
 def require_whole(files: Iterable[Path]) -> None:

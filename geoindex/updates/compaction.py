@@ -1,4 +1,4 @@
-"""An index without what it no longer needs: rows of removed photos, and galleries in pieces."""
+"""An index without what it no longer needs: rows of removed photos, and galleries and tables in pieces."""
 
 from dataclasses import asdict, dataclass, replace
 from os import PathLike
@@ -49,7 +49,7 @@ class Compaction:
 
 
 def compact_index(path: str | PathLike[str]) -> Compaction:
-    """Purge the rows of removed photos from every generation, and write galleries in one piece.
+    """Purge the rows of removed photos from every generation, and write galleries and tables in one piece.
 
     Every generation is written anew under a new name, the live one last, and the old ones are deleted; answers stay as
     they are. Ids of removed photos stay listed, so that no source brings them back.
@@ -77,10 +77,16 @@ def _old(index: IndexFolder, live: Generation) -> list[Generation]:
     """Return the generations to write anew, the live one last: all of them if there is anything to gain."""
     generations = [index.generation(name) for name in index.names()]
     removed = sorted(index.tombstones().ids)
-    pieces = f"{ADDED}.npy" in live.manifest.files
+    pieces = f"{ADDED}.npy" in live.manifest.files or _superseded(index, live)
     if not (pieces or any(_holds(index, generation, removed) for generation in generations)):
         return []
     return sorted(generations, key=lambda generation: generation.folder == live.folder)
+
+
+def _superseded(index: IndexFolder, live: Generation) -> bool:
+    """Tell whether tables of the live generation hold rows that later ones took the place of."""
+    lists = (index.tables.checksums.of(name, version) for name, version in live.manifest.tables.items())
+    return any("/_deletions/" in file for records in lists for file in records)
 
 
 def _needed_bytes(index: IndexFolder, old: list[Generation]) -> int:

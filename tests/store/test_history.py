@@ -1,20 +1,19 @@
 """Generations as a list, the way back to one, and the removal of the others."""
 
 import os
-from datetime import datetime, timedelta
 from time import sleep, time
 
 import pytest
-from lancedb.table import LanceTable
 from tiles import KEYS, snapshot, world_rows, write_world
 
 import geoindex
 from geoindex.errors import ConfigError, IndexDamagedError, IndexLockedError, IndexNotFoundError
 from geoindex.integrity import verify_index
 from geoindex.rebuilding import rebuild_index
-from geoindex.store import history, tables
+from geoindex.store import history
 from geoindex.store.generations import IndexFolder
 from geoindex.store.history import collect, list_generations
+from geoindex.store.references import manifests
 from geoindex.updates.rollback import roll_back
 
 
@@ -156,36 +155,26 @@ class TestClocks:
         assert collect(index, keep=1, grace_hours=0.0).removed == ("000001", "000002")
         assert cells_of(index) == 8
 
-    @pytest.mark.parametrize("hours", [-1e5, -1.0, 1e5])
-    def test_tables_keep_what_is_needed_whenever_they_are_cleaned(self, index, monkeypatch, hours):
-        class Clock(datetime):
-            @classmethod
-            def now(cls, zone=None):
-                return datetime.now(zone) + timedelta(hours=hours)
 
-        monkeypatch.setattr(tables, "datetime", Clock)
-        collect(index, keep=1, grace_hours=0.0)
-        monkeypatch.undo()
-        assert verify_index(index, full=True).faults == ()
-        assert rebuild_index(index).generation == "000004"
-        assert verify_index(index, full=True).faults == ()
+def test_versions_between_those_that_are_needed_go(index):
+    roll_back(index, "000001")
+    make_old(index, "000001", "000002", "000003")
+    named = {name: IndexFolder(index).generation(name).manifest.tables["cells"] for name in ("000001", "000003")}
+    assert collect(index, keep=1).removed == ("000002",)
+    stored = IndexFolder(index).tables
+    assert sorted(manifests(stored.folder / "cells.lance")) == sorted(named.values())
+    for version in named.values():
+        assert stored.read("cells", version, ["cell"]).num_rows > 0
+    assert rebuild_index(index).generation == "000004"
+    assert verify_index(index, full=True).faults == ()
 
-    def test_versions_whose_times_are_out_of_order_stay_readable(self, index, monkeypatch):
-        """Lance removes by time alone; the times of its newest and oldest versions are exchanged here."""
-        make_old(index, "000001")
-        before = [IndexFolder(index).generation(name).manifest.tables["cells"] for name in ("000002", "000003")]
-        list_versions = LanceTable.list_versions
 
-        def exchanged(table):
-            found = list_versions(table)
-            times = [entry["timestamp"] for entry in found][::-1]
-            return [entry | {"timestamp": time} for entry, time in zip(found, times, strict=True)]
-
-        monkeypatch.setattr(LanceTable, "list_versions", exchanged)
-        assert collect(index, keep=2).removed == ("000001",)
-        monkeypatch.undo()
-        for version in before:
-            assert IndexFolder(index).tables.read("cells", version, ["cell"]).num_rows > 0
+def test_a_tag_of_somebody_else_keeps_its_version(index):
+    make_old(index, "000001", "000002", "000003")
+    stored, first = IndexFolder(index).tables, IndexFolder(index).generation("000001").manifest.tables["cells"]
+    stored.tag("cells", first, "paper")
+    collect(index, keep=1)
+    assert stored.read("cells", first, ["cell"]).num_rows == 4
 
 
 def test_a_reader_of_a_generation_that_goes_away_goes_on(index):
