@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from geoindex.ann import TwoStageIndex
 from geoindex.assembly.revision import LEVELS, Added, Members, revised_rows
 from geoindex.assembly.verification import record_canaries, verify_answers
+from geoindex.errors import EmptyDatasetError
 from geoindex.geo import haversine_km
 from geoindex.progress import Stages
 from geoindex.search.searcher import Searcher
@@ -73,6 +74,7 @@ def succeed(index: IndexFolder, parent: Generation, images: int, joined: Added, 
         stages: takes the times.
 
     Raises:
+        EmptyDatasetError: if no photo would be left in its gallery.
         GeoindexError: if a step fails; the live generation is then as it was.
     """
     require_space(index.root, _needed_bytes(parent, joined), MAKE_ROOM)
@@ -123,9 +125,18 @@ def draft_successor(
 
 
 def find_change(index: IndexFolder, parent: Generation, sidecar: Sidecar, images: int, joined: Added) -> Change:
-    """Return what becomes of the parent's gallery when photos join it and those leave it that were removed since."""
+    """Return what becomes of the parent's gallery when photos join it and those leave it that were removed since.
+
+    Raises:
+        EmptyDatasetError: if no photo would be left.
+    """
     removed = index.tombstones() - parent.tombstones()
     gone = sidecar.gallery.find(removed.ids)
+    if not len(joined.embeddings) and not sidecar.gallery.count_without(removed.ids):
+        raise EmptyDatasetError(
+            f"All photos in the gallery of generation {parent.manifest.generation} of '{index.root}' were removed "
+            f"since; name another one ('geoindex generations {index.root}' lists them), or add photos."
+        )
     left = index.tables.matching("images", images, ["id", "split"], "id", sorted(removed.ids)) if removed else None
     splits = [] if left is None else left["split"].to_pylist()
     clusters = np.unique(np.concatenate([sidecar.gallery.column("cluster")[gone], joined.column("cluster")]))

@@ -124,6 +124,10 @@ class Gallery:
         found = np.concatenate([covered(segment.facts["id"], wanted) for segment in self.segments])
         return np.flatnonzero(found & self.live())
 
+    def count_without(self, ids: Collection[str]) -> int:
+        """Return how many live images are left if those with these ids go."""
+        return int(np.sum(self.live())) - len(self.find(ids))
+
     def _by_segment(self, images: Rows) -> Iterator[tuple[Segment, Rows, Rows]]:
         """Yield each segment with the places of its images among these, and their rows in it."""
         start = 0

@@ -115,16 +115,16 @@ def add_from(
         samples, left_out = scan.samples.with_prefix(prefix), scan.left_out
     with folder.writing():
         live = folder.current()
-        images, own = live.manifest.counts["gallery"], OwnEncoder(folder, live.manifest, device, encoder)
+        added, own = 0, OwnEncoder(folder, live.manifest, device, encoder)
         _check_features(opened, live)
         with stages("compare"):
             samples = samples.take(_unknown(folder, live, opened, samples, left_out))
         if len(samples):
-            live = _add(folder, live, opened, samples, own, left_out, stages)
+            live, added = _add(folder, live, opened, samples, own, left_out, stages)
         shutil.rmtree(folder.work / WORK, ignore_errors=True)
     manifest = live.manifest
     return Addition(
-        folder.root, manifest.generation, manifest.counts["gallery"] - images, manifest.counts["gallery"],
+        folder.root, manifest.generation, added, manifest.counts["gallery"],
         left_out.to_dict(), Drift(**manifest.drift).due if manifest.drift else "", stages.rounded(),
     )  # fmt: skip
 
@@ -168,7 +168,8 @@ def _is_copy(source: Source, image: str, content: str) -> bool:
 def _add(
     index: IndexFolder, live: Generation, source: Source, samples: Samples, own: OwnEncoder, left_out: LeftOut,
     stages: Stages,
-) -> Generation:  # fmt: skip
+) -> tuple[Generation, int]:  # fmt: skip
+    """Return the generation that answers then, and how many photos joined it."""
     with stages("embed"):
         encoder = None if isinstance(source, EmbeddedSource) else own.get()
         embedded = embed_samples(source, samples, encoder, index.work / WORK)
@@ -176,7 +177,7 @@ def _add(
     with stages("compare"):
         fresh = _fresh(index, live, samples, embedded, left_out)
     if not fresh.any():
-        return live
+        return live, 0
     kept, first = samples.take(embedded.rows[fresh]), live.manifest.counts["images"] + live.manifest.counts["removed"]
     with stages("store"):
         split = np.full(len(kept), "train")
@@ -186,7 +187,7 @@ def _add(
         version = index.tables.append("images", live.manifest.tables["images"], batches)
     with stages("assign"):
         joined = join_gallery(index, live, kept, first, _parts(embedded, fresh))
-    return succeed(index, live, version, joined, stages)
+    return succeed(index, live, version, joined, stages), len(kept)
 
 
 def _fresh(

@@ -11,6 +11,7 @@ from geoindex.store.durable import storage_errors
 from geoindex.store.gallery import ADDED
 from geoindex.store.generations import Generation, IndexFolder
 from geoindex.store.history import clean_tables, folder_bytes, remove_generation, sweep
+from geoindex.store.sidecar import open_sidecar
 from geoindex.store.space import MAKE_ROOM, require_space
 
 
@@ -22,6 +23,7 @@ class Compaction:
         path: folder of the index.
         generation: the one that answers now.
         renewed: name of the generation that took the place of each that was written anew.
+        emptied: generations that are gone, as all photos of their galleries were removed.
         purged: rows of removed photos that are gone from the images table of the live generation.
         freed_bytes: on the disk; below 0 if there was little to free.
     """
@@ -29,6 +31,7 @@ class Compaction:
     path: Path
     generation: str
     renewed: dict[str, str]
+    emptied: tuple[str, ...]
     purged: int
     freed_bytes: int
 
@@ -45,14 +48,16 @@ class Compaction:
         # what generations shared is written for each of them
         space = f"{size} freed" if self.freed_bytes >= 0 else f"{size} more on the disk; 'geoindex gc' frees the old"
         head = f"{self.path}: generation {self.generation} answers; wrote {pairs}"
+        if self.emptied:
+            head += f"; deleted {', '.join(self.emptied)}, whose photos were all removed"
         return f"{head}\n{self.purged:,} rows of removed photos are gone, {space}"
 
 
 def compact_index(path: str | PathLike[str]) -> Compaction:
     """Purge the rows of removed photos from every generation, and write galleries and tables in one piece.
 
-    Every generation is written anew under a new name, the live one last, and the old ones are deleted; answers stay as
-    they are. Ids of removed photos stay listed, so that no source brings them back.
+    Every generation is written anew under a new name, and the old ones are deleted, as is one whose photos were all
+    removed; answers stay as they are. Ids of removed photos stay listed, so that no source brings them back.
 
     Raises:
         GeoindexError: if anything fails; the live generation is then as it was, and a second run does the rest.
@@ -62,15 +67,17 @@ def compact_index(path: str | PathLike[str]) -> Compaction:
     with index.writing(), storage_errors(index.root):
         live, before = index.current(), folder_bytes(index.root)
         old = _old(index, live)
-        require_space(index.root, _needed_bytes(index, old), MAKE_ROOM)
-        renewed = _renew(index, old)
+        kept = [each for each in old if each.folder == live.folder or _has_photos(index, each)]
+        require_space(index.root, _needed_bytes(index, kept), MAKE_ROOM)
+        renewed = _renew(index, kept, {each.manifest.generation: each.manifest.parent for each in old})
+        emptied = tuple(each.manifest.generation for each in old if each.manifest.generation not in renewed)
         sweep(index)
-        for name in renewed:
+        for name in (*renewed, *emptied):
             remove_generation(index, name)
         clean_tables(index, [index.generation(name) for name in index.names()])
         now, freed = index.current().manifest, before - folder_bytes(index.root)
     purged = live.manifest.counts["images"] + live.manifest.counts["removed"] - now.counts["images"]
-    return Compaction(index.root, now.generation, renewed, purged, freed)
+    return Compaction(index.root, now.generation, renewed, emptied, purged, freed)
 
 
 def _old(index: IndexFolder, live: Generation) -> list[Generation]:
@@ -103,7 +110,13 @@ def _holds(index: IndexFolder, generation: Generation, removed: list[str]) -> bo
     return bool(removed) and index.tables.matching("images", version, ["id"], "id", removed).num_rows > 0
 
 
-def _renew(index: IndexFolder, old: list[Generation]) -> dict[str, str]:
+def _has_photos(index: IndexFolder, generation: Generation) -> bool:
+    """Tell whether any photo of the gallery of a generation was not removed."""
+    removed = index.tombstones() - generation.tombstones()
+    return open_sidecar(generation).gallery.count_without(removed.ids) > 0
+
+
+def _renew(index: IndexFolder, old: list[Generation], parents: dict[str, str]) -> dict[str, str]:
     """Write generations anew, the last of them live; return the new names."""
     renewed: dict[str, str] = {}
     images: dict[int, PurgedImages] = {}
@@ -113,7 +126,7 @@ def _renew(index: IndexFolder, old: list[Generation]) -> dict[str, str]:
         name, folder = index.begin()
         try:
             draft = draft_purged(index, name, folder, generation, images[version], Stages())
-            parent = renewed.get(generation.manifest.parent, generation.manifest.parent)
+            parent = _renewed_parent(generation.manifest.parent, renewed, parents)
             draft = replace(draft, manifest=replace(draft.manifest, parent=parent))
             (index.publish if generation is old[-1] else index.keep)(draft)
         except BaseException:
@@ -121,3 +134,10 @@ def _renew(index: IndexFolder, old: list[Generation]) -> dict[str, str]:
             raise
         renewed[generation.manifest.generation] = name
     return renewed
+
+
+def _renewed_parent(parent: str, renewed: dict[str, str], parents: dict[str, str]) -> str:
+    """Return the new name of a parent, or of what came before it where it is not written anew."""
+    while parent in parents and parent not in renewed:
+        parent = parents[parent]
+    return renewed.get(parent, parent)

@@ -12,6 +12,7 @@ from geoindex.errors import ConfigError, EmptyDatasetError
 from geoindex.progress import Stages
 from geoindex.store.durable import storage_errors
 from geoindex.store.generations import Generation, IndexFolder
+from geoindex.store.sidecar import open_sidecar
 from geoindex.store.tombstones import Tombstones
 
 
@@ -75,7 +76,8 @@ def remove_images(index: str | PathLike[str], ids: Iterable[str] = (), *, where:
         with stages("find"):
             found = _found(folder, live, wanted, where)
             gone = Tombstones(frozenset(found)) - before
-            _check_left(folder, live, gone, found)
+            if gone:
+                _check_left(folder, live, before | gone)
         with storage_errors(folder.root):
             (before | gone).write(folder.tombstones_path)  # from here on they are gone
         if folder.tombstones() - live.tombstones():
@@ -96,9 +98,9 @@ def _found(index: IndexFolder, live: Generation, wanted: set[str], where: str) -
     return {row["id"]: row["split"] for row in rows}
 
 
-def _check_left(index: IndexFolder, live: Generation, gone: Tombstones, found: dict[str, str]) -> None:
-    leaving = sum(found[id] == "train" for id in gone.ids)
-    if leaving and leaving >= live.manifest.counts["gallery"]:
+def _check_left(index: IndexFolder, live: Generation, removed: Tombstones) -> None:
+    """Refuse to leave no photo in the gallery; some may be on the list that a stopped removal left in it."""
+    if not open_sidecar(live).gallery.count_without((removed - live.tombstones()).ids):
         raise EmptyDatasetError(
             f"That would leave no photo in the gallery of '{index.root}'; delete the folder, or name fewer photos."
         )

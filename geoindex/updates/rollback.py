@@ -26,6 +26,7 @@ def roll_back(path: str | PathLike[str], name: str = "") -> Generation:
 
     Raises:
         ConfigError: if the live one has no parent.
+        EmptyDatasetError: if all photos of its gallery were removed since.
         IndexNotFoundError: if there is no such generation.
         IndexDamagedError: if it is not as it was written; the live one is then as it was.
     """
