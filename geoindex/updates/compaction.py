@@ -1,5 +1,6 @@
 """An index without what it no longer needs: rows of removed photos, and galleries and tables in pieces."""
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -70,24 +71,31 @@ def compact_index(path: str | PathLike[str]) -> Compaction:
         kept = [each for each in old if each.folder == live.folder or _has_photos(index, each)]
         require_space(index.root, _needed_bytes(index, kept), MAKE_ROOM)
         renewed = _renew(index, kept, {each.manifest.generation: each.manifest.parent for each in old})
-        emptied = tuple(each.manifest.generation for each in old if each.manifest.generation not in renewed)
-        sweep(index)
-        for name in (*renewed, *emptied):
-            remove_generation(index, name)
-        clean_tables(index, [index.generation(name) for name in index.names()])
+        if renewed:
+            index.switch(index.generation(renewed[live.manifest.generation]))
+        emptied = tuple(each.manifest.generation for each in old if each not in kept)
+        _remove(index, (*renewed, *emptied))
         now, freed = index.current().manifest, before - folder_bytes(index.root)
     purged = live.manifest.counts["images"] + live.manifest.counts["removed"] - now.counts["images"]
     return Compaction(index.root, now.generation, renewed, emptied, purged, freed)
 
 
+def _remove(index: IndexFolder, names: Iterable[str]) -> None:
+    """Remove generations, and what only they needed."""
+    sweep(index)
+    for name in names:
+        remove_generation(index, name)
+    clean_tables(index, [index.generation(name) for name in index.names()])
+
+
 def _old(index: IndexFolder, live: Generation) -> list[Generation]:
-    """Return the generations to write anew, the live one last: all of them if there is anything to gain."""
+    """Return the generations to write anew, oldest first: all of them if there is anything to gain."""
     generations = [index.generation(name) for name in index.names()]
     removed = sorted(index.tombstones().ids)
     pieces = f"{ADDED}.npy" in live.manifest.files or _superseded(index, live)
     if not (pieces or any(_holds(index, generation, removed) for generation in generations)):
         return []
-    return sorted(generations, key=lambda generation: generation.folder == live.folder)
+    return generations
 
 
 def _superseded(index: IndexFolder, live: Generation) -> bool:
@@ -117,7 +125,7 @@ def _has_photos(index: IndexFolder, generation: Generation) -> bool:
 
 
 def _renew(index: IndexFolder, old: list[Generation], parents: dict[str, str]) -> dict[str, str]:
-    """Write generations anew, the last of them live; return the new names."""
+    """Write generations anew, each after its parent; return the new names."""
     renewed: dict[str, str] = {}
     images: dict[int, PurgedImages] = {}
     for generation in track(old, "compacting", unit="generation"):
@@ -128,7 +136,7 @@ def _renew(index: IndexFolder, old: list[Generation], parents: dict[str, str]) -
             draft = draft_purged(index, name, folder, generation, images[version], Stages())
             parent = _renewed_parent(generation.manifest.parent, renewed, parents)
             draft = replace(draft, manifest=replace(draft.manifest, parent=parent))
-            (index.publish if generation is old[-1] else index.keep)(draft)
+            index.keep(draft)
         except BaseException:
             index.abandon(folder)
             raise

@@ -257,6 +257,19 @@ class TestCompaction:
         assert add_images(path, source(541)).images == 541
         assert verify_index(path, full=True).faults == ()
 
+    def test_no_parent_is_lost_after_a_rollback(self, path):
+        add_images(path, source(510))
+        geoindex.rebuild_index(path, geocells={"n_cells": 5})
+        roll_back(path, "000002")
+        report = compact_index(path)
+        assert (report.generation, report.renewed["000003"]) == ("000005", "000006")
+        found = list_generations(path).generations
+        assert [(g.name, g.parent, g.live) for g in found] == [
+            ("000004", "", False), ("000005", "000004", True), ("000006", "000005", False),
+        ]  # fmt: skip
+        roll_back(path, "000006")
+        assert roll_back(path).manifest.generation == "000005"
+
     def test_a_killed_one_is_done_again(self, path, monkeypatch):
         asked = queries(path)
         add_images(path, source(540))
