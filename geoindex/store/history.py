@@ -1,6 +1,8 @@
 """What an index was before: its generations, a way back to each, and the removal of those that nobody needs."""
 
+import os
 import shutil
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
@@ -14,6 +16,9 @@ from geoindex.store.manifest import check_parts
 from geoindex.store.tables import TABLES
 
 HOUR_S = 3600.0
+
+LOOKS = 8
+"""Looks at the generations, if a writer removes some each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +98,22 @@ def list_generations(path: str | PathLike[str]) -> History:
         IndexNotFoundError: if there is no index.
     """
     index = IndexFolder(Path(path))
-    live = live_name(index)
-    with reading_errors(index.root):
-        return History(index.root, tuple(_facts(index, name, live) for name in index.names()))
+    for _ in range(LOOKS):
+        names = index.names()
+        with reading_errors(index.root):
+            found = _found(index, names, live_name(index))
+        if index.names() == names:
+            break
+    return History(index.root, tuple(each for each in found if each.name in index.names()))
+
+
+def _found(index: IndexFolder, names: list[str], live: str) -> list[PastGeneration]:
+    """Return what can be told of some generations; a writer may remove any of them meanwhile."""
+    found = []
+    for name in names:
+        with suppress(FileNotFoundError):
+            found.append(_facts(index, name, live))
+    return found
 
 
 def live_name(index: IndexFolder) -> str:
@@ -200,8 +218,13 @@ def _ages_s(index: IndexFolder) -> dict[str, float]:
 
 def folder_bytes(folder: Path) -> int:
     """Return how many bytes the files of a folder take; one that has several names counts once."""
-    facts = {(f.st_dev, f.st_ino): f.st_size for f in (p.stat() for p in folder.rglob("*") if p.is_file())}
-    return sum(facts.values())
+    sizes = {}
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):  # a writer removed it
+                facts = Path(parent, name).stat()
+                sizes[facts.st_dev, facts.st_ino] = facts.st_size
+    return sum(sizes.values())
 
 
 def _line(each: PastGeneration) -> str:
