@@ -35,12 +35,12 @@ def rollback(index: Path, /, *, to: str = "") -> int:
 
 @app.command
 def gc(index: Path, /, *, keep: int = 2, grace_hours: float = 24.0, format: ReportFormat = "table") -> int:
-    """Remove generations that are not live, not among the newest and not young, and what only they needed.
+    """Remove generations that are not live, not among the newest and not just replaced, and what only they needed.
 
     Args:
         index: Folder of the index.
         keep: Newest generations to keep.
-        grace_hours: Age up to which a generation is kept, as a reader may have it open.
+        grace_hours: Time for which a generation is kept after another one went live, as a reader may have it open.
         format: How to print what was removed.
     """
     from geoindex.store.history import collect

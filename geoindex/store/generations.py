@@ -28,7 +28,7 @@ from geoindex.store.durable import (
 from geoindex.store.leftovers import clear_leftovers
 from geoindex.store.lock import locked
 from geoindex.store.manifest import MANIFEST_NAME, Manifest, digest, parse_manifest
-from geoindex.store.pointer import POINTER_NAME, pointer_to, read_pointer
+from geoindex.store.pointer import POINTER_NAME, note_leaving, pointer_to, read_pointer
 from geoindex.store.tables import TABLES, LanceTables
 from geoindex.store.tombstones import TOMBSTONES_NAME, Tombstones
 
@@ -333,6 +333,7 @@ class IndexFolder:
             StorageError: if the disk refuses; the live generation is then as it was.
         """
         with storage_errors(self.root), waiting(generation.manifest.durability):
+            note_leaving(self.root)
             pointer = pointer_to(generation.manifest.generation, (generation.folder / MANIFEST_NAME).read_bytes())
             write_durably(self.root / POINTER_NAME, json.dumps(pointer).encode())
 

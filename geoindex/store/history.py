@@ -4,6 +4,7 @@ import os
 import shutil
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from os import PathLike
 from pathlib import Path
 from time import time
@@ -12,7 +13,7 @@ from typing import Any
 from geoindex.errors import ConfigError, StoreError
 from geoindex.store.durable import reading_errors, storage_errors, sync
 from geoindex.store.generations import Generation, IndexFolder
-from geoindex.store.manifest import check_parts
+from geoindex.store.manifest import MANIFEST_NAME, check_parts
 from geoindex.store.tables import TABLES
 
 HOUR_S = 3600.0
@@ -131,12 +132,12 @@ def live_name(index: IndexFolder) -> str:
 
 
 def collect(path: str | PathLike[str], *, keep: int = 2, grace_hours: float = 24.0) -> Collected:
-    """Remove generations that are neither live, nor among the newest, nor young; readers of those are left in peace.
+    """Remove generations that are neither live, nor among the newest, nor replaced so lately that one may be open.
 
     Args:
         path: folder of the index.
         keep: newest generations to keep.
-        grace_hours: age up to which any generation is kept, as it may be open somewhere.
+        grace_hours: time for which a generation is kept after another one went live, as it may be open somewhere.
 
     Raises:
         ConfigError: if a number cannot be meant.
@@ -208,12 +209,21 @@ def _facts(index: IndexFolder, name: str, live: str) -> PastGeneration:
 
 
 def _ages_s(index: IndexFolder) -> dict[str, float]:
-    """Return the age of each generation; none is older than one before it, whatever the clock said when it was made."""
-    now, latest, ages = time(), 0.0, {}
-    for name in index.names():
-        latest = max(latest, (index.root / "generations" / name).stat().st_mtime)
-        ages[name] = max(0.0, now - latest)
-    return ages
+    """Return for how long each generation has not been live, as far as times tell; 0 for the newest.
+
+    It was until its folder was touched, as is done when another one goes live, and where an older geoindex did not do
+    that, until the next one was made. None is older than one before it, whatever the clock said.
+    """
+    now, folders = time(), [index.root / "generations" / name for name in index.names()]
+    made = [*(_made_s(folder) for folder in folders[1:]), now]
+    left = [max(folder.stat().st_mtime, following) for folder, following in zip(folders, made, strict=True)]
+    return {folder.name: max(0.0, now - until) for folder, until in zip(folders, accumulate(left, max), strict=True)}
+
+
+def _made_s(folder: Path) -> float:
+    """Return when a generation was made: its manifest is never touched again."""
+    manifest = folder / MANIFEST_NAME
+    return (manifest if manifest.exists() else folder).stat().st_mtime
 
 
 def folder_bytes(folder: Path) -> int:

@@ -1,10 +1,12 @@
 """CURRENT: the file that names the live generation, and the sha256 of its manifest."""
 
 import json
+import os
+from contextlib import suppress
 from pathlib import Path
 
-from geoindex.errors import IndexDamagedError
-from geoindex.store.durable import reading_errors
+from geoindex.errors import IndexDamagedError, StoreError
+from geoindex.store.durable import reading_errors, sync
 from geoindex.store.manifest import digest
 
 POINTER_NAME = "CURRENT"
@@ -31,6 +33,18 @@ def read_pointer(path: Path) -> dict[str, str]:
         raise
     except (OSError, ValueError) as error:
         raise IndexDamagedError(f"'{path}' does not name a generation; run 'geoindex repair {path.parent}'.") from error
+
+
+def note_leaving(root: Path) -> None:
+    """Let the time of the live generation's folder tell until when it was live; readers may have it open from now on.
+
+    Raises:
+        OSError: if the disk refuses.
+    """
+    with suppress(StoreError, FileNotFoundError):  # none is live yet, or none that can be told
+        folder = root / "generations" / read_pointer(root / POINTER_NAME)["generation"]
+        os.utime(folder)
+        sync(folder)
 
 
 def parse_pointer(data: bytes) -> dict[str, str]:

@@ -44,7 +44,13 @@ def cells_of(path):
 
 def make_old(path, *names):
     for name in names:
-        os.utime(path / "generations" / name, (time() - 1e6, time() - 1e6))
+        made_ago(path, name, 1e6)
+
+
+def made_ago(path, name, seconds):
+    folder = path / "generations" / name
+    for each in (folder / "manifest.json", folder):
+        os.utime(each, (time() - seconds, time() - seconds))
 
 
 def test_the_list_tells_parents_counts_and_the_live_one(three):
@@ -129,23 +135,48 @@ def test_the_live_the_newest_and_the_young_stay(index):
     assert cells_of(index) == 8
 
 
+class TestGrace:
+    """It counts from when a generation went out of use, however long ago it was made."""
+
+    def test_one_that_was_live_until_now_stays(self, index):
+        make_old(index, "000001", "000002", "000003")
+        rebuild_index(index)
+        rebuild_index(index)
+        assert collect(index, keep=1).removed == ("000001", "000002")
+        assert roll_back(index, "000003").manifest.generation == "000003"
+
+    def test_one_that_a_rollback_left(self, index):
+        roll_back(index, "000002")
+        make_old(index, "000001", "000002", "000003")
+        rebuild_index(index)
+        make_old(index, "000004")
+        assert collect(index, keep=1).removed == ("000001",)
+        make_old(index, "000002")
+        assert collect(index, keep=1).removed == ("000002", "000003")
+
+    def test_an_older_geoindex_noted_nothing(self, index):
+        make_old(index, "000001", "000002")
+        assert collect(index, keep=1).removed == ("000001",)
+        assert collect(index, keep=1, grace_hours=0.0).removed == ("000002",)
+
+
 class TestClocks:
     """A clock that was wrong when a generation was made."""
 
     def made(self, index, *seconds_ago):
         for name, ago in zip(("000001", "000002", "000003"), seconds_ago, strict=True):
-            os.utime(index / "generations" / name, (time() - ago, time() - ago))
+            made_ago(index, name, ago)
 
     def test_one_that_went_back_makes_nothing_old(self, index):
         self.made(index, 60.0, 1e6, 1e6)
         assert collect(index, keep=1).removed == ()
-        self.made(index, 1e6, 60.0, 1e9)
-        assert collect(index, keep=1).removed == ("000001",)
+        self.made(index, 1e6, 1e6, 1e9)
+        assert collect(index, keep=1).removed == ("000001", "000002")
         assert cells_of(index) == 8
 
     def test_the_live_one_stays_whatever_its_age(self, index):
         roll_back(index, "000001")
-        self.made(index, 1e9, 1e9, 60.0)
+        self.made(index, 1e9, 1e9, 1e6)
         assert collect(index, keep=1).removed == ("000002",)
         assert cells_of(index) == 4
 
@@ -182,7 +213,7 @@ def test_a_reader_of_a_generation_that_goes_away_goes_on(index):
     row = reader.searcher.sidecar.gallery.live_embeddings()[:1].astype("float32")
     answer = reader.query_embeddings(row / (row**2).sum() ** 0.5)
     rebuild_index(index)
-    make_old(index, "000001", "000002", "000003")
+    make_old(index, "000001", "000002", "000003", "000004")
     assert "000003" in collect(index, keep=1).removed
     again = reader.query_embeddings(row / (row**2).sum() ** 0.5)
     assert (again[0].lat, again[0].lon) == (answer[0].lat, answer[0].lon)
