@@ -1,29 +1,28 @@
-"""The one progress bar: on stderr, with rate and remaining time, silent when nobody watches."""
+"""The one progress bar: on stderr, with rate and remaining time; into a file or a pipe, a line a minute."""
 
 import sys
 from collections.abc import Iterable, Iterator, Sized
 from time import perf_counter
-from typing import Protocol, TextIO, TypeVar
+from typing import Any, Protocol, TextIO, TypeVar
 
 T = TypeVar("T")
+
+
+LINE_S = 60.0
+"""Seconds between two lines where nobody sees a bar."""
 
 
 class Progress:
     """A counter that draws itself; use it as a context manager and call `advance`."""
 
     def __init__(self, label: str, total: int | None, unit: str, done: int = 0) -> None:
-        from tqdm import tqdm
+        self._bar: Any = _Lines(label, total, unit, done)
+        if sys.stderr.isatty():
+            from tqdm import tqdm
 
-        self._bar = tqdm(
-            desc=label,
-            total=total,
-            unit=f" {unit}",
-            initial=done,
-            file=sys.stderr,
-            disable=not sys.stderr.isatty(),
-            dynamic_ncols=True,
-            leave=True,
-        )
+            self._bar = tqdm(
+                desc=label, total=total, unit=f" {unit}", initial=done, file=sys.stderr, dynamic_ncols=True, leave=True
+            )
 
     def advance(self, count: int = 1) -> None:
         """Count `count` more units as done."""
@@ -34,6 +33,23 @@ class Progress:
 
     def __exit__(self, *exc: object) -> None:
         self._bar.close()
+
+
+class _Lines:
+    """Tells a log how far a step has come, for steps of more than `LINE_S`."""
+
+    def __init__(self, label: str, total: int | None, unit: str, done: int) -> None:
+        self._label, self._total, self._unit, self._done = label, total, unit, done
+        self._told = perf_counter()
+
+    def update(self, count: int) -> None:
+        self._done += count
+        if perf_counter() - self._told >= LINE_S:
+            self._told = perf_counter()
+            of = f" of {self._total:,} ({self._done / self._total:.0%})" if self._total else ""
+            sys.stderr.write(f"{self._label}: {self._unit} {self._done:,}{of}\n")
+
+    def close(self) -> None: ...
 
 
 def track(items: Iterable[T], label: str, *, total: int | None = None, unit: str = "item") -> Iterator[T]:

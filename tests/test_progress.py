@@ -12,6 +12,15 @@ class Terminal(io.StringIO):
         return True
 
 
+def test_a_log_is_told_how_far_a_long_step_is(capsys, monkeypatch):
+    monkeypatch.setattr("geoindex.progress.LINE_S", 0.0)
+    with Progress("embedding", 8000, "image", done=2000) as bar:
+        bar.advance(2000)
+    with Progress("scanning", None, "row") as bar:
+        bar.advance()
+    assert capsys.readouterr().err == "embedding: image 4,000 of 8,000 (50%)\nscanning: row 1\n"
+
+
 def test_nothing_is_drawn_when_nobody_watches(capsys):
     with Progress("embedding", 3, "image") as bar:
         bar.advance(3)
