@@ -118,7 +118,11 @@ def _require_answer(address: str) -> None:
 
 @contextmanager
 def ray_errors() -> Iterator[None]:
-    """Raise an error of ours that a worker raised as itself, and any other of Ray's in one sentence."""
+    """Raise an error of ours that a worker raised as itself, and any other of Ray's in one sentence.
+
+    Raises:
+        ClusterError: if it is one of Ray's.
+    """
     from ray.exceptions import RayError
 
     try:

@@ -107,7 +107,11 @@ class ModelLibrary(Protocol):
 
 
 def library_of(name: str) -> ModelLibrary:
-    """Return the library of this name, one of `geoindex.encoder.spec.LIBRARIES`."""
+    """Return the library of this name, one of `geoindex.encoder.spec.LIBRARIES`.
+
+    Raises:
+        EncoderError: if there is none.
+    """
     from geoindex.encoder import hub_models, open_clip_models, timm_models
 
     libraries: dict[str, ModelLibrary] = {"timm": timm_models, "open_clip": open_clip_models, HUB: hub_models}

@@ -41,7 +41,12 @@ def _tag_config(model: str, tag: str) -> dict[str, Any]:
 
 
 def remote_weights(spec: EncoderSpec) -> RemoteWeights:
-    """Return where the weights of the tag lie."""
+    """Return where the weights of the tag lie.
+
+    Raises:
+        ConfigError: if no tag is named.
+        WeightsNotFoundError: if open_clip knows no address.
+    """
     import open_clip
 
     if not spec.tag:

@@ -39,7 +39,11 @@ def _config(model: str) -> Any:
 
 
 def remote_weights(spec: EncoderSpec) -> RemoteWeights:
-    """Return where the published weights lie."""
+    """Return where the published weights lie.
+
+    Raises:
+        WeightsNotFoundError: if timm publishes none.
+    """
     config = _config(spec.model)
     if not (config.hf_hub_id or config.url):
         cure = f"give weights=FILE, or timm:{spec.model}/random for untrained ones"

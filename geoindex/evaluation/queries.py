@@ -52,6 +52,7 @@ def split_queries(index: GeoIndex, split: str) -> Queries:
     """Return an index's own images of a split as queries.
 
     Raises:
+        ConfigError: if there is no such split.
         EmptyDatasetError: if there are none.
     """
     if split not in SPLITS:

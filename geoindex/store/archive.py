@@ -212,7 +212,11 @@ class _Reader:
             raise self._changed(LIST_NAME) from None
 
     def unpack(self, member: Part, path: Path, bar: Progress) -> None:
-        """Write the next member into a new file."""
+        """Write the next member into a new file.
+
+        Raises:
+            IndexDamagedError: if it is not what the archive says, or breaks off.
+        """
         self._expect(_header(member.name, member.record.bytes), member.name)
         with create_file(path) as sink:
             if not member.pour(self._file, sink, bar):
@@ -220,7 +224,11 @@ class _Reader:
         self._expect(_padding(member.record.bytes), member.name)
 
     def end(self) -> None:
-        """Read what comes after the last member."""
+        """Read what comes after the last member.
+
+        Raises:
+            IndexDamagedError: if it is not the end of an archive.
+        """
         self._expect(END, "its end")
         if self._file.read(1):
             raise IndexDamagedError(f"'{self._path}' goes on after its end; copy it again.")
