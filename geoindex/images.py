@@ -135,6 +135,15 @@ def image_name(image: ImageInput) -> str:
     return str(getattr(given, "name", f"<{type(given).__name__}>"))
 
 
+def is_one_image(given: Any) -> "TypeGuard[ImageInput]":
+    """Tell whether something is an image itself, and not several of them."""
+    if isinstance(given, np.ndarray) or _is_tensor(given):
+        sides = tuple(given.shape)
+        return len(sides) == 3 and (sides[-1] if isinstance(given, np.ndarray) else sides[0]) in (3, 4)
+    kinds = (str, os.PathLike, bytes, bytearray, memoryview)
+    return isinstance(given, kinds) or hasattr(given, "read") or _is_pil(given)
+
+
 def _opened(image: Any, min_side: int | None, limits: ImageLimits, name: str) -> "Image":
     """Return the image with its size checked; encoded images are not decoded yet."""
     pixels = _array(image, name)

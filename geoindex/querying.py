@@ -12,7 +12,7 @@ from geoindex.encoder import Encoder
 from geoindex.encoder.device import Vectors, to_host
 from geoindex.encoder.projection import mean_direction
 from geoindex.errors import ConfigError, EncoderError, UnreadableImageError
-from geoindex.images import ImageInput, ImageLimits, load_image
+from geoindex.images import ImageInput, ImageLimits, image_name, is_one_image, load_image
 from geoindex.live import LiveSnapshot
 from geoindex.lookahead import work_ahead
 from geoindex.prediction import Prediction
@@ -123,7 +123,7 @@ def answer_views(live: LiveSnapshot, images: Sequence[ImageInput], options: Quer
         UnreadableImageError: if one cannot be decoded.
         ConfigError: if they are no list of one or more.
     """
-    views = [] if isinstance(images, str | bytes) else list(images)
+    views = list(images) if isinstance(images, Iterable) and not is_one_image(images) else []
     if not views:
         raise ConfigError("query_views needs one or more images of one place, as a list; for one photo, take [photo].")
     ready = prepare_query(views, live.get(), ImageLimits())
@@ -141,7 +141,20 @@ def answer_images(
         images: any number of them.
         options: how to answer.
         on_error: raise at the first unreadable image, after the answers before it; or return the error in its place.
+
+    Raises:
+        ConfigError: if they are one image, or none at all.
     """
+    if is_one_image(images):
+        raise ConfigError(f"query_images needs a list of images, and {image_name(images)} is one; take [photo].")
+    if not isinstance(images, Iterable):
+        raise ConfigError(f"query_images needs a list of images, not {images!r}.")
+    return _answers(live, images, options, on_error)
+
+
+def _answers(
+    live: LiveSnapshot, images: Iterable[ImageInput], options: QueryOptions, on_error: str
+) -> Iterator[Prediction | UnreadableImageError]:
     in_place = UnreadableImageError if on_error == "return" else ()
     with closing(work_ahead(_tasks(live, images), _prepare)) as batches:
         for batch in batches:

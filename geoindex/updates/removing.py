@@ -63,11 +63,11 @@ def remove_images(index: str | PathLike[str], ids: Iterable[str] = (), *, where:
         where: a condition in SQL over the columns of the images table, such as "author = 'Kim'".
 
     Raises:
-        ConfigError: if neither is given, or the condition cannot be meant.
+        ConfigError: if neither is given, the ids are no list of text, or the condition cannot be meant.
         EmptyDatasetError: if no photo of the gallery would be left.
         GeoindexError: if anything else fails; what was removed by then stays removed.
     """
-    wanted, folder, stages = set(ids), IndexFolder(Path(index)), Stages()
+    wanted, folder, stages = _wanted(ids), IndexFolder(Path(index)), Stages()
     if not wanted and not where:
         raise ConfigError("Nothing to remove: name ids, or a condition with where.")
     folder.current()
@@ -86,6 +86,20 @@ def remove_images(index: str | PathLike[str], ids: Iterable[str] = (), *, where:
     unknown = tuple(sorted(wanted - set(found)))
     manifest = live.manifest
     return Removal(folder.root, manifest.generation, len(gone), manifest.counts["gallery"], unknown, stages.rounded())
+
+
+def _wanted(ids: Iterable[str]) -> set[str]:
+    """Return ids that were given as a list; of a lone text the letters would be taken for ids."""
+    if isinstance(ids, str | bytes | bytearray):
+        text = ids if isinstance(ids, str) else bytes(ids).decode(errors="replace")
+        raise ConfigError(f"The ids of photos are the text {text!r}; give a list: remove([{text!r}]).")
+    if not isinstance(ids, Iterable):
+        raise ConfigError(f"The ids of photos are {ids!r}; give a list of ids, which are text.")
+    wanted = list(ids)
+    other = [id for id in wanted if not isinstance(id, str)]
+    if other:
+        raise ConfigError(f"An id to remove is {other[0]!r}, and ids are text; give them in quotes.")
+    return set(wanted)
 
 
 def _found(index: IndexFolder, live: Generation, wanted: set[str], where: str) -> dict[str, str]:
