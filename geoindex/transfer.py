@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from geoindex.assembly.verification import verify_encoder
+from geoindex.errors import ConfigError
 from geoindex.remote.fetching import fetch
 from geoindex.remote.index import RemoteIndex
 from geoindex.remote.publishing import publish, require_descent
@@ -56,6 +57,7 @@ def clone_index(path: str | PathLike[str], out: str | PathLike[str], generation:
         generation: which one, as 000002; empty: the live one.
 
     Raises:
+        ConfigError: if `out` lies inside the index.
         IndexNotFoundError: if there is no such index or generation.
         IndexDamagedError: if a file of it is not what was written.
         StorageError: if `out` is there already, or the disk has no room or refuses, or the object storage does.
@@ -66,6 +68,7 @@ def clone_index(path: str | PathLike[str], out: str | PathLike[str], generation:
         return _clone_down(RemoteIndex(url), folder_of(out), generation)
     if url := url_of(out):
         return _clone_up(path, RemoteIndex(url), generation)
+    _refuse_inside(path, folder_of(out))
     index, wanted, parts = _source(path, generation)
     copy_generation(index, wanted, parts, Path(out))
     return Transfer(Path(out), wanted.manifest.generation, len(parts), bytes_of(parts))
@@ -85,13 +88,16 @@ def export_index(
         replace: let it take the place of a file that is there.
 
     Raises:
+        ConfigError: if `archive` is a URL, or lies inside the index.
         IndexNotFoundError: if there is no such index or generation.
         IndexDamagedError: if a file of it is not what was written.
         StorageError: if the file is there already, or the disk has no room or refuses.
     """
+    file = _file_of(archive)
+    _refuse_inside(path, file)
     index, wanted, parts = _source(path, generation)
-    size = write_archive(index, wanted, parts, Path(archive), replace=replace)
-    return Transfer(Path(archive), wanted.manifest.generation, len(parts), size)
+    size = write_archive(index, wanted, parts, file, replace=replace)
+    return Transfer(file, wanted.manifest.generation, len(parts), size)
 
 
 def import_index(archive: str | PathLike[str], out: str | PathLike[str]) -> Transfer:
@@ -102,13 +108,27 @@ def import_index(archive: str | PathLike[str], out: str | PathLike[str]) -> Tran
         out: folder of the index, which is not there or is empty; a stopped import leaves nothing there.
 
     Raises:
+        ConfigError: if one of them is a URL.
         IndexNotFoundError: if there is no such file.
         IndexVersionError: if a later geoindex wrote it in another format.
         IndexDamagedError: if it is another kind of file, or one byte of it is not what was written.
         StorageError: if `out` is there already, or the disk has no room or refuses.
     """
-    contents = read_archive(Path(archive), Path(out))
+    contents = read_archive(_file_of(archive), folder_of(out))
     return Transfer(Path(out), contents.generation, len(contents.members), bytes_of(contents.members))
+
+
+def _file_of(archive: str | PathLike[str]) -> Path:
+    if url := url_of(archive):
+        raise ConfigError(f"'{url}' is no file, and archives are files; use 'geoindex clone' for URLs.")
+    return Path(archive)
+
+
+def _refuse_inside(path: str | PathLike[str], out: Path) -> None:
+    """Refuse to put a copy of an index into the index, where it would be taken for a part of it."""
+    index = Path(path).resolve()
+    if out.resolve().is_relative_to(index) and (index / "generations").is_dir():
+        raise ConfigError(f"'{out}' lies inside the index '{path}'; name a place outside of it.")
 
 
 def _clone_down(remote: RemoteIndex, out: Path, generation: str) -> Transfer:
