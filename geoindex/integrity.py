@@ -20,6 +20,7 @@ from geoindex.store.address import url_of
 from geoindex.store.durable import reading_errors
 from geoindex.store.generations import Generation, IndexFolder
 from geoindex.store.manifest import check_parts
+from geoindex.store.sealing import seal_faults
 from geoindex.store.tables import TABLES
 from geoindex.store.tombstones import Tombstones
 from geoindex.store.vouchers import read_vouchers
@@ -55,12 +56,13 @@ class Verification:
         remote = url_of(self.path)
         quick = "sizes" if remote else "sizes, counts and canary queries"
         looked = "every byte read" if self.full else f"{quick}; --full reads every byte"
-        name = f"generation {self.generation}" if self.generation else "no readable generation"
+        name = f"generation {self.generation}"
         if not self.faults:
             return "\n".join([f"{self.path}: {name} is sound ({looked})", *self._note()])
+        state = f"{name} is damaged ({looked})" if self.generation else "no generation can be read"
         again = f"delete what is damaged and publish it again with 'geoindex clone FOLDER {self.path}'"
         cure = again if remote else f"run 'geoindex repair {self.path}'"
-        return "\n".join([f"{self.path}: {name} is damaged ({looked}); {cure}", *(f"- {f}" for f in self.faults)])
+        return "\n".join([f"{self.path}: {state}; {cure}", *(f"- {f}" for f in self.faults)])
 
     def _note(self) -> list[str]:
         names = ", ".join(self.unrecorded)
@@ -99,7 +101,7 @@ def faults_of(index: IndexFolder, generation: Generation, full: bool) -> list[st
         check_parts(generation.manifest, generation.folder)
     except IndexDamagedError as error:
         return [str(error)]
-    faults = _list_faults(index, generation)
+    faults = _list_faults(index, generation) + _seal_faults(generation)
     tables = table_faults(index, generation) if full else []
     try:
         with reading_errors(generation.folder):
@@ -126,6 +128,14 @@ def _list_faults(index: IndexFolder, generation: Generation) -> list[str]:
     return [f"'{path}' lacks {len(missing)} photos that were removed."] if missing else []
 
 
+def _seal_faults(generation: Generation) -> list[str]:
+    try:
+        with reading_errors(generation.folder):
+            return seal_faults(generation)
+    except StorageError as error:
+        return [str(error)]
+
+
 def check_quickly(generation: Generation) -> None:
     """Compare sizes and canary queries.
 
@@ -140,13 +150,22 @@ def check_quickly(generation: Generation) -> None:
         raise IndexDamagedError(f"Canary queries of '{generation.folder}' find other clusters than when it was built.")
 
 
-def table_faults(index: IndexFolder, generation: Generation, tables: tuple[str, ...] = TABLES) -> list[str]:
-    """Compare the files of the tables with their checksums, and read every row."""
+def table_faults(
+    index: IndexFolder, generation: Generation, tables: tuple[str, ...] = TABLES, *, alone: bool = False
+) -> list[str]:
+    """Compare the files of the tables with their checksums, and read every row.
+
+    Args:
+        index: where they lie.
+        generation: names their versions.
+        tables: which.
+        alone: pass over a generation's own copy of the checksums where it is lost.
+    """
     faults: list[str] = []
     try:
         vouched = read_vouchers(index.tables, generation)
     except StoreError as error:
-        faults, vouched = [str(error)], {}
+        faults, vouched = [] if alone else [str(error)], {}
     for table in track(tables, "verifying tables", unit="table"):
         version = generation.manifest.tables[table]
         found = index.tables.checksums.faults(table, version)

@@ -6,6 +6,7 @@ it is listed, and the rest goes on being served. Nothing is deleted: what cannot
 """
 
 import logging
+import re
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from os import PathLike
@@ -21,14 +22,17 @@ from geoindex.recipe_files import recipe_from_dict
 from geoindex.store.durable import write_durably
 from geoindex.store.generations import Generation, IndexFolder
 from geoindex.store.quarantine import set_aside
+from geoindex.store.sealing import mend_seal, seal_faults
 from geoindex.store.sidecar import open_sidecar
 from geoindex.store.tables import TABLES
 from geoindex.store.tombstones import Tombstones
-from geoindex.store.vouchers import read_vouchers
+from geoindex.store.vouchers import mend_vouchers, read_vouchers
 
 log = logging.getLogger(__name__)
 
 QUARANTINE = "quarantine"
+
+_CURES = re.compile(r"; (?:run 'geoindex repair|restore (?:it|the folder) from a copy)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,7 @@ class Repair:
         found = [f"was: {fault}" for fault in self.before]
         state = "answers, but not all could be mended" if self.left else "is sound"
         lost = [f"lost: the stored rows of {len(self.lost):,} photos"] if self.lost else []
-        left = [f"still: {fault}" for fault in self.left]
+        left = [f"still: {_fault_alone(fault)}" for fault in self.left]
         return "\n".join([f"{self.path}: generation {self.generation} {state}", *found, *steps, *lost, *left])
 
 
@@ -81,7 +85,7 @@ def repair_index(path: str | PathLike[str]) -> Repair:
         return Repair(index.root, (), (), before.generation)
     with index.writing():
         folder = index.root / QUARANTINE / strftime("%Y%m%d-%H%M%S")
-        steps = _mend_list(index) + _mend_records(index) + _set_aside(index, folder)
+        steps = _mend_copies(index) + _set_aside(index, folder)
         stored = _stored_ids(index)
         done, kept = _sound_again(index) or _make_again(index), stored
         if not done:
@@ -101,6 +105,11 @@ def _set_aside(index: IndexFolder, folder: Path) -> list[str]:
     return [f"moved '{path.name}' to '{path.parent}'" for path in moved]
 
 
+def _mend_copies(index: IndexFolder) -> list[str]:
+    """Write again what can be told from its copies: the list of removed photos, and checksums."""
+    return [step for mend in (_mend_list, _mend_seal, _mend_vouchers, _mend_records) for step in mend(index)]
+
+
 def _mend_list(index: IndexFolder) -> list[str]:
     """Write the list of removed photos again if it lacks any that a generation's copy has."""
     listed = Tombstones()
@@ -114,6 +123,30 @@ def _mend_list(index: IndexFolder) -> list[str]:
         return []
     copies.write(index.tombstones_path)
     return [f"wrote '{index.tombstones_path}' again from the copies of the generations"]
+
+
+def _mend_seal(index: IndexFolder) -> list[str]:
+    """Write the checksum of the live manifest again where it is another one, as CURRENT has it too."""
+    try:
+        live = index.current()
+    except StoreError:
+        return []
+    if not seal_faults(live):
+        return []
+    mend_seal(live)
+    return [f"wrote the checksum of the manifest of generation {live.manifest.generation} again"]
+
+
+def _mend_vouchers(index: IndexFolder) -> list[str]:
+    """Make a generation's copy of the checksums of its tables again where it is lost and they are not."""
+    steps = []
+    for generation in _readable(index):
+        try:
+            read_vouchers(index.tables, generation)
+        except StoreError:
+            if mend_vouchers(index.tables, generation):
+                steps.append(f"wrote the checksums that generation {generation.manifest.generation} has copied again")
+    return steps
 
 
 def _mend_records(index: IndexFolder) -> list[str]:
@@ -165,7 +198,7 @@ def _make_again(index: IndexFolder) -> str:
         live = index.current()
     except StoreError:
         return ""
-    if table_faults(index, live, ("images",)) or encoder_faults(index, live):
+    if table_faults(index, live, ("images",), alone=True) or encoder_faults(index, live):
         return ""
     manifest = live.manifest
     origin = Origin(manifest.source, manifest.encoder, manifest.left_out, manifest.generation)
@@ -217,7 +250,12 @@ def _list_lost(folder: Path, lost: tuple[str, ...]) -> str:
     return f"listed the photos whose stored rows are lost in '{path}'"
 
 
+def _fault_alone(fault: str) -> str:
+    """Return a fault without the cure that its sentence ends with, which would be this repair."""
+    return _CURES.split(fault)[0].rstrip(".")
+
+
 def _hopeless(index: IndexFolder, why: str) -> IndexDamagedError:
     return IndexDamagedError(
-        f"'{index.root}' cannot be repaired: {why.rstrip('.')}; restore it from a copy or build the index again."
+        f"'{index.root}' cannot be repaired: {_fault_alone(why)}; restore it from a copy or build the index again."
     )

@@ -19,7 +19,8 @@ def set_aside(tables: LanceTables, name: str, quarantine: Path) -> list[Path]:
         if len(manifests) < 2:
             break
         moved.append(_move(manifests[0], quarantine, name))
-    sync(versions)
+    if moved:
+        sync(versions)
     return moved
 
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from geoindex.store.checked import BLOCKS_SUFFIX, record_file
-from geoindex.store.durable import FileRecord
-from geoindex.store.generations import Generation
-from geoindex.store.manifest import Manifest
+from geoindex.store.durable import FileRecord, write_durably
+from geoindex.store.generations import SEAL_NAME, Generation
+from geoindex.store.manifest import MANIFEST_NAME, Manifest, digest
 
 
 def seal(folder: Path, manifest: Manifest, known: Mapping[str, FileRecord] | None = None) -> Generation:
@@ -22,3 +22,23 @@ def seal(folder: Path, manifest: Manifest, known: Mapping[str, FileRecord] | Non
         elif path.name not in files and path.suffix != BLOCKS_SUFFIX:
             files |= record_file(path)
     return Generation(folder, replace(manifest, files=files))
+
+
+def seal_faults(generation: Generation) -> list[str]:
+    """Compare the checksum that lies beside a manifest with the manifest; without CURRENT it alone vouches for it.
+
+    Generations of older versions have none.
+    """
+    path = generation.folder / SEAL_NAME
+    if not path.is_file() or path.read_bytes().strip() == _digest_of(generation):
+        return []
+    return [f"'{path}' is not the checksum of the manifest beside it."]
+
+
+def mend_seal(generation: Generation) -> None:
+    """Write the checksum beside a manifest again; CURRENT must vouch for that."""
+    write_durably(generation.folder / SEAL_NAME, _digest_of(generation))
+
+
+def _digest_of(generation: Generation) -> bytes:
+    return digest((generation.folder / MANIFEST_NAME).read_bytes()).encode()

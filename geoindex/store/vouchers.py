@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from hashlib import sha256
 from pathlib import Path
 
 from geoindex.store.durable import FileRecord, write_durably
@@ -14,9 +15,23 @@ VOUCHERS_NAME = "tables.json"
 
 def write_vouchers(tables: LanceTables, folder: Path, versions: Mapping[str, int]) -> None:
     """Give a generation that is being made its copy."""
+    write_durably(folder / VOUCHERS_NAME, _copy_of(tables, versions))
+
+
+def mend_vouchers(tables: LanceTables, generation: Generation) -> bool:
+    """Make a generation's copy again where it is lost; tell whether it is the one that was lost."""
+    manifest = generation.manifest
+    data, record = _copy_of(tables, manifest.tables), manifest.files[VOUCHERS_NAME]
+    if len(data) != record.bytes or record.sha256 not in ("", sha256(data).hexdigest()):
+        return False
+    write_durably(generation.folder / VOUCHERS_NAME, data)
+    return True
+
+
+def _copy_of(tables: LanceTables, versions: Mapping[str, int]) -> bytes:
     lists = {table: tables.checksums.of_or_nothing(table, version) for table, version in versions.items()}
     values = {table: {file: asdict(record) for file, record in records.items()} for table, records in lists.items()}
-    write_durably(folder / VOUCHERS_NAME, (json.dumps(values) + "\n").encode())
+    return (json.dumps(values) + "\n").encode()
 
 
 def read_vouchers(tables: LanceTables, generation: Generation) -> dict[str, dict[str, FileRecord]]:
