@@ -180,15 +180,22 @@ def _check_pixels(size: tuple[int, int], limits: ImageLimits, name: str) -> None
 def _array(image: Any, name: str) -> NDArray[np.uint8] | None:
     """Return pixels as (H, W) or (H, W, C) if the image is an array or a tensor."""
     if isinstance(image, np.ndarray):
-        pixels, kind, channels_first = image, str(image.dtype), False
+        kind, channels_first = str(image.dtype), False
     elif _is_tensor(image):
-        pixels, kind, channels_first = image.detach().cpu(), str(image.dtype).removeprefix("torch."), True
+        kind, channels_first = str(image.dtype).removeprefix("torch."), True
     else:
         return None
     if kind != "uint8":
         _refuse(name, f"its values are {kind}; give uint8 from 0 to 255")
-    pixels = np.asarray(pixels)
+    pixels = np.asarray(_on_host(image, name) if channels_first else image)
     return np.moveaxis(pixels, 0, -1) if channels_first and pixels.ndim == 3 else pixels
+
+
+def _on_host(tensor: Any, name: str) -> Any:
+    try:
+        return tensor.detach().cpu().numpy()
+    except Exception as error:  # of a device without values, or a layout that arrays do not have
+        _refuse(name, f"its values cannot be read from '{tensor.device}'; give a dense tensor that has values", error)
 
 
 def _from_array(pixels: NDArray[np.uint8], limits: ImageLimits, name: str) -> "Image":

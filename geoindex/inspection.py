@@ -10,7 +10,7 @@ from typing import Any
 from geoindex.recipe import Recipe
 from geoindex.recipe_files import recipe_to_dict
 from geoindex.remote.cache import open_copy, use_copy
-from geoindex.store.address import url_of
+from geoindex.store.address import folder_of, url_of
 from geoindex.store.drift import Drift
 from geoindex.store.durable import reading_errors
 from geoindex.store.generations import Generation, IndexFolder
@@ -102,7 +102,7 @@ def inspect_index(path: str | PathLike[str]) -> IndexInfo:
     """
     if url := url_of(path):
         return replace(use_copy(open_copy(url), inspect_index), path=url)
-    folder = IndexFolder(Path(path))
+    folder = IndexFolder(folder_of(path))
     with reading_errors(folder.root):
         return _info(folder, folder.current())
 

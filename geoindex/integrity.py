@@ -16,7 +16,7 @@ from geoindex.progress import track
 from geoindex.remote.faults import look_at
 from geoindex.remote.index import RemoteIndex
 from geoindex.search.searcher import Searcher
-from geoindex.store.address import url_of
+from geoindex.store.address import folder_of, url_of
 from geoindex.store.durable import reading_errors
 from geoindex.store.generations import Generation, IndexFolder
 from geoindex.store.manifest import check_parts
@@ -84,7 +84,7 @@ def verify_index(path: str | PathLike[str], *, full: bool = False) -> Verificati
     if url := url_of(path):
         name, faults = look_at(RemoteIndex(url), full)
         return Verification(url, name, full, tuple(faults))
-    index = IndexFolder(Path(path))
+    index = IndexFolder(folder_of(path))
     try:
         live = index.current()
     except (IndexDamagedError, StorageError) as error:

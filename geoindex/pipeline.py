@@ -33,7 +33,7 @@ from geoindex.sampling import sample_rows
 from geoindex.sources import Source, open_source
 from geoindex.sources.source import EmbeddedSource, LeftOut
 from geoindex.splits import split_samples
-from geoindex.store.address import url_of
+from geoindex.store.address import path_text, url_of
 from geoindex.store.finished import digest_of, table_digest
 from geoindex.store.generations import IndexFolder
 from geoindex.store.tombstones import REMOVED
@@ -202,12 +202,13 @@ def resolve_recipe(source: str | PathLike[str] | Recipe, keys: dict[str, Any]) -
     Raises:
         ConfigError: if a key is none that a recipe has, or no source is named.
     """
+    text = "" if isinstance(source, Recipe) else path_text(source, "The source")
     if isinstance(source, Recipe):
         recipe = source
-    elif str(source).endswith(".toml"):
-        recipe = load_recipe(source)
+    elif text.endswith(".toml"):
+        recipe = load_recipe(text)
     else:
-        recipe = Recipe(source=str(source))
+        recipe = Recipe(source=text)
     recipe = merge_recipe(recipe, keys)
     if not recipe.source:
         raise ConfigError(

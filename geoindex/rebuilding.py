@@ -6,7 +6,6 @@ The features are reused where the encoder is the same; only for another one are 
 import shutil
 from dataclasses import dataclass, replace
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geoindex.assembly.report import BuildReport
@@ -21,7 +20,7 @@ from geoindex.recipe import Recipe
 from geoindex.recipe_files import load_recipe, recipe_from_dict
 from geoindex.remote.staging import staging
 from geoindex.sources.source import LeftOut
-from geoindex.store.address import url_of
+from geoindex.store.address import folder_of, url_of
 from geoindex.store.durable import waiting
 from geoindex.store.generations import IndexFolder
 from geoindex.store.manifest import Manifest, check_parts
@@ -74,7 +73,7 @@ def rebuild_index(
             report = rebuild_index(stage.folder, recipe=recipe, executor=executor, **keys)
             stage.publish("rebuild")
         return replace(report, path=url)
-    folder, stages = IndexFolder(Path(index)), Stages()
+    folder, stages = IndexFolder(folder_of(index)), Stages()
     folder.current()  # before anything is written: a wrong path leaves nothing behind
     with folder.writing():
         before = folder.current()

@@ -19,6 +19,7 @@ from geoindex.errors import GeoindexError, IndexDamagedError, StoreError
 from geoindex.integrity import check_quickly, encoder_faults, faults_of, table_faults, verify_index
 from geoindex.progress import Stages
 from geoindex.recipe_files import recipe_from_dict
+from geoindex.store.address import folder_of
 from geoindex.store.durable import write_durably
 from geoindex.store.generations import Generation, IndexFolder
 from geoindex.store.quarantine import set_aside
@@ -79,7 +80,7 @@ def repair_index(path: str | PathLike[str]) -> Repair:
         IndexNotFoundError: if there is no index.
         IndexDamagedError: if nothing sound is left; the index is then as it was, but for what was moved aside.
     """
-    index = IndexFolder(Path(path))
+    index = IndexFolder(folder_of(path))
     before = verify_index(path, full=True)
     if not before.faults:
         return Repair(index.root, (), (), before.generation)

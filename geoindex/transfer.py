@@ -149,7 +149,7 @@ def _clone_up(path: str | PathLike[str], remote: RemoteIndex, name: str) -> Tran
 
 def _source(path: str | PathLike[str], name: str) -> tuple[IndexFolder, Generation, tuple[Part, ...]]:
     """Open what is to be copied, and list its files."""
-    index = IndexFolder(Path(path))
+    index = IndexFolder(folder_of(path))
     live = index.current() if not name else None
     generation = live or index.generation(name)
     verify_encoder(index, generation)

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 from geoindex.errors import ConfigError, DatasetNotFoundError
 from geoindex.sources.source import Source
 from geoindex.sources.tabular import READERS
+from geoindex.store.address import path_text
 from geoindex.store.buckets import Place, place_at
 
 GRAMMAR = (
@@ -37,7 +38,7 @@ def open_source(uri: str | os.PathLike[str], *, columns: Mapping[str, str] | Non
         DatasetNotFoundError: if there is no such path or scheme.
         ConfigError: if an option cannot be meant, or `columns` is given for another source than a table.
     """
-    text = os.fspath(uri)
+    text = path_text(uri, "The source")
     match = None if isinstance(uri, os.PathLike) or Path(text).exists() else _SCHEME.fullmatch(text)
     if match is None:
         return _open_path(text, columns or {})

@@ -16,13 +16,31 @@ _URL = re.compile(r"([a-z][a-z0-9+.-]+):/{1,2}(.*)", re.DOTALL)
 CACHE_VARIABLE = "GEOINDEX_CACHE"
 
 
+def path_text(place: object, what: str = "The path") -> str:
+    """Return a path or URL as text.
+
+    Args:
+        place: what somebody gave for one.
+        what: it stands for, as a sentence begins.
+
+    Raises:
+        ConfigError: if it is neither text nor a path, or holds a character that no path has.
+    """
+    text = os.fspath(place) if isinstance(place, os.PathLike) else place
+    if not isinstance(text, str):
+        raise ConfigError(f"{what} is {place!r}, which is neither text nor a path; give one of these.")
+    if "\0" in text:
+        raise ConfigError(f"{what} is {text!r}, and no path holds the character 0; leave it out.")
+    return text
+
+
 def url_of(place: str | PathLike[str]) -> str:
     """Return the URL that a place is, without a slash at its end; empty if it is a folder.
 
     Raises:
-        ConfigError: if it is a URL, and none that an index can lie at.
+        ConfigError: if it is a URL, and none that an index can lie at, or no text.
     """
-    text = os.fspath(place)
+    text = path_text(place)
     found = _URL.fullmatch(f"{text}/" if text.removesuffix(":") in SCHEMES and text.endswith(":") else text)
     if found is None:
         return ""

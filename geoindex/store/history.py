@@ -11,6 +11,7 @@ from time import time
 from typing import Any
 
 from geoindex.errors import ConfigError, StoreError
+from geoindex.store.address import folder_of
 from geoindex.store.durable import reading_errors, storage_errors, sync
 from geoindex.store.generations import Generation, IndexFolder
 from geoindex.store.manifest import MANIFEST_NAME, check_parts
@@ -98,7 +99,7 @@ def list_generations(path: str | PathLike[str]) -> History:
     Raises:
         IndexNotFoundError: if there is no index.
     """
-    index = IndexFolder(Path(path))
+    index = IndexFolder(folder_of(path))
     for _ in range(LOOKS):
         names = index.names()
         with reading_errors(index.root):
@@ -145,7 +146,7 @@ def collect(path: str | PathLike[str], *, keep: int = 2, grace_hours: float = 24
     """
     if keep < 1 or not grace_hours >= 0:
         raise ConfigError(f"keep {keep} must be at least 1, and the grace of {grace_hours} hours 0 or more.")
-    index = IndexFolder(Path(path))
+    index = IndexFolder(folder_of(path))
     index.current()
     with index.writing(), storage_errors(index.root):
         live, before = index.current().manifest.generation, folder_bytes(index.root)

@@ -21,6 +21,7 @@ from geoindex.progress import Stages, track_rows
 from geoindex.snapshot import OwnEncoder
 from geoindex.sources import Source, open_source
 from geoindex.sources.source import EmbeddedSource, LeftOut, left_out_lines
+from geoindex.store.address import folder_of
 from geoindex.store.drift import Drift
 from geoindex.store.generations import Generation, IndexFolder
 from geoindex.store.schemas import image_schema
@@ -95,7 +96,7 @@ def add_images(
     Raises:
         GeoindexError: if anything fails; the live generation is then as it was, and a second run goes on.
     """
-    folder = IndexFolder(Path(index))
+    folder = IndexFolder(folder_of(index))
     folder.current()  # before anything is written: a wrong path leaves nothing behind
     opened = open_source(source, columns=columns or {})
     return add_from(opened, folder, prefix=prefix, encoder=encoder, device=device)

@@ -8,6 +8,7 @@ from typing import Any
 
 from geoindex.assembly.purge import PurgedImages, draft_purged, purge_images
 from geoindex.progress import Stages, track
+from geoindex.store.address import folder_of
 from geoindex.store.durable import storage_errors
 from geoindex.store.gallery import ADDED
 from geoindex.store.generations import Generation, IndexFolder
@@ -63,7 +64,7 @@ def compact_index(path: str | PathLike[str]) -> Compaction:
     Raises:
         GeoindexError: if anything fails; the live generation is then as it was, and a second run does the rest.
     """
-    index = IndexFolder(Path(path))
+    index = IndexFolder(folder_of(path))
     index.current()
     with index.writing(), storage_errors(index.root):
         live, before = index.current(), folder_bytes(index.root)

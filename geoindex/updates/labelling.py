@@ -13,6 +13,7 @@ from geoindex.progress import Stages
 from geoindex.sources.cleaning import as_label, as_text, without_point_zero
 from geoindex.sources.source import LeftOut
 from geoindex.sources.tabular import read_chosen
+from geoindex.store.address import folder_of
 from geoindex.store.generations import IndexFolder
 from geoindex.types import LABELS
 
@@ -62,7 +63,7 @@ def label_images(index: str | PathLike[str], table: str | PathLike[str]) -> Labe
         DatasetError: if the table cannot be used.
         GeoindexError: if anything else fails; the live generation is then as it was.
     """
-    folder, path = IndexFolder(Path(index)), Path(table)
+    folder, path = IndexFolder(folder_of(index)), Path(table)
     folder.current()
     rows = _read_labels(path)
     with folder.writing():

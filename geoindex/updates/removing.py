@@ -10,6 +10,7 @@ from geoindex.assembly.revision import Added
 from geoindex.assembly.successor import succeed
 from geoindex.errors import ConfigError, EmptyDatasetError
 from geoindex.progress import Stages
+from geoindex.store.address import folder_of
 from geoindex.store.durable import storage_errors
 from geoindex.store.generations import Generation, IndexFolder
 from geoindex.store.sidecar import open_sidecar
@@ -67,7 +68,7 @@ def remove_images(index: str | PathLike[str], ids: Iterable[str] = (), *, where:
         EmptyDatasetError: if no photo of the gallery would be left.
         GeoindexError: if anything else fails; what was removed by then stays removed.
     """
-    wanted, folder, stages = _wanted(ids), IndexFolder(Path(index)), Stages()
+    wanted, folder, stages = _wanted(ids), IndexFolder(folder_of(index)), Stages()
     if not wanted and not where:
         raise ConfigError("Nothing to remove: name ids, or a condition with where.")
     folder.current()

@@ -1,12 +1,12 @@
 """A way back: an earlier generation answers again."""
 
 from os import PathLike
-from pathlib import Path
 
 from geoindex.assembly.revision import Added
 from geoindex.assembly.successor import succeed
 from geoindex.errors import ConfigError
 from geoindex.progress import Stages
+from geoindex.store.address import folder_of
 from geoindex.store.generations import Generation, IndexFolder
 from geoindex.store.manifest import check_parts
 
@@ -30,7 +30,7 @@ def roll_back(path: str | PathLike[str], name: str = "") -> Generation:
         IndexNotFoundError: if there is no such generation.
         IndexDamagedError: if it is not as it was written; the live one is then as it was.
     """
-    index = IndexFolder(Path(path))
+    index = IndexFolder(folder_of(path))
     index.current()
     with index.writing():
         wanted = index.generation(name or _parent(index))
