@@ -29,6 +29,7 @@ from geoindex.recipe import EncoderRecipe, FineTuningRecipe, GeocellRecipe, Reci
 from geoindex.sources import open_source
 from geoindex.sources.synthetic import SyntheticEarth
 from geoindex.store.address import folder_of
+from geoindex.store.durable import storage_errors
 from geoindex.store.generations import IndexFolder
 from geoindex.store.images import StoredImages, stored_images
 from geoindex.types import Sample
@@ -83,7 +84,8 @@ def run_demo(out: Path, images: int, seed: int) -> Iterator[str]:
     recipe = demo_recipe(images, seed)
     earth = open_source(recipe.source)
     assert isinstance(earth, SyntheticEarth)
-    out.mkdir(parents=True, exist_ok=True)
+    with storage_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix="scenes-", dir=out) as drawn:
         report = build_from(earth, recipe, out / "index", Path(drawn))
         yield report.to_text() + "\n"

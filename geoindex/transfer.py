@@ -121,7 +121,7 @@ def import_index(archive: str | PathLike[str], out: str | PathLike[str]) -> Tran
 def _file_of(archive: str | PathLike[str]) -> Path:
     if url := url_of(archive):
         raise ConfigError(f"'{url}' is no file, and archives are files; use 'geoindex clone' for URLs.")
-    return Path(archive)
+    return folder_of(archive)
 
 
 def _refuse_inside(path: str | PathLike[str], out: Path) -> None:

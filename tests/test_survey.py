@@ -280,7 +280,7 @@ class TestRefusals:
         (tmp_path / "out").write_text("mine")
         monkeypatch.setattr("geoindex.survey.divide_positions", None)
         for folder in (tmp_path / "out", tmp_path / "out" / "inner"):
-            with pytest.raises(StorageError, match="choose another folder with --out"):
+            with pytest.raises(StorageError, match="change its permissions or choose another place"):
                 geoindex.survey_positions(Recipe(source=str(table)), folder)
         assert (tmp_path / "out").read_text() == "mine"
 

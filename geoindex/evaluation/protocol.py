@@ -14,7 +14,7 @@ from geoindex.evaluation.benchmarks import open_benchmark
 from geoindex.evaluation.breakdown import Origins, parts_of
 from geoindex.evaluation.confidence import ConfidenceReport
 from geoindex.evaluation.findings import gather
-from geoindex.evaluation.folder import write_folder
+from geoindex.evaluation.folder import require_places, write_folder
 from geoindex.evaluation.intervals import estimate_mean, spread_of
 from geoindex.evaluation.leakage import NEAR_COSINE, NEAR_KM, Leak, Limits, audit_leaks, find_leaks
 from geoindex.evaluation.neighbours import Neighbours, nearest_images
@@ -106,6 +106,7 @@ def evaluate(
         GeoindexError: if the index or the source cannot be used.
     """
     yardstick = Yardstick.of(convention, places, polygons, seed, Limits(leak_km, leak_cosine) if leaks else None)
+    require_places(predictions, folder)
     opened = index if isinstance(index, GeoIndex) else open_index(index, backend=backend)
     queries = _queries(opened, split, source, columns or {}, benchmark, root, crops)
     answers = Answers.of(opened, queries, seed)

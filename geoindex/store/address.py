@@ -10,6 +10,9 @@ from geoindex.errors import ConfigError
 
 SCHEMES = ("s3", "gs", "az")
 
+NAME_BYTES = 255
+"""Longest name of a file or folder that file systems take."""
+
 _URL = re.compile(r"([a-z][a-z0-9+.-]+):/{1,2}(.*)", re.DOTALL)
 """A URL, also one that went through a Path, which makes one slash of two; a drive has one letter."""
 
@@ -59,14 +62,17 @@ def folder_of(place: str | PathLike[str]) -> Path:
     """Return a place as the folder that it must be.
 
     Raises:
-        ConfigError: if it is a URL.
+        ConfigError: if it is a URL, or has a name that no file system takes.
     """
     if url := url_of(place):
         raise ConfigError(
             f"'{url}' lies on object storage, where an index is only built, rebuilt, opened, verified and cloned; for "
             f"all else run 'geoindex clone {url} FOLDER', work on FOLDER, and 'geoindex clone FOLDER {url}'."
         )
-    return Path(place)
+    path = Path(place)
+    if any(len(os.fsencode(name)) > NAME_BYTES for name in path.parts):
+        raise ConfigError(f"'{path}' holds a name of more than {NAME_BYTES} bytes; choose a shorter one.")
+    return path
 
 
 def place_of(place: str | PathLike[str]) -> str | Path:

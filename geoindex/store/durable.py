@@ -27,7 +27,7 @@ _waiting: ContextVar[bool] = ContextVar("waiting for the disk", default=True)
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
-REFUSED = (*FORBIDDEN, errno.ENOTDIR, errno.EEXIST)
+REFUSED = (*FORBIDDEN, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG)
 UNREADABLE = (errno.EACCES, errno.EPERM, errno.EIO)
 
 
@@ -47,7 +47,7 @@ def storage_errors(path: Path) -> Iterator[None]:
         if not refusal:
             raise
         raise StorageError(
-            f"Cannot write to '{path}': {refusal}; choose another folder with --out or change its permissions."
+            f"Cannot write to '{path}': {refusal}; change its permissions or choose another place."
         ) from error
 
 

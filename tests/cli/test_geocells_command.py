@@ -139,5 +139,5 @@ class TestRefusals:
 
     def test_an_output_path_that_is_a_file(self, run, table, tmp_path):
         (tmp_path / "out").write_text("mine")
-        assert "choose another folder with --out" in self.refusal(run, table, tmp_path)
+        assert "choose another place" in self.refusal(run, table, tmp_path)
         assert (tmp_path / "out").read_text() == "mine"

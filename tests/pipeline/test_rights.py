@@ -64,7 +64,7 @@ def forbid(path, folder_mode, file_mode):
 def check_refusals(said):
     for line in said:
         assert line.startswith("StorageError Cannot write to '")
-        assert line.endswith("choose another folder with --out or change its permissions.")
+        assert line.endswith("change its permissions or choose another place.")
 
 
 def test_a_read_only_index_answers_and_refuses_to_change(planted):

@@ -63,7 +63,7 @@ def test_a_disk_that_refuses_is_one_sentence_with_the_cure(tmp_path, monkeypatch
         write_durably(path, b"new")
     what, cure = str(caught.value).split("; ")
     assert what == f"Cannot write to '{path}': {os.strerror(code)}"
-    assert cure == "choose another folder with --out or change its permissions."
+    assert cure == "change its permissions or choose another place."
     assert caught.value.__cause__.errno == code
     assert list(tmp_path.iterdir()) == []
 
@@ -72,7 +72,7 @@ def test_a_file_where_a_folder_should_be_is_refused(tmp_path):
     blocking = tmp_path / "index"
     blocking.write_bytes(b"a file")
     for folder in (blocking, blocking / "below"):
-        with pytest.raises(StorageError, match="choose another folder"), storage_errors(folder):
+        with pytest.raises(StorageError, match="choose another place"), storage_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
 
 

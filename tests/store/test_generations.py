@@ -178,7 +178,7 @@ def test_a_rename_that_is_refused_leaves_the_live_generation(index, monkeypatch)
         raise OSError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(os, "rename", refuse)
-    with pytest.raises(StorageError, match="Permission denied; choose another folder"):
+    with pytest.raises(StorageError, match="Permission denied; change its permissions"):
         index.publish(draft)
     monkeypatch.undo()
     assert index.current() == before

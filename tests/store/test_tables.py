@@ -199,5 +199,5 @@ def test_a_full_disk_is_a_storage_error_and_keeps_the_earlier_version(tables, mo
 
 def test_a_folder_that_cannot_be_made_is_a_storage_error(tmp_path):
     (tmp_path / "tables").write_bytes(b"a file")
-    with pytest.raises(StorageError, match="choose another folder"):
+    with pytest.raises(StorageError, match="choose another place"):
         write(LanceTables(tmp_path / "tables"), image_batch([0])[0])

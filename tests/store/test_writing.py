@@ -74,5 +74,5 @@ def test_the_lock_is_free_after_an_error(index):
 def test_a_folder_that_is_a_file_cannot_be_written(tmp_path):
     path = tmp_path / "index"
     path.write_bytes(b"a file")
-    with pytest.raises(StorageError, match="choose another folder with --out"), IndexFolder(path).writing():
+    with pytest.raises(StorageError, match="choose another place"), IndexFolder(path).writing():
         pass
