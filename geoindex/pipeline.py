@@ -31,7 +31,7 @@ from geoindex.recipe_files import load_recipe, recipe_from_dict, recipe_to_dict
 from geoindex.remote.staging import staging
 from geoindex.sampling import sample_rows
 from geoindex.sources import Source, open_source
-from geoindex.sources.source import EmbeddedSource, LeftOut
+from geoindex.sources.source import EmbeddedSource, LeftOut, scan_images
 from geoindex.splits import split_samples
 from geoindex.store.address import path_text, url_of
 from geoindex.store.finished import digest_of, table_digest
@@ -254,7 +254,7 @@ def _parent(index: IndexFolder) -> str:
 
 def read_samples(source: Source, recipe: Recipe) -> tuple[Samples, NDArray[np.str_], LeftOut]:
     """Return the samples that a recipe takes of a source, the split of each, (N,), and what was left out."""
-    scan = source.scan()
+    scan = scan_images(source)
     samples = scan.samples
     if recipe.sample is not None:
         rows = sample_rows(samples.lat, samples.lon, recipe.sample, balance=recipe.balance, seed=recipe.seed)

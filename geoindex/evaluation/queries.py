@@ -12,7 +12,7 @@ from geoindex.errors import ConfigError, EmptyDatasetError, ModelMismatchError
 from geoindex.evaluation.crops import EmbeddedViews, embed_crops, views_of
 from geoindex.index import GeoIndex
 from geoindex.sources import open_source
-from geoindex.sources.source import EmbeddedSource, Source, broken_of
+from geoindex.sources.source import EmbeddedSource, Source, broken_of, scan_images
 from geoindex.store.generations import IndexFolder
 from geoindex.store.images import stored_images
 from geoindex.types import Samples
@@ -98,7 +98,7 @@ def embedded_queries(index: GeoIndex, source: Source, crops: str = "centre") -> 
         GeoindexError: if the source cannot be used.
     """
     views_of(crops)
-    scan = source.scan()
+    scan = scan_images(source)
     if isinstance(source, EmbeddedSource):
         _check_features(index, source, crops)
     whole = crops == "centre" or isinstance(source, EmbeddedSource)

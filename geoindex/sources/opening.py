@@ -84,7 +84,9 @@ def _open_listed(rest: str, columns: _Columns) -> Source:
     root, options = _folder(f"listed:{rest}", rest, columns, {"table": Path}, "listed:DIR?table=PATH")
     if not isinstance(root, Path):
         raise DatasetNotFoundError(f"'{root}' is no folder of this machine, and listed: reads none but these.")
-    table = options.get("table", Path()).expanduser().absolute()
+    if not options.get("table", Path()).name:
+        raise ConfigError(f"Source 'listed:{rest}' needs ?table=PATH, the table of its images.")
+    table = options["table"].expanduser().absolute()
     if not table.is_file():
         raise DatasetNotFoundError(f"There is no table '{table}'; name it, as in listed:DIR?table=PATH.")
     return ListedSource(root, table)

@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from geoindex.errors import UnreadableImageError
+from geoindex.errors import TableError, UnreadableImageError
 from geoindex.images import ABSENT, ImageInput
 from geoindex.store.buckets import Place
 from geoindex.types import Samples
@@ -155,6 +155,21 @@ class EmbeddedSource(Source, Protocol):
 
     def features(self, samples: Samples) -> NDArray[np.float32]:
         """Return the features of these samples, (N, dim)."""
+
+
+def scan_images(source: Source) -> Scan:
+    """List the samples of a source whose images are going to be read, or whose features are there.
+
+    Raises:
+        TableError: if it has positions alone.
+        DatasetError: if the source is missing, malformed, or holds nothing usable.
+    """
+    scan = source.scan()
+    if not isinstance(source, EmbeddedSource) and len(scan.samples) and not scan.samples[0].image:
+        raise TableError(
+            f"'{source.uri}' has positions and no column of images or ids; name one with --column image=NAME."
+        )
+    return scan
 
 
 @runtime_checkable

@@ -20,7 +20,7 @@ from geoindex.images import content_hash
 from geoindex.progress import Stages, track_rows
 from geoindex.snapshot import OwnEncoder
 from geoindex.sources import Source, open_source
-from geoindex.sources.source import EmbeddedSource, LeftOut, left_out_lines
+from geoindex.sources.source import EmbeddedSource, LeftOut, left_out_lines, scan_images
 from geoindex.store.address import folder_of
 from geoindex.store.drift import Drift
 from geoindex.store.generations import Generation, IndexFolder
@@ -112,7 +112,7 @@ def add_from(
     """
     stages = Stages()
     with stages("scan"):
-        scan = opened.scan()
+        scan = scan_images(opened)
         samples, left_out = scan.samples.with_prefix(prefix), scan.left_out
     with folder.writing():
         live = folder.current()
