@@ -30,10 +30,10 @@ def read_weights(path: str | Path) -> State:
     try:
         loaded = _read_safetensors(file) if file.suffix == ".safetensors" else _read_torch(file)
     except Exception as error:  # both readers raise many kinds on damaged files
-        what = "it is damaged, or no file of tensors alone"
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        # torch's own words advise to execute what the file holds
+        what = getattr(error, "strerror", None) or "it is damaged, or no file of tensors alone"
         cure = "fetch it again, or save a state dict"
-        raise WeightsError(f"Cannot read weights '{path}': {what} ({first}); {cure}.") from error
+        raise WeightsError(f"Cannot read weights '{path}': {what}; {cure}.") from error
     state = _unwrap(loaded)
     if not state:
         raise WeightsError(f"The file '{path}' holds no weights by name; save a state dict.")

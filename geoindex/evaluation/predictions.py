@@ -64,6 +64,8 @@ class Predictions:
         Raises:
             KeyError, TypeError, ValueError: if that is not what it is.
         """
+        if not isinstance(values, Mapping):
+            raise TypeError("it is no object of JSON")
         ids, count = [str(id) for id in values["ids"]], len(values["ids"])
         numbers = {
             name: np.asarray(values.get(name, [np.nan] * count), float)
@@ -94,6 +96,7 @@ def read_predictions(path: str | PathLike[str]) -> Predictions:
     try:
         return Predictions.from_dict(json.loads(path.read_text("utf-8")))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else error
         raise TableError(
-            f"'{path}' holds no predictions ({error}); write them with 'geoindex eval INDEX --predictions {path}'."
+            f"'{path}' holds no predictions ({reason}); write them with 'geoindex eval INDEX --predictions {path}'."
         ) from error

@@ -60,7 +60,7 @@ class Gazetteer:
             city, region, sub_region, code = (columns[name] for name in ("name", "admin1", "admin2", "cc"))
         except (OSError, ValueError, KeyError, IndexError, AttributeError) as error:
             raise ConfigError(
-                f"Places '{path}' cannot be read ({error}); give a table with columns {', '.join(COLUMNS)}."
+                f"Places '{path}' cannot be read ({_reason(error)}); give a table with columns {', '.join(COLUMNS)}."
             ) from error
         places = Places(lat, lon, np.zeros(len(lat), np.int64), city, region, sub_region, code, code)
         return cls(str(path), places, planar=True)
@@ -93,6 +93,16 @@ class Gazetteer:
         }
 
 
+def _reason(error: Exception) -> str:
+    """Say what a table of places lacks."""
+    lacks = {
+        KeyError: f"there is no column {error}",
+        IndexError: "it has no rows",
+        AttributeError: "a row is too short",
+    }
+    return lacks.get(type(error), str(error))
+
+
 def _joined(parts: list[list[str]]) -> Names:
     return np.array(["_".join(reversed(names)) * bool(names[-1]) for names in zip(*parts, strict=True)])
 
@@ -123,7 +133,8 @@ class Polygons:
             features = json.loads(path.read_text("utf-8"))["features"]
             shapes = [shape(feature["geometry"]) for feature in features if feature["geometry"]]
         except Exception as error:  # shapely raises anything on what is no geometry
-            raise ConfigError(f"Polygons '{path}' cannot be read ({error}); give a GeoJSON file.") from error
+            reason = f"there is no {error}" if isinstance(error, KeyError) else error
+            raise ConfigError(f"Polygons '{path}' cannot be read ({reason}); give a GeoJSON file.") from error
         shapes = [found for found in shapes if found.geom_type in ("Polygon", "MultiPolygon")]
         if not shapes:
             raise ConfigError(f"'{path}' has no polygons; give a GeoJSON file whose features are regions.")

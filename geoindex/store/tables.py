@@ -4,6 +4,7 @@
 `cells` and `clusters` hold what one generation decided. A generation names the version of each.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 TABLES = ("images", "cells", "clusters")
 MATCHED_ROWS = 65_536
+
+_SOURCE_LINE = re.compile(r",?\s*\S*(?:[/\\]cargo[/\\]registry|\.cargo[/\\]|\.rs:\d+)")
+"""Where the messages of Lance go on with the line of code that they come from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,4 +328,5 @@ class LanceTables:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+    first = (str(error).splitlines() or [type(error).__name__])[0]
+    return _SOURCE_LINE.split(first)[0].rstrip(" ,;")[:200]
