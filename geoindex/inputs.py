@@ -8,6 +8,7 @@ from pathlib import Path
 
 from geoindex.errors import DatasetNotFoundError
 from geoindex.images import IMAGE_SUFFIXES
+from geoindex.plain import plain_name
 
 STDIN = ("-", "stdin:")
 """What stands for a photo on stdin; the second where a dash cannot be told from a flag."""
@@ -45,7 +46,7 @@ def _expand(name: str) -> list[Input]:
         return _paths(name, [p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and _is_shown(p, path)])
     if has_magic(name) and not path.exists():
         return _paths(name, [p for p in map(Path, glob(name, recursive=True)) if p.is_file()])  # noqa: PTH207
-    return [Input(name, path)]
+    return [Input(plain_name(name), path)]
 
 
 def _is_shown(file: Path, folder: Path) -> bool:
@@ -56,4 +57,4 @@ def _is_shown(file: Path, folder: Path) -> bool:
 def _paths(name: str, paths: list[Path]) -> list[Input]:
     if not paths:
         raise DatasetNotFoundError(f"No image in '{name}'; give photos ({', '.join(sorted(IMAGE_SUFFIXES))}).")
-    return [Input(str(path), path) for path in sorted(paths)]
+    return [Input(plain_name(str(path)), path) for path in sorted(paths)]

@@ -2,12 +2,12 @@
 
 import csv
 import io
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from geoindex.errors import UnreadableImageError
+from geoindex.plain import plain_json
 from geoindex.prediction import Prediction
 
 COLUMNS = ("input", "lat", "lon", "place", "radius_km", "confidence", "probability", "error")
@@ -59,13 +59,13 @@ Outcomes = Iterable[Outcome]
 
 def json_text(outcomes: Outcomes) -> Iterator[str]:
     """Yield one JSON list."""
-    yield json.dumps([outcome.to_dict() for outcome in outcomes], ensure_ascii=False, indent=1) + "\n"
+    yield plain_json([outcome.to_dict() for outcome in outcomes], indent=1) + "\n"
 
 
 def jsonl_text(outcomes: Outcomes) -> Iterator[str]:
     """Yield one JSON object a line, each as soon as it is known."""
     for outcome in outcomes:
-        yield json.dumps(outcome.to_dict(), ensure_ascii=False) + "\n"
+        yield plain_json(outcome.to_dict()) + "\n"
 
 
 def geojson_text(outcomes: Outcomes) -> Iterator[str]:
@@ -76,7 +76,7 @@ def geojson_text(outcomes: Outcomes) -> Iterator[str]:
             for feature in outcome.result.to_geojson()["features"]:
                 feature["properties"] = {"input": outcome.input, **feature["properties"]}
                 features.append(feature)
-    yield json.dumps({"type": "FeatureCollection", "features": features}, ensure_ascii=False) + "\n"
+    yield plain_json({"type": "FeatureCollection", "features": features}) + "\n"
 
 
 def csv_text(outcomes: Outcomes) -> Iterator[str]:

@@ -14,6 +14,7 @@ from cyclopts.config import Dict
 
 from geoindex.cli import asking, changing, keeping, making, playing, serving  # noqa: F401  (they add their commands)
 from geoindex.cli.application import ANY_CLUSTER, app, complain
+from geoindex.cli.streams import prepare_streams
 from geoindex.errors import GeoindexError
 from geoindex.recipe import paper_recipe
 from geoindex.recipe_files import load_recipe, recipe_to_dict
@@ -66,6 +67,7 @@ def with_address(tokens: list[str]) -> list[str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    prepare_streams()
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="geoindex: %(message)s")
     tokens = sys.argv[1:] if arguments is None else arguments
     if tokens[:1] == ["query"]:

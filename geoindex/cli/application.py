@@ -1,12 +1,12 @@
 """The application that commands are added to, and what they share: flags, formats, printing."""
 
-import json
 import sys
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 from cyclopts import App, Parameter
 
 from geoindex import __version__
+from geoindex.plain import plain_json
 from geoindex.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Report(Protocol):
 
 def print_report(report: Report, format: ReportFormat) -> None:
     """Print a report for people or for programs."""
-    say(report.to_text() if format == "table" else json.dumps(report.to_dict(), ensure_ascii=False, indent=1))
+    say(report.to_text() if format == "table" else plain_json(report.to_dict(), indent=1))
 
 
 def say(text: str) -> None:
