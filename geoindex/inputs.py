@@ -1,12 +1,13 @@
 """What a person names on the command line -> images to locate."""
 
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from glob import glob, has_magic
 from pathlib import Path
 
-from geoindex.errors import DatasetNotFoundError
+from geoindex.errors import UnreadableImageError
 from geoindex.images import IMAGE_SUFFIXES
 from geoindex.plain import plain_name
 
@@ -16,24 +17,21 @@ STDIN = ("-", "stdin:")
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """An image to locate.
+    """An image to locate, or why a name stands for none.
 
     Attributes:
         name: as results call it.
-        image: its path, or its encoded bytes.
+        image: its path, or its encoded bytes; or the error.
     """
 
     name: str
-    image: Path | bytes
+    image: Path | bytes | UnreadableImageError
 
 
 def expand_inputs(names: Sequence[str]) -> list[Input]:
     """Return the images that paths, folders, patterns and - (stdin) stand for, in that order.
 
-    Hidden files and folders inside a folder are left out.
-
-    Raises:
-        DatasetNotFoundError: if a folder holds no image or a pattern fits none.
+    Hidden files and folders inside a folder are left out. In the place of what stands for no image is an error.
     """
     return [item for name in names for item in _expand(name)]
 
@@ -42,19 +40,46 @@ def _expand(name: str) -> list[Input]:
     path = Path(name)
     if name in STDIN:
         return [Input("stdin", sys.stdin.buffer.read())]
-    if path.is_dir():
-        return _paths(name, [p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and _is_shown(p, path)])
-    if has_magic(name) and not path.exists():
-        return _paths(name, [p for p in map(Path, glob(name, recursive=True)) if p.is_file()])  # noqa: PTH207
+    if _tells(path.is_dir):
+        return _inside(path)
+    if has_magic(name) and not _tells(path.exists):
+        paths = sorted(p for p in map(Path, glob(name, recursive=True)) if _tells(p.is_file))  # noqa: PTH207
+        return _photos(paths) or [_none(name, "no file fits this pattern")]
     return [Input(plain_name(name), path)]
 
 
-def _is_shown(file: Path, folder: Path) -> bool:
-    """Tell whether it is a file, and neither it nor a folder on the way to it is hidden."""
-    return file.is_file() and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+def _inside(folder: Path) -> list[Input]:
+    """Return the images of a folder, and an error for each folder in it that cannot be read."""
+    closed: list[Input] = []
+
+    def note(error: OSError) -> None:
+        reason = "permission to read this folder was denied"
+        reason = reason if isinstance(error, PermissionError) else f"this folder cannot be read ({error.strerror})"
+        closed.append(_none(os.fsdecode(error.filename or folder), reason))
+
+    found: list[Path] = []
+    for place, folders, files in os.walk(folder, onerror=note):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(place, name) for name in files if _is_photo(name) and _tells(Path(place, name).is_file)]
+    empty = _none(str(folder), f"this folder holds no photo ({', '.join(sorted(IMAGE_SUFFIXES))})")
+    return [*_photos(sorted(found)), *closed] or [empty]
 
 
-def _paths(name: str, paths: list[Path]) -> list[Input]:
-    if not paths:
-        raise DatasetNotFoundError(f"No image in '{name}'; give photos ({', '.join(sorted(IMAGE_SUFFIXES))}).")
-    return [Input(plain_name(str(path)), path) for path in sorted(paths)]
+def _is_photo(name: str) -> bool:
+    return Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(".")
+
+
+def _tells(question: Callable[[], bool]) -> bool:
+    """Return the answer of the system to a question about a path; no, where it refuses one."""
+    try:
+        return question()
+    except (OSError, ValueError):
+        return False
+
+
+def _none(name: str, reason: str) -> Input:
+    return Input(plain_name(name), UnreadableImageError(plain_name(name), reason))
+
+
+def _photos(paths: Iterable[Path]) -> list[Input]:
+    return [Input(plain_name(str(path)), path) for path in paths]

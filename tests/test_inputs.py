@@ -1,11 +1,13 @@
 """Names on the command line -> images."""
 
+import errno
 import io
+import os
 from types import SimpleNamespace
 
 import pytest
 
-from geoindex.errors import DatasetNotFoundError
+from geoindex.errors import UnreadableImageError
 from geoindex.inputs import expand_inputs
 
 
@@ -59,8 +61,27 @@ def test_a_dash_is_stdin(monkeypatch):
     assert (item.name, item.image) == ("stdin", b"photo")
 
 
-@pytest.mark.parametrize("name", ["*.webp", "empty"])
-def test_a_folder_or_pattern_without_images_says_so(trip, name):
+@pytest.mark.parametrize(("name", "reason"), [("*.webp", "no file fits"), ("empty", "this folder holds no photo")])
+def test_a_folder_or_pattern_without_images_is_an_error_in_its_place(trip, name, reason):
     (trip / "empty").mkdir()
-    with pytest.raises(DatasetNotFoundError, match=r"^No image in '[^\n]+\.$"):
-        expand_inputs([str(trip / name)])
+    first, second, third = expand_inputs([str(trip / "b.jpg"), str(trip / name), str(trip / "a.JPG")])
+    assert (first.image, third.image) == (trip / "b.jpg", trip / "a.JPG")
+    assert second.name == str(trip / name)
+    assert isinstance(second.image, UnreadableImageError)
+    assert reason in str(second.image)
+
+
+def test_a_folder_that_cannot_be_read_is_named(trip, monkeypatch):
+    def scandir(path, scandir=os.scandir):
+        if os.fspath(path).endswith("deep"):
+            raise PermissionError(errno.EACCES, "Permission denied", os.fspath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    *photos, closed = expand_inputs([str(trip)])
+    assert names(photos, trip) == ["a.JPG", "b.jpg", "odd[1].jpg"]
+    assert str(closed.image) == f"Cannot read image '{trip / 'deep'}': permission to read this folder was denied."
+
+
+def test_a_name_that_the_system_refuses_stands_for_itself():
+    assert [item.name for item in expand_inputs(["x" * 5000, "a\0b"])] == ["x" * 5000, "a\0b"]

@@ -16,6 +16,7 @@ Benchmark = Literal["im2gps3k", "im2gps", "yfcc4k", "yfcc26k", "osv5m", "gws15k-
 Convention = Literal["geoindex", "osv5m", "pigeon", "geoclip"]
 
 if TYPE_CHECKING:
+    from geoindex.inputs import Input
     from geoindex.prediction import Prediction
     from geoindex.presentation import Outcome
 
@@ -63,29 +64,30 @@ def query(
 
     inputs = expand_inputs(images)
     answers = open_index(index, device=device, backend=backend).query_images(
-        (item.image for item in inputs), on_error="return",
+        (item.image for item in inputs if not isinstance(item.image, UnreadableImageError)), on_error="return",
         top_k=top_k, top_cells=top_cells, top_p=top_p, within=within, refine=refine, rule=rule, evidence=evidence,
         max_precision_km=max_precision_km,
     )  # fmt: skip
     failed: list[str] = []
-    for text in FORMATS[format](_outcomes([item.name for item in inputs], answers, failed)):
+    for text in FORMATS[format](_outcomes(inputs, answers, failed)):
         write(text, sys.stdout)
     return 0 if not failed else 1 if len(failed) == len(inputs) else SOME_FAILED
 
 
 def _outcomes(
-    names: list[str], answers: "Iterator[Prediction | UnreadableImageError]", failed: list[str]
+    inputs: "list[Input]", answers: "Iterator[Prediction | UnreadableImageError]", failed: list[str]
 ) -> "Iterator[Outcome]":
     """Yield what came of each input; complain of those that failed, and add their names to `failed`."""
     from geoindex.presentation import Outcome
     from geoindex.progress import track
 
-    for name, answer in zip(names, track(answers, "locating", total=len(names), unit="photo"), strict=True):
+    for item in track(inputs, "locating", unit="photo"):
+        answer = item.image if isinstance(item.image, UnreadableImageError) else next(answers)
         if isinstance(answer, UnreadableImageError):
-            failed.append(name)
-            answer = UnreadableImageError(name, answer.reason)  # bytes have no name of their own
+            failed.append(item.name)
+            answer = UnreadableImageError(item.name, answer.reason)  # bytes have no name of their own
             complain(str(answer))
-        yield Outcome(name, answer)
+        yield Outcome(item.name, answer)
 
 
 @dataclass(frozen=True)

@@ -53,8 +53,19 @@ class TestQuery:
 
     def test_a_pattern_that_fits_nothing(self, ask, tmp_path):
         code, out, err = ask(tmp_path / "*.webp")
-        assert (code, out) == (1, "")
-        assert "No image in" in sentence(err)
+        assert code == 1
+        assert "not answered: no file fits this pattern" in out
+        assert "no file fits this pattern" in sentence(err)
+
+    def test_what_stands_for_no_photo_leaves_the_others_their_answers(self, ask, photo, tmp_path):
+        (tmp_path / "empty").mkdir()
+        code, out, err = ask(tmp_path / "empty", photo, tmp_path / "*.webp", "--format", "jsonl")
+        first, second, third = self.answers(out)
+        assert code == 3
+        assert "this folder holds no photo" in first["error"]["message"]
+        assert haversine_km(second["lat"], second["lon"], *HUBS["nl"]) < 500
+        assert "no file fits" in third["error"]["message"]
+        assert len(err.splitlines()) == 2
 
     def test_a_photo_that_is_missing_is_1(self, ask, tmp_path):
         code, _, err = ask(tmp_path / "gone.jpg")
