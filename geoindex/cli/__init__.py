@@ -70,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
     prepare_streams()
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="geoindex: %(message)s")
     tokens = sys.argv[1:] if arguments is None else arguments
-    if tokens[:1] == ["query"]:
+    if tokens[:1] in (["query"], ["remove"]):
         tokens = ["stdin:" if token == "-" else token for token in tokens]  # a lone dash would be taken for a flag
     if tokens[:1] in ([name] for name in ON_RAY):
         tokens = with_address(tokens)

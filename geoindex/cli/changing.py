@@ -59,9 +59,10 @@ def remove(
 
 def _lines(path: Path) -> list[str]:
     from geoindex.errors import DatasetNotFoundError
+    from geoindex.inputs import STDIN
 
     try:
-        text = sys.stdin.read() if str(path) == "-" else path.read_text("utf-8")
+        text = sys.stdin.read() if str(path) in STDIN else path.read_text("utf-8")
     except (OSError, UnicodeError) as error:
         raise DatasetNotFoundError(
             f"Cannot read the ids in '{path}' ({error}); give a text file, one id a line."

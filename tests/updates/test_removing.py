@@ -1,5 +1,6 @@
 """Photos that leave an index for good."""
 
+import io
 import json
 import shutil
 
@@ -135,7 +136,7 @@ class TestRemoval:
         with pytest.raises(ConfigError, match=r"condition 'color = 3' cannot be meant .* columns are row, id"):
             remove_images(path, where="color = 3")
 
-    def test_ids_that_no_photo_has(self, path, run):
+    def test_ids_that_no_photo_has(self, path, run, monkeypatch):
         code, out, _ = run("remove", path, "planted-3", "nobody")
         assert code == 3
         assert "removed 1; generation 000002" in out
@@ -144,6 +145,9 @@ class TestRemoval:
         (path.parent / "ids.txt").write_text("planted-4\n\nplanted-5\n")
         code, out, _ = run("remove", path, "--ids-from", path.parent / "ids.txt", "--format", "json")
         assert (code, json.loads(out)["removed"]) == (0, 2)
+        monkeypatch.setattr("sys.stdin", io.StringIO("planted-6\n"))
+        code, out, _ = run("remove", path, "--ids-from", "-", "--format", "json")
+        assert (code, json.loads(out)["removed"]) == (0, 1)
         assert run("remove", path)[0] == 2
         assert run("remove", path, "--ids-from", path.parent / "none.txt")[0] == 1
 
