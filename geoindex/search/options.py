@@ -12,6 +12,9 @@ REFINEMENTS = (None, "images")
 FINEST_KM = 0.001
 """Least `max_precision_km`."""
 
+COARSEST_KM = 20_000
+"""Most; no place on Earth is much farther."""
+
 
 @dataclass(frozen=True, slots=True)
 class QueryOptions:
@@ -55,8 +58,10 @@ class QueryOptions:
             check_rule(self.rule)
         if self.refine not in REFINEMENTS:
             raise ConfigError(f"refine is {self.refine!r}; it must be 'images' or None.")
-        if self.max_precision_km is not None and not self.max_precision_km >= FINEST_KM:
-            raise ConfigError(f"max_precision_km is {self.max_precision_km}; it must be {FINEST_KM} or more.")
+        if self.max_precision_km is not None and not FINEST_KM <= self.max_precision_km <= COARSEST_KM:
+            raise ConfigError(
+                f"max_precision_km is {self.max_precision_km}; it must be from {FINEST_KM} to {COARSEST_KM}."
+            )
 
     def _check_numbers(self) -> None:
         for name in ("top_k", "top_cells", "evidence", "top_p", "max_precision_km"):

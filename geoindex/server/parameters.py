@@ -4,7 +4,7 @@ from typing import Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from geoindex.search.options import FINEST_KM, QueryKeywords, QueryOptions, query_options
+from geoindex.search.options import COARSEST_KM, FINEST_KM, QueryKeywords, QueryOptions, query_options
 from geoindex.search.region import region_of_text
 
 MAX_TOP_K, MAX_EVIDENCE, MAX_CELLS, MAX_WITHIN = 100, 50, 100_000, 8000
@@ -28,7 +28,7 @@ class QueryParameters(BaseModel):
     )
     rule: Literal["nearest", "posterior", "distance", "score"] | None = Field(None, description="Rule of estimation.")
     evidence: int = Field(5, ge=0, le=MAX_EVIDENCE, description="Stored images to name.")
-    max_precision_km: float | None = Field(None, ge=FINEST_KM, le=20_000, description="Round every point to this.")
+    max_precision_km: float | None = Field(None, ge=FINEST_KM, le=COARSEST_KM, description="Round every point to this.")
 
     def options(self) -> QueryOptions:
         """Return them as the library takes them; a region never names a file of the server.

@@ -1,0 +1,12 @@
+"""The command line: numbers that no limit can be."""
+
+import pytest
+from terminal import sentence
+
+
+@pytest.mark.parametrize("value", ["inf", "nan", "1e400", "20001", "0", "-1"])
+def test_a_precision_that_is_none(run, built, photo, value):
+    code, out, err = run("query", photo, "--index", built.path, f"--max-precision-km={value}")
+    assert (code, out) == (2, "")
+    assert "it must be from 0.001 to 20000" in sentence(err)
+    assert run("serve", f"--max-precision-km={value}")[0] == 2
