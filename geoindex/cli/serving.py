@@ -9,6 +9,9 @@ from cyclopts import Parameter
 from geoindex.cli.application import ANY_CLUSTER, app, complain
 from geoindex.errors import ConfigError
 
+LEAST_SIZE, MOST_SIZE = 0.001, 100_000
+"""Of images that a server takes, in millions of bytes or pixels."""
+
 if TYPE_CHECKING:
     from geoindex.server.page.settings import PageSettings
     from geoindex.server.settings import ServerSettings
@@ -94,14 +97,21 @@ def serve(
     """
     from geoindex.server.settings import ServerSettings, read_token
 
+    image_bytes, pixels = _size("--max-image-mb", max_image_mb, 2**20), _size("--max-megapixels", max_megapixels, 1e6)
     settings = ServerSettings(
         host=host, port=port, token=read_token(token_file) if token_file else None, allowed_hosts=allow_host,
         cors_origins=cors_origin, max_precision_km=max_precision_km, thumbnails=thumbnails, max_waiting=max_waiting,
-        max_image_bytes=int(2**20 * max_image_mb), max_body_bytes=int(2**21 * max_image_mb),
-        max_pixels=int(1e6 * max_megapixels),
+        max_image_bytes=image_bytes, max_body_bytes=2 * image_bytes, max_pixels=pixels,
     )  # fmt: skip
     _run(index, settings, page, on_ray, device=device, backend=backend)
     return 0
+
+
+def _size(flag: str, millions: float, unit: float) -> int:
+    """Return a limit that a flag gives in millions."""
+    if not LEAST_SIZE <= millions <= MOST_SIZE:
+        raise ConfigError(f"{flag} is {millions}; it must be from {LEAST_SIZE} to {MOST_SIZE}.")
+    return int(millions * unit)
 
 
 def _run(

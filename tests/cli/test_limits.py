@@ -10,3 +10,11 @@ def test_a_precision_that_is_none(run, built, photo, value):
     assert (code, out) == (2, "")
     assert "it must be from 0.001 to 20000" in sentence(err)
     assert run("serve", f"--max-precision-km={value}")[0] == 2
+
+
+@pytest.mark.parametrize("flag", ["--max-image-mb", "--max-megapixels"])
+@pytest.mark.parametrize("value", ["nan", "inf", "1e400", "-1", "0"])
+def test_a_size_of_images_that_is_none(run, flag, value):
+    code, out, err = run("serve", f"{flag}={value}")
+    assert (code, out) == (2, "")
+    assert f"{flag} is " in sentence(err)
