@@ -1,10 +1,11 @@
 """Commands that make something: indexes, encoders, geocells, tables."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from geoindex.cli.application import ANY_CLUSTER, Flags, ReportFormat, app, print_build, print_report, say
+from geoindex.errors import ConfigError
 from geoindex.recipe import ClusterRecipe, GeocellRecipe, Recipe
 
 
@@ -64,11 +65,9 @@ def build(
         dry_run: Only say what it would take: images, encoder, disk and memory. Nothing is written.
         format: How to print what was built.
     """
-    from dataclasses import replace
-
     from geoindex.pipeline import build_index, default_folder
 
-    wanted = recipe if source.endswith(".toml") or not source else replace(recipe, source=source)
+    wanted = _of_source(source, recipe)
     out = wanted.out or default_folder(source or wanted, wanted)
     if dry_run:
         from geoindex.dry_run import plan_build
@@ -76,6 +75,15 @@ def build(
         print_report(plan_build(wanted, out), format)
         return 0
     return print_build(build_index(wanted, out=out, executor=_executor(ray)), format)
+
+
+def _of_source(source: str, recipe: Recipe) -> Recipe:
+    """Return the recipe of a file, or that of a source which is named in front of the flags."""
+    if not source or source.endswith(".toml"):
+        return recipe
+    if recipe.source not in ("", source):
+        raise ConfigError(f"There are two sources, '{source}' and --source '{recipe.source}'; name one of them.")
+    return replace(recipe, source=source)
 
 
 def _executor(ray: str) -> str:
@@ -106,11 +114,9 @@ def plan(
         cores: Cores that decode; left out: those of this machine.
         format: How to print it.
     """
-    from dataclasses import replace
-
     from geoindex.plan import size_build
 
-    wanted = recipe if source.endswith(".toml") or not source else replace(recipe, source=source)
+    wanted = _of_source(source, recipe)
     print_report(size_build(wanted, images, gpus=gpus, cores=cores), format)
     return 0
 
@@ -134,12 +140,10 @@ def train(
         ray: Learn on a Ray cluster, as for build: one process for each GPU, or each computer. All see the folder.
         format: How to print how the epochs went.
     """
-    from dataclasses import replace
-
     from geoindex.training.processes import leads
     from geoindex.tuning import train_encoder
 
-    wanted = recipe if source.endswith(".toml") or not source else replace(recipe, source=source)
+    wanted = _of_source(source, recipe)
     report = train_encoder(wanted, executor=_executor(ray))
     return print_build(report, format) if leads() else 0  # torchrun: the first process speaks for all
 
@@ -200,6 +204,8 @@ def table1(
     from geoindex.evaluation.table1 import Table1Plan, run_table1
     from geoindex.store.address import folder_of
 
+    if recipe_file and not recipe_file.endswith(".toml"):
+        raise ConfigError(f"RECIPE is '{recipe_file}' and must end in .toml; name a source as --source {recipe_file}.")
     out = folder_of(recipe.out or "table1")
     table = run_table1(recipe, Table1Plan(seeds, photos, resnet, resnet_epochs), out)
     table.write(out)

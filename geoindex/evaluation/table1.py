@@ -26,7 +26,7 @@ from geoindex.evaluation.rivals import best_constant
 from geoindex.evaluation.table1_report import Errors, Line, Table1
 from geoindex.geo import haversine_km
 from geoindex.index import GeoIndex, open_index
-from geoindex.pipeline import build_from, read_samples
+from geoindex.pipeline import build_from, read_samples, resolve_recipe
 from geoindex.recipe import Recipe, TrainingRecipe
 from geoindex.recipe_files import recipe_to_dict
 from geoindex.sources import Source, open_source
@@ -83,7 +83,7 @@ def run_table1(recipe: Recipe, plan: Table1Plan, out: Path) -> Table1:
     Raises:
         GeoindexError: if a row cannot be fitted; those before it are kept.
     """
-    source = open_source(recipe.source, columns=recipe.columns)
+    source = open_source(resolve_recipe(recipe, {}).source, columns=recipe.columns)
     if isinstance(source, EmbeddedSource):
         raise ConfigError("Table 1 needs images; features alone cannot teach an encoder.")
     recipe = replace(recipe, training=replace(recipe.training, method="images"))

@@ -1,0 +1,24 @@
+"""The command line: what cannot be meant is exit code 2 and one sentence."""
+
+import pytest
+from terminal import sentence
+
+
+def refusal(run, *arguments):
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    return sentence(err)
+
+
+def test_table1_without_a_source(run, tmp_path):
+    assert "names no source" in refusal(run, "table1", "--out", tmp_path / "t")
+    assert not (tmp_path / "t").exists()
+
+
+def test_table1_of_what_is_no_recipe(run, tmp_path):
+    assert "must end in .toml" in refusal(run, "table1", "photos.csv", "--out", tmp_path / "t")
+
+
+@pytest.mark.parametrize("command", [("build",), ("train",), ("plan", "--images", "1e6")])
+def test_two_sources(run, command):
+    assert "two sources, 'one' and --source 'other'" in refusal(run, *command, "one", "--source", "other")
