@@ -9,7 +9,7 @@ import re
 import sys
 from itertools import pairwise
 
-from cyclopts import CycloptsError
+from cyclopts import CycloptsError, UnusedCliTokensError
 from cyclopts.config import Dict
 
 from geoindex.cli import asking, changing, keeping, making, playing, serving  # noqa: F401  (they add their commands)
@@ -32,7 +32,9 @@ RESUMABLE = ("build", "rebuild", "add", "demo", "table1")
 
 def _usage_text(error: CycloptsError, tokens: list[str]) -> str:
     command = tokens[0] + " " if tokens[:1] and tokens[0] in app else ""
-    text = str(error).strip().rstrip(".")
+    text = re.sub(r" Available commands: .*", "", str(error).strip()).rstrip(".")
+    if isinstance(error, UnusedCliTokensError):
+        text = f"There are arguments too many: {', '.join(map(repr, error.unused_tokens or ()))}"
     return f"{text}{'' if text.endswith('?') else '.'} See 'geoindex {command}--help'."
 
 

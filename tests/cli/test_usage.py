@@ -22,3 +22,13 @@ def test_table1_of_what_is_no_recipe(run, tmp_path):
 @pytest.mark.parametrize("command", [("build",), ("train",), ("plan", "--images", "1e6")])
 def test_two_sources(run, command):
     assert "two sources, 'one' and --source 'other'" in refusal(run, *command, "one", "--source", "other")
+
+
+def test_an_unknown_command_is_a_whole_sentence(run):
+    assert refusal(run, "frob") == "geoindex: Unknown command \"frob\". See 'geoindex --help'."
+    assert 'Did you mean "build"?' in refusal(run, "buidl")
+
+
+def test_arguments_too_many(run):
+    line = refusal(run, "info", "one", "two", "three")
+    assert line == "geoindex: There are arguments too many: 'two', 'three'. See 'geoindex info --help'."
