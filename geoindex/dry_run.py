@@ -122,7 +122,7 @@ class Listed:
         """List a source; no image is read.
 
         Raises:
-            GeoindexError: if the recipe, the source or the encoder's name cannot be meant.
+            GeoindexError: if the recipe, the source or the encoder's name is not valid.
         """
         recipe = resolve_recipe(source, keys)
         opened = open_source(recipe.source, columns=recipe.columns)
@@ -141,7 +141,7 @@ def plan_build(source: str | PathLike[str] | Recipe, out: str | PathLike[str] | 
         keys: keys of the recipe that override it.
 
     Raises:
-        GeoindexError: if the recipe, the source or the encoder's name cannot be meant.
+        GeoindexError: if the recipe, the source or the encoder's name is not valid.
     """
     listed = Listed.of(source, keys)
     recipe, encoder, extent, split = listed.recipe, listed.encoder, listed.extent, listed.split

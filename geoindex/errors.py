@@ -1,7 +1,7 @@
 """Every error that geoindex raises on purpose, in one tree.
 
 * GeoindexError
-  x ConfigError                a recipe or an option that cannot be meant
+  x ConfigError                a recipe or an option that is not valid
   x CoordinateError            a position that is not on Earth
   x MissingExtraError          an optional package that is not installed
   x DatasetError
@@ -47,7 +47,7 @@ class GeoindexError(Exception):
 
 
 class ConfigError(GeoindexError):
-    """A recipe or an option that cannot be meant."""
+    """A recipe or an option that is not valid."""
 
     exit_code = 2
 

@@ -161,7 +161,7 @@ class GeoIndex:
 
         Raises:
             UnreadableImageError: if it cannot be decoded.
-            ConfigError: if an option cannot be meant.
+            ConfigError: if an option is not valid.
         """
         return self.query_views([image], **options)
 
@@ -176,7 +176,7 @@ class GeoIndex:
 
         Raises:
             UnreadableImageError: if one cannot be decoded.
-            ConfigError: if there is no image, or an option cannot be meant.
+            ConfigError: if there is no image, or an option is not valid.
         """
         return answer_views(self._live, images, query_options(options))
 
@@ -197,7 +197,7 @@ class GeoIndex:
             options: fields of `QueryOptions`.
 
         Raises:
-            ConfigError: if an option cannot be meant.
+            ConfigError: if an option is not valid.
         """
         if on_error not in ("raise", "return"):
             raise ConfigError(f"on_error is {on_error!r}; it must be 'raise' or 'return'.")

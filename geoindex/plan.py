@@ -156,10 +156,10 @@ def size_build(
         keys: keys of the recipe that override it.
 
     Raises:
-        GeoindexError: if the recipe, the source or the encoder's name cannot be meant.
+        GeoindexError: if the recipe, the source or the encoder's name is not valid.
     """
     if not 1 <= images <= MOST_IMAGES:
-        raise ConfigError(f"A plan of {images:g} images cannot be meant; give 1 to {MOST_IMAGES:g}.")
+        raise ConfigError(f"A plan of {images:g} images makes no sense; give 1 to {MOST_IMAGES:g}.")
     listed, workers = Listed.of(source, keys), max(1, gpus)
     rates = measure_rates(listed.encoder, listed.extent.feature_dim)
     extent = _grown(listed.extent, round(images))

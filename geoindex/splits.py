@@ -47,7 +47,7 @@ def split_samples(
         seed: another seed gives another split.
 
     Raises:
-        ConfigError: if `by`, `ratio` or `block_km` cannot be meant, or no sample has the label.
+        ConfigError: if `by`, `ratio` or `block_km` is not valid, or no sample has the label.
     """
     _check(by, ratio, block_km)
     if by == "none" or len(samples) == 0:

@@ -40,7 +40,7 @@ def load_encoder(spec: str, recipe: EncoderRecipe = _DEFAULT, *, weights: str | 
         weights: a checkpoint (.safetensors, .pt) to load instead of published weights.
 
     Raises:
-        ConfigError: if the name or the device cannot be meant.
+        ConfigError: if the name or the device is not valid.
         EncoderError: if the library has no such model, or cannot build it.
         WeightsNotFoundError: if the weights are not at hand.
         WeightsError: if they do not fit the model.
@@ -70,7 +70,7 @@ def outline_encoder(spec: str, recipe: EncoderRecipe = _DEFAULT, *, weights: str
         weights: the checkpoint that would be loaded; it is not looked at.
 
     Raises:
-        ConfigError: if the name cannot be meant.
+        ConfigError: if the name is not valid.
         EncoderError: if the library has no such model, or cannot build it.
     """
     if _is_own(spec):

@@ -48,7 +48,7 @@ class Preprocessing:
             wanted = f"one of {', '.join(RESIZES)} and one of {', '.join(INTERPOLATIONS)}"
             raise EncoderError(f"Preprocessing {self.resize!r} with {self.interpolation!r} is unknown; give {wanted}.")
         if self.size < 1 or not 0 < self.crop_pct <= 1 or min(self.std) <= 0:
-            raise EncoderError(f"Preprocessing cannot be meant: {self}; correct size, crop_pct or std.")
+            raise EncoderError(f"Preprocessing is not valid: {self}; correct size, crop_pct or std.")
 
     @property
     def scaled(self) -> int:

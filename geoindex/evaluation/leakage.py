@@ -42,9 +42,9 @@ class Limits:
 
     def __post_init__(self) -> None:
         if not self.near_km >= 0.0:
-            raise ConfigError(f"Leaks within {self.near_km} km cannot be meant; give 0 or more.")
+            raise ConfigError(f"Leaks within {self.near_km} km make no sense; give 0 or more.")
         if not -1.0 <= self.near_cosine <= 1.0:
-            raise ConfigError(f"Leaks from a cosine of {self.near_cosine} cannot be meant; give -1 to 1.")
+            raise ConfigError(f"Leaks from a cosine of {self.near_cosine} make no sense; give -1 to 1.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ class Yardstick:
         """Read what is named.
 
         Raises:
-            ConfigError: if the seed or the convention cannot be meant.
+            ConfigError: if the seed or the convention is not valid.
         """
         if seed < 0:
             raise ConfigError(f"Seed {seed} cannot be used; it must be 0 or more.")

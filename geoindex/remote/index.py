@@ -29,7 +29,7 @@ class RemoteIndex:
 
         Raises:
             MissingExtraError: if the extra `objects` is not installed.
-            StorageError: if the environment names no account, or one that cannot be meant.
+            StorageError: if the environment names no account, or one that is not valid.
         """
         self.url, self.objects = url, ObjectFolder(url)
 

@@ -91,7 +91,7 @@ def query_options(options: QueryKeywords) -> QueryOptions:
     """Build query options from keywords.
 
     Raises:
-        ConfigError: if there is no such option, or it cannot be meant.
+        ConfigError: if there is no such option, or it is not valid.
     """
     if not options:
         return DEFAULT_OPTIONS

@@ -112,7 +112,7 @@ REASONS = {
     400: "The body cannot be read.", 401: "The token is missing or wrong.", 403: "The server may not tell this.",
     404: "There is no such thing.", 406: "No type that the request accepts.", 408: "The body came too slowly.",
     413: "The body is too large.", 415: "The body is of another type.",
-    421: "The server is not called by this name.", 422: "An image cannot be decoded, or an option cannot be meant.",
+    421: "The server is not called by this name.", 422: "An image cannot be decoded, or an option is not valid.",
     429: "Too many requests; try again after Retry-After seconds.", 503: "The server cannot answer now.",
     504: "No answer in time.",
 }  # fmt: skip

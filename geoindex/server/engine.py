@@ -95,7 +95,7 @@ class Engine:
 
         Raises:
             UnreadableImageError: if one cannot be decoded.
-            ConfigError: if an option cannot be meant.
+            ConfigError: if an option is not valid.
             RequestError: if one is not allowed.
             DeadlineError: if it takes too long.
         """
@@ -123,7 +123,7 @@ class Engine:
 
         Raises:
             RequestError: if it has another length than the index's, or an option is not allowed.
-            ConfigError: if it is no unit vector, or an option cannot be meant.
+            ConfigError: if it is no unit vector, or an option is not valid.
             DeadlineError: if it takes too long.
         """
         allowed = allowed_options(options, self.settings)

@@ -34,7 +34,7 @@ class QueryParameters(BaseModel):
         """Return them as the library takes them; a region never names a file of the server.
 
         Raises:
-            ConfigError: if one cannot be meant.
+            ConfigError: if one is not valid.
         """
         keywords = cast("QueryKeywords", self.model_dump())
         if self.within is not None:

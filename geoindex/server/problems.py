@@ -64,7 +64,7 @@ def _response(status: int, kind: str, message: str, headers: Mapping[str, str] |
 def _wrong(errors: Any) -> str:
     """Say in one sentence what is wrong with the parameters of a request."""
     parts = [f"{'.'.join(map(str, each['loc'][1:]))}: {each['msg']}" for each in errors]
-    return f"The request cannot be meant: {'; '.join(parts)}."
+    return f"The request is not valid: {'; '.join(parts)}."
 
 
 def add_problems(app: FastAPI) -> None:

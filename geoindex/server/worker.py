@@ -115,7 +115,7 @@ def _answer_alike(
     stages: Stages,
     taken_s: float,
 ) -> None:
-    """Answer jobs with the same options; what cannot be meant fails them alone."""
+    """Answer jobs with the same options; what is not valid fails them alone."""
     jobs, features = [job for job, _ in pairs], [each for _, each in pairs]
     try:
         if options is None:

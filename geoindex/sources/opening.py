@@ -36,7 +36,7 @@ def open_source(uri: str | os.PathLike[str], *, columns: Mapping[str, str] | Non
 
     Raises:
         DatasetNotFoundError: if there is no such path or scheme.
-        ConfigError: if an option cannot be meant, or `columns` is given for another source than a table.
+        ConfigError: if an option is not valid, or `columns` is given for another source than a table.
     """
     text = path_text(uri, "The source")
     match = None if isinstance(uri, os.PathLike) or Path(text).exists() else _SCHEME.fullmatch(text)

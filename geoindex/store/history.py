@@ -141,7 +141,7 @@ def collect(path: str | PathLike[str], *, keep: int = 2, grace_hours: float = 24
         grace_hours: time for which a generation is kept after another one went live, as it may be open somewhere.
 
     Raises:
-        ConfigError: if a number cannot be meant.
+        ConfigError: if a number is not valid.
         StoreError: if the live generation is damaged; nothing is removed then.
     """
     if keep < 1 or not grace_hours >= 0:

@@ -62,7 +62,7 @@ class ObjectFolder:
 
         Raises:
             MissingExtraError: if the extra `objects` is not installed.
-            StorageError: if the environment names no account, or one that cannot be meant.
+            StorageError: if the environment names no account, or one that is not valid.
         """
         self.url = url
         with self._answers():

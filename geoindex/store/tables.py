@@ -262,7 +262,7 @@ class LanceTables:
         """Try a condition.
 
         Raises:
-            ConfigError: if it cannot be meant.
+            ConfigError: if it is not valid.
             IndexDamagedError: if the table or this version of it cannot be read.
         """
         columns = self.columns(name, version)
@@ -271,7 +271,7 @@ class LanceTables:
             table.search().select(columns[:1]).where(where).limit(1).to_arrow()
         except (RuntimeError, ValueError) as error:
             raise ConfigError(
-                f"The condition '{where}' cannot be meant ({_first_line(error)}); columns are {', '.join(columns)}."
+                f"The condition '{where}' is not valid ({_first_line(error)}); columns are {', '.join(columns)}."
             ) from error
 
     def schema(self, name: str, version: int) -> "pa.Schema":

@@ -64,7 +64,7 @@ def remove_images(index: str | PathLike[str], ids: Iterable[str] = (), *, where:
         where: a condition in SQL over the columns of the images table, such as "author = 'Kim'".
 
     Raises:
-        ConfigError: if neither is given, the ids are no list of text, or the condition cannot be meant.
+        ConfigError: if neither is given, the ids are no list of text, or the condition is not valid.
         EmptyDatasetError: if no photo of the gallery would be left.
         GeoindexError: if anything else fails; what was removed by then stays removed.
     """

@@ -19,7 +19,7 @@ def recipe_of(folder):
 
 
 class TestUsage:
-    """Help, and commands that cannot be meant."""
+    """Help, and commands that are not valid."""
 
     @pytest.mark.parametrize("command", [[], ["build"], ["rebuild"], ["query"], ["eval"], ["info"], ["demo"]])
     def test_help_goes_to_stdout(self, run, command):

@@ -73,7 +73,7 @@ class TestGood:
 
 
 class TestRefusals:
-    """What cannot be meant or used: its exit code and one sentence, and no folder."""
+    """What is not valid or used: its exit code and one sentence, and no folder."""
 
     def refusal(self, run, source, tmp_path, *flags, code=1):
         got, out, err = run("geocells", source, "--out", tmp_path / "out", *flags)

@@ -1,4 +1,4 @@
-"""The command line: what cannot be meant is exit code 2 and one sentence."""
+"""The command line: what is not valid is exit code 2 and one sentence."""
 
 import pytest
 from terminal import sentence

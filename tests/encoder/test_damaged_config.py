@@ -1,4 +1,4 @@
-"""The configuration beside the weights of an encoder, with values that cannot be meant."""
+"""The configuration beside the weights of an encoder, with values that are not valid."""
 
 import json
 

@@ -133,7 +133,7 @@ class TestRemoval:
         report = remove_images(path, where=f"country = '{country}'")
         assert report.removed == len(wanted) > 1
         assert removed_from(path) == wanted
-        with pytest.raises(ConfigError, match=r"condition 'color = 3' cannot be meant .* columns are row, id"):
+        with pytest.raises(ConfigError, match=r"condition 'color = 3' is not valid .* columns are row, id"):
             remove_images(path, where="color = 3")
 
     def test_ids_that_no_photo_has(self, path, run, monkeypatch):
