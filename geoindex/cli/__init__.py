@@ -1,6 +1,7 @@
 """The command line: parse, call, print. Results go to stdout, all else to stderr.
 
-Exit codes: 0 all fine, 1 failed, 2 wrong usage, 3 some inputs failed and the others were done, 130 interrupted.
+Exit codes: 0 all fine, 1 failed, 2 wrong usage, 3 some inputs failed and the others were done, 130 interrupted,
+143 stopped by SIGTERM.
 """
 
 import logging
@@ -18,15 +19,16 @@ from geoindex.cli.streams import prepare_streams
 from geoindex.errors import GeoindexError
 from geoindex.recipe import paper_recipe
 from geoindex.recipe_files import load_recipe, recipe_to_dict
+from geoindex.signals import Terminated, forget_children, raising_on_sigterm
 
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143
 ON_RAY = ("build", "rebuild", "train", "serve")
 """Commands that can run on a Ray cluster."""
 
 OF_RECIPES = ("build", "plan", "train", "table1")
 """Commands that take a recipe file and its keys as flags."""
 
-RESUMABLE = ("build", "rebuild", "add", "demo", "table1")
+RESUMABLE = ("build", "rebuild", "add", "train", "demo", "table1")
 """Commands that go on where they were stopped."""
 
 
@@ -67,31 +69,43 @@ def with_address(tokens: list[str]) -> list[str]:
     return found
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run one command and return its exit code."""
-    prepare_streams()
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="geoindex: %(message)s")
-    tokens = sys.argv[1:] if arguments is None else arguments
+def _run(tokens: list[str]) -> int:
     if tokens[:1] in (["query"], ["remove"]):
         tokens = ["stdin:" if token == "-" else token for token in tokens]  # a lone dash would be taken for a flag
     if tokens[:1] in ([name] for name in ON_RAY):
         tokens = with_address(tokens)
+    _read_recipe_file(tokens)
+    code = int(app(tokens, exit_on_error=False, print_error=False) or 0)
+    sys.stdout.flush()
+    return code
+
+
+def _complain_of_stop(tokens: list[str], stop: KeyboardInterrupt) -> int:
+    """Say that a command was stopped; return its exit code."""
+    forget_children()
+    goes_on = tokens[:1] in ([name] for name in RESUMABLE)
+    word = "stopped" if isinstance(stop, Terminated) else "interrupted"
+    kept = "; what was finished is kept for the next run: the same command goes on where it stopped"
+    complain(f"{word}{kept if goes_on else ''}.")
+    return TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    tokens = sys.argv[1:] if arguments is None else arguments
     try:
-        _read_recipe_file(tokens)
-        code = int(app(tokens, exit_on_error=False, print_error=False) or 0)
-        sys.stdout.flush()
-        return code
+        prepare_streams()
+        logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="geoindex: %(message)s")
+        with raising_on_sigterm():
+            return _run(tokens)
     except CycloptsError as error:
         complain(_usage_text(error, tokens))
         return 2
     except GeoindexError as error:
         complain(str(error))
         return error.exit_code
-    except KeyboardInterrupt:
-        goes_on = tokens[:1] in ([name] for name in RESUMABLE)
-        kept = "what was finished is kept for the next run: the same command goes on where it stopped."
-        complain(f"interrupted; {kept}" if goes_on else "interrupted.")
-        return INTERRUPTED
+    except KeyboardInterrupt as stop:
+        return _complain_of_stop(tokens, stop)
     except BrokenPipeError:
         # the interpreter flushes stdout once more at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,8 +1,10 @@
 """Commands that keep an index: its history, a way back, the removal of what nobody needs, repair, copies."""
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from geoindex.cli.application import SOME_FAILED, ReportFormat, app, print_report, say
+from geoindex.cli.application import SOME_FAILED, ReportFormat, app, print_report
 
 
 @app.command
@@ -19,17 +21,34 @@ def generations(index: Path, /, *, format: ReportFormat = "table") -> int:
     return 0
 
 
+@dataclass(frozen=True)
+class _Answering:
+    """Which generation of an index answers now."""
+
+    index: str
+    generation: str
+
+    def to_text(self) -> str:
+        """Return it as a line."""
+        return f"{self.index}: generation {self.generation} answers now"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON types."""
+        return asdict(self)
+
+
 @app.command
-def rollback(index: Path, /, *, to: str = "") -> int:
+def rollback(index: Path, /, *, to: str = "", format: ReportFormat = "table") -> int:
     """Let an earlier generation answer again, after a look at every byte of it. Later ones stay.
 
     Args:
         index: Folder of the index.
         to: Its name, as 000002; without one, the parent of the live generation.
+        format: How to print which one answers.
     """
     from geoindex.updates.rollback import roll_back
 
-    say(f"{index}: generation {roll_back(index, to).manifest.generation} answers now")
+    print_report(_Answering(str(index), roll_back(index, to).manifest.generation), format)
     return 0
 
 
