@@ -16,7 +16,7 @@ from cyclopts.config import Dict
 from geoindex.cli import asking, changing, keeping, making, playing, serving  # noqa: F401  (they add their commands)
 from geoindex.cli.application import ANY_CLUSTER, app, complain
 from geoindex.cli.streams import prepare_streams
-from geoindex.errors import GeoindexError
+from geoindex.errors import ConfigError, GeoindexError
 from geoindex.recipe import paper_recipe
 from geoindex.recipe_files import load_recipe, recipe_to_dict
 from geoindex.signals import Terminated, forget_children, raising_on_sigterm
@@ -30,6 +30,10 @@ OF_RECIPES = ("build", "plan", "train", "table1")
 
 RESUMABLE = ("build", "rebuild", "add", "train", "demo", "table1")
 """Commands that go on where they were stopped."""
+
+
+NAMES = ("--index", "--out", "--source", "--encoder", "--weights", "--recipe", "--token-file", "--ids-from", "--root")
+"""Flags that take a name, which is never empty."""
 
 
 def _usage_text(error: CycloptsError, tokens: list[str]) -> str:
@@ -59,6 +63,20 @@ def _recipe_file(tokens: list[str]) -> str | None:
     return None
 
 
+def _refuse_empty(tokens: list[str]) -> None:
+    """Refuse names that are empty, as an unset variable of a shell leaves them: a folder would be the one it runs in.
+
+    Raises:
+        ConfigError: if there is one.
+    """
+    for before, token in pairwise([*tokens[:1], *tokens]):
+        flag = token[:-1] if token.endswith("=") else before if token == "" and before.startswith("--") else ""
+        if flag in NAMES:
+            raise ConfigError(f"{flag} is empty; give it a value, or leave it out.")
+        if token == "" and not before.startswith("--"):
+            raise ConfigError("An argument is empty; give it a value, or leave it out.")
+
+
 def with_address(tokens: list[str]) -> list[str]:
     """Give `--ray` the value that it may go without."""
     found = []
@@ -74,6 +92,7 @@ def _run(tokens: list[str]) -> int:
         tokens = ["stdin:" if token == "-" else token for token in tokens]  # a lone dash would be taken for a flag
     if tokens[:1] in ([name] for name in ON_RAY):
         tokens = with_address(tokens)
+    _refuse_empty(tokens)
     _read_recipe_file(tokens)
     code = int(app(tokens, exit_on_error=False, print_error=False) or 0)
     sys.stdout.flush()

@@ -32,3 +32,15 @@ def test_an_unknown_command_is_a_whole_sentence(run):
 def test_arguments_too_many(run):
     line = refusal(run, "info", "one", "two", "three")
     assert line == "geoindex: There are arguments too many: 'two', 'three'. See 'geoindex info --help'."
+
+
+@pytest.mark.parametrize("command", [
+    ("query", "x.jpg", "--index", ""), ("query", "x.jpg", "--index="), ("build", "x", "--encoder", ""),
+    ("query", ""), ("info", ""), ("query", "--top-k", "5", ""), ("",),
+])  # fmt: skip
+def test_names_that_are_empty(run, command):
+    assert "is empty; give it a value" in refusal(run, *command)
+
+
+def test_what_may_be_empty(run, index_folder):
+    assert "the first" in run("rollback", index_folder, "--to", "")[2]
