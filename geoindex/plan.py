@@ -160,6 +160,8 @@ def size_build(
     """
     if not 1 <= images <= MOST_IMAGES:
         raise ConfigError(f"A plan of {images:g} images makes no sense; give 1 to {MOST_IMAGES:g}.")
+    if gpus < 0 or cores < 0:
+        raise ConfigError(f"There cannot be {gpus} GPUs and {cores} cores; leave out what is not known.")
     listed, workers = Listed.of(source, keys), max(1, gpus)
     rates = measure_rates(listed.encoder, listed.extent.feature_dim)
     extent = _grown(listed.extent, round(images))

@@ -34,14 +34,18 @@ class Page:
     games: Path | None = None
     """Offer the game at /play, and keep its results in this file; see 'geoindex game report'."""
 
-    game_photos: int = 50
-    """Photos of a game, out of the held-out split of the index."""
+    game_photos: int | None = None
+    """Photos of a game, out of the held-out split of the index; without it 50."""
 
     def settings(self) -> "PageSettings | None":
         """Return what the page shows; None: there is none."""
         from geoindex.server.page.settings import PageSettings
 
-        keys = asdict(self)
+        if self.tiles is None and self.tiles_credit:
+            raise ConfigError("--tiles-credit says whose tiles they are; give --tiles too, or leave it out.")
+        if self.games is None and self.game_photos is not None:
+            raise ConfigError("--game-photos is of a game; give --games FILE too, or leave it out.")
+        keys = {key: value for key, value in asdict(self).items() if value is not None}
         return PageSettings(**keys) if keys.pop("page") else None
 
 
@@ -52,8 +56,8 @@ class Replicas:
     ray: str = ""
     """Answer from replicas on a Ray cluster, as for build, at the address of its head; needs --no-page."""
 
-    replicas: int = 2
-    """How many, each with a GPU or a core."""
+    replicas: int | None = None
+    """How many, each with a GPU or a core; without it 2."""
 
 
 @app.command
@@ -121,6 +125,8 @@ def _run(
     place: dict[str, Any] = {"device": device, "backend": backend}
     place["started"] = lambda at: complain(f"answering at {at}")
     if not on_ray.ray:
+        if on_ray.replicas is not None:
+            raise ConfigError("--replicas says how many answer on a Ray cluster; give --ray too, or leave it out.")
         from geoindex.server.running import serve as serve_index
 
         serve_index(index, settings, page=page.settings(), **place)
@@ -130,4 +136,4 @@ def _run(
     if page.page:
         raise ConfigError("A page keeps what it knows of a visitor in one process; give --no-page with --ray.")
     address = "" if on_ray.ray == ANY_CLUSTER else on_ray.ray
-    serve_on_ray(index, settings, replicas=on_ray.replicas, address=address, **place)
+    serve_on_ray(index, settings, replicas=2 if on_ray.replicas is None else on_ray.replicas, address=address, **place)

@@ -18,3 +18,19 @@ def test_a_size_of_images_that_is_none(run, flag, value):
     code, out, err = run("serve", f"{flag}={value}")
     assert (code, out) == (2, "")
     assert f"{flag} is " in sentence(err)
+
+
+@pytest.mark.parametrize(("flag", "needed"), [
+    (("--tiles-credit", "OSM"), "--tiles"), (("--game-photos", 9), "--games"), (("--replicas", 2), "--ray"),
+])  # fmt: skip
+def test_a_flag_of_serve_without_the_one_that_it_is_about(run, built, flag, needed):
+    code, out, err = run("serve", "--index", built.path, *flag)
+    assert (code, out) == (2, "")
+    assert f"give {needed}" in sentence(err)
+
+
+@pytest.mark.parametrize("flag", ["--gpus", "--cores"])
+def test_fewer_than_no_computers(run, flag):
+    code, _, err = run("plan", "synthetic:100", "--images", "1e6", f"{flag}=-1")
+    assert code == 2
+    assert "cannot be" in sentence(err)
