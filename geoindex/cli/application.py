@@ -1,9 +1,10 @@
 """The application that commands are added to, and what they share: flags, formats, printing."""
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, Token
 
 from geoindex import __version__
 from geoindex.plain import plain_json
@@ -20,6 +21,18 @@ ANY_CLUSTER = "auto"
 Format = Literal["table", "json", "jsonl", "geojson", "csv"]
 Flags = Annotated[Recipe, Parameter(name="*")]
 ReportFormat = Literal["table", "json"]
+
+
+def _whole(type_: Any, tokens: Sequence[Token]) -> int:
+    value = tokens[0].value
+    try:
+        return int(value)
+    except ValueError as error:
+        raise ValueError(f"{value!r} is no whole number") from error
+
+
+Whole = Annotated[int, Parameter(converter=_whole)]
+"""A whole number; of 1.5 an int would make 2."""
 
 app = App(
     name="geoindex",

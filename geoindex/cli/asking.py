@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from geoindex.cli.application import SOME_FAILED, Format, ReportFormat, app, complain, print_report, say
+from geoindex.cli.application import SOME_FAILED, Format, ReportFormat, Whole, app, complain, print_report, say
 from geoindex.errors import UnreadableImageError
 from geoindex.recipe import Recipe
 
@@ -27,13 +27,13 @@ def query(
     /,
     *,
     index: Path | None = None,
-    top_k: int = 5,
-    top_cells: int | None = None,
+    top_k: Whole = 5,
+    top_cells: Whole | None = None,
     top_p: float = 1.0,
     within: str | None = None,
     refine: Literal["images"] | None = None,
     rule: Literal["nearest", "posterior", "distance", "score"] | None = None,
-    evidence: int = 5,
+    evidence: Whole = 5,
     max_precision_km: float | None = None,
     format: Format = "table",
     device: str = "auto",

@@ -34,3 +34,11 @@ def test_fewer_than_no_computers(run, flag):
     code, _, err = run("plan", "synthetic:100", "--images", "1e6", f"{flag}=-1")
     assert code == 2
     assert "cannot be" in sentence(err)
+
+
+@pytest.mark.parametrize("flag", ["--top-k", "--top-cells", "--evidence"])
+@pytest.mark.parametrize("value", ["1.5", "x", "1e400", "nan"])
+def test_a_number_that_is_not_whole(run, built, photo, flag, value):
+    code, out, err = run("query", photo, "--index", built.path, flag, value)
+    assert (code, out) == (2, "")
+    assert value in sentence(err)
