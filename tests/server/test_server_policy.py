@@ -103,7 +103,7 @@ class TestSettings:
             ({"port": 70000}, "from 0 to 65535"),
             ({"max_waiting": 0}, "max_waiting is 0; it must be positive"),
             ({"max_precision_km": 0.0}, "max_precision_km"),
-            ({"max_precision_km": 5e-324}, "must be 0.001 or more"),
+            ({"max_precision_km": 5e-324}, "must be from 0.001 to 20000"),
             ({"deadline_s": float("nan")}, "deadline_s"),
             ({"thumbnails": True, "max_precision_km": 5.0}, "leave out thumbnails"),
         ],
