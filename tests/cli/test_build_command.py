@@ -1,6 +1,8 @@
 """The command line: usage, recipes and flags, what a build prints."""
 
+import errno
 import json
+import os
 
 import numpy as np
 import pytest
@@ -174,10 +176,14 @@ def test_an_interrupted_build_is_130(run, world, tmp_path, monkeypatch):
     assert "kept for the next run" in sentence(err)
 
 
-def test_a_refusal_of_the_system_is_one_sentence(run, world, tmp_path):
-    code, out, err = run("build", world, "--out", tmp_path / ("x" * 300), *TINY)
+def test_a_refusal_of_the_system_is_one_sentence(run, world, tmp_path, monkeypatch):
+    def refuse(*arguments):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr("geoindex.pipeline.assemble", refuse)
+    code, out, err = run("build", world, "--out", tmp_path / "index", *TINY)
     assert (code, out) == (1, "")
-    assert "too long" in sentence(err)
+    assert "Too many open files" in sentence(err)
 
 
 def test_the_application_can_be_called_twice(run, built):
