@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from tiles import TINY_ENCODER
@@ -30,3 +31,10 @@ def sentence(err):
     assert line.endswith((".", "?"))
     assert "Traceback" not in line
     return line
+
+
+def wait_for_shards(process, out):
+    """Wait until a build has written its first shard, or has ended."""
+    deadline = time.monotonic() + 120
+    while not list(out.rglob("shard-*.npz")) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)

@@ -25,7 +25,7 @@ def _null(mode: str) -> TextIOWrapper:
 
 
 def _escaped(error: UnicodeError) -> tuple[str, int]:
-    r"""Write characters as \uXXXX, those beyond the first 65536 as two."""
+    r"""Write characters as \u and four digits, those beyond the first 65536 as two."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")

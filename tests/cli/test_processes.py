@@ -2,10 +2,9 @@
 
 import json
 import signal
-import time
 
 import pytest
-from terminal import TINY, program, sentence
+from terminal import TINY, program, sentence, wait_for_shards
 from tiles import HUBS, points, tile, world_rows, write_world
 
 import geoindex
@@ -57,9 +56,7 @@ class TestProcesses:
         out = tmp_path / "index"
         command = ["build", table, "--out", out, "--split-by", "none", "--geocells.max-positions", 300, *TINY]
         process = program(*command)
-        deadline = time.monotonic() + 120
-        while not list(out.rglob("shard-*.npz")) and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_for_shards(process, out)
         process.send_signal(signal.SIGINT)
         stdout, err = process.communicate(timeout=120)
         assert (process.returncode, stdout) == (130, "")

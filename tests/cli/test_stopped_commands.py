@@ -4,10 +4,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
-from terminal import ROOT, TINY, program, sentence
+from terminal import ROOT, TINY, program, sentence, wait_for_shards
 from tiles import world_rows, write_world
 
 from geoindex.cli import app
@@ -78,9 +77,7 @@ def test_sigterm_during_a_build_publishes_nothing(tmp_path):
     table = write_world(tmp_path / "world", world_rows(per_hub=400))
     out = tmp_path / "index"
     process = program("build", table, "--out", out, "--split-by", "none", *TINY)
-    deadline = time.monotonic() + 120
-    while not list(out.rglob("shard-*.npz")) and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for_shards(process, out)
     process.send_signal(signal.SIGTERM)
     stdout, err = process.communicate(timeout=120)
     assert (process.returncode, stdout) == (143, "")

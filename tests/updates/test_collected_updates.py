@@ -24,11 +24,6 @@ def base(tmp_path_factory):
     return planted_index(tmp_path_factory.mktemp("base") / "index", 200, geocells={"n_cells": 5})
 
 
-@pytest.fixture
-def path(base, tmp_path):
-    return shutil.copytree(base, tmp_path / "index")
-
-
 def add(path):
     add_images(path, source(geoindex.open_index(path).manifest.counts["images"] + 30))
 

@@ -1,7 +1,5 @@
 """Generations whose photos were all removed since, and removals that were stopped."""
 
-import shutil
-
 import pytest
 from planted import answers, ids, named, planted_index, queries, source
 
@@ -21,11 +19,6 @@ from geoindex.updates.rollback import roll_back
 def base(tmp_path_factory):
     """60 photos; nobody writes to it."""
     return planted_index(tmp_path_factory.mktemp("base") / "index", 60, geocells={"n_cells": 4})
-
-
-@pytest.fixture
-def path(base, tmp_path):
-    return shutil.copytree(base, tmp_path / "index")
 
 
 @pytest.fixture

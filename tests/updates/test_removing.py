@@ -2,7 +2,6 @@
 
 import io
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -25,11 +24,6 @@ from geoindex.updates.rollback import roll_back
 def base(tmp_path_factory):
     """An index of 500 planted photos; nobody writes to it."""
     return planted_index(tmp_path_factory.mktemp("base") / "index", 500, geocells={"n_cells": 8})
-
-
-@pytest.fixture
-def path(base, tmp_path):
-    return shutil.copytree(base, tmp_path / "index")
 
 
 def removed_from(path):
