@@ -246,8 +246,10 @@ def search_table(rows: list[dict[str, Any]], speed: float) -> str:
             "",
             f"{row['cells']:,} cells, {row['clusters']:,} clusters as {row['entries']}: ms a query in batches on all "
             f"cores {batches}, on one {alone}; first stage {row['first_stage']['p50_ms']:.2f} ms; "
-            f"{row['bytes'] / 1e6:.1f} MB cannot but be read, {1000 * row['bytes'] / speed:.2f} ms at {speed / 1e9:.1f} GB/s from memory. Answer of brute "
-            f"force over the same cells: {row['same_answer_plain']:.3f} of plain, {row['same_answer_ambiguous']:.3f} "
+            f"{row['bytes'] / 1e6:.1f} MB cannot but be read, {1000 * row['bytes'] / speed:.2f} ms at "
+            f"{speed / 1e9:.1f} GB/s from memory. "
+            f"Answer of brute force over the same cells: {row['same_answer_plain']:.3f} of plain, "
+            f"{row['same_answer_ambiguous']:.3f} "
             f"of ambiguous queries; its GeoScore {row['geoscore_exact_plain']:,.1f} and "
             f"{row['geoscore_exact_ambiguous']:,.1f}, ours {row['geoscore_own_plain']:,.1f} and "
             f"{row['geoscore_own_ambiguous']:,.1f}.",
